@@ -1,0 +1,13 @@
+"""Data sets of 28x28 grey digits and their kin, each as one `Dataset` (document rows D4 to D6).
+
+MNIST itself is in the package and needs no network. Other sets come from TensorFlow Datasets
+(TFDS, read and prepared without TensorFlow), from a folder of IDX files, or from a Keras `.npz`.
+"""
+
+from jaxmnist.data.catalogue import Available as Available
+from jaxmnist.data.catalogue import available as available
+from jaxmnist.data.catalogue import prepared_directory as prepared_directory
+from jaxmnist.data.dataset import Arrays as Arrays
+from jaxmnist.data.dataset import Dataset as Dataset
+from jaxmnist.data.load import load_dataset as load_dataset
+from jaxmnist.data.prepare import prepare as prepare

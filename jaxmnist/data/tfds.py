@@ -1,0 +1,198 @@
+"""Reading prepared TFDS sets without TensorFlow, and keeping the decoded arrays.
+
+A prepared set holds one PNG per image, which takes seconds to decode. The arrays are therefore
+kept as a plain `.npz` in the user's cache (`$XDG_CACHE_HOME/jaxmnist`, by default
+`~/.cache/jaxmnist`), together with a fingerprint of the files they came from: when those change,
+or the cached file is damaged, the set is decoded again; where the cache cannot be written, it is
+done without. TFDS is imported only when it is needed, and its messages are kept off the terminal.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxmnist.data.catalogue import (
+    STANDARD_SETS,
+    data_directory,
+    did_you_mean,
+    prepared_directory,
+)
+from jaxmnist.data.dataset import Dataset
+from jaxmnist.data.idx import upright
+from jaxmnist.data.npz import read_arrays
+from jaxmnist.errors import InputError
+
+_CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
+# Part of every fingerprint: change it when the same files should give other arrays.
+_CACHE_FORMAT = 1
+
+
+def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load a prepared TFDS set, in TFDS's own order; EMNIST's images are set upright.
+
+    Args:
+        name: TFDS's name for it, such as `kmnist`, `emnist/digits` or `mnist:3.0.1`.
+        data_dir: TFDS's data directory; see `catalogue.data_directory`.
+
+    Returns:
+        The set; `num_classes` is that of TFDS's label feature, so `emnist/letters`, whose labels
+        are 1 to 26, has 37.
+
+    Raises:
+        InputError: the set is not prepared, its files are damaged, or it does not hold 28x28 grey
+            images with one label each.
+    """
+    directory = prepared_directory(name, data_dir)
+    if directory is None:
+        raise _not_prepared(name, data_directory(data_dir))
+    try:
+        fingerprint = _fingerprint(directory)
+    except OSError as error:
+        raise InputError(f"{directory}: cannot be read: {error.strerror}") from error
+    # One file for each prepared set, so a changed set replaces its own outdated arrays.
+    place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
+    cache = cache_directory() / f"{name.replace('/', '-').replace(':', '-')}-{place}.npz"
+    dataset = _read_cache(cache, fingerprint, name)
+    if dataset is None:
+        dataset = _decode(directory, name)
+        _write_cache(cache, fingerprint, dataset)
+    return dataset
+
+
+def import_tfds() -> ModuleType:
+    """Import TensorFlow Datasets; TensorFlow itself stays out.
+
+    Raises:
+        InputError: TFDS, or a package that it needs, is not installed.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            import tensorflow_datasets
+    except ImportError as error:
+        raise InputError(
+            f"TensorFlow Datasets cannot be imported ({error}); "
+            "run: pip install tensorflow-datasets importlib_resources"
+        ) from error
+    return tensorflow_datasets
+
+
+def cache_directory() -> Path:
+    """Return where decoded sets are kept: `$XDG_CACHE_HOME/jaxmnist` or `~/.cache/jaxmnist`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
+
+
+def _not_prepared(name: str, root: Path) -> InputError:
+    set_name = name.partition(":")[0]
+    if set_name in STANDARD_SETS:
+        return InputError(
+            f"{name!r}: not prepared in {root}; run: jaxmnist data prepare {set_name}"
+        )
+    return InputError(
+        f"{name!r}: no such set in {root}{did_you_mean(name, STANDARD_SETS)}; "
+        f"jaxmnist data prepare knows {', '.join(STANDARD_SETS)}; prepare others with TFDS, "
+        "as array_record"
+    )
+
+
+def _decode(directory: Path, name: str) -> Dataset:
+    """Read a prepared set and decode its images."""
+    tfds = import_tfds()
+    arrays = {}
+    with _reading(directory):
+        builder = tfds.builder_from_directory(directory)
+        features, splits = builder.info.features, builder.info.splits
+        if not {"image", "label"} <= features.keys():
+            raise InputError(
+                f"{directory}: its features are {', '.join(features)}; image and label are needed"
+            )
+        if not {"train", "test"} <= splits.keys():
+            raise InputError(
+                f"{directory}: its splits are {', '.join(splits)}; train and test are needed"
+            )
+        if (stored := builder.info.file_format.value) != "array_record":
+            raise InputError(
+                f"{directory}: stored as {stored}, and only array_record can be read without "
+                f"TensorFlow; prepare it elsewhere: jaxmnist data prepare {name} --data-dir DIR"
+            )
+        for split in ("train", "test"):
+            source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+            records = source.__getitems__(range(len(source)))
+            images = np.stack([_decode_png(record["image"], directory) for record in records])
+            arrays[f"{split}_images"] = upright(images) if name.startswith("emnist/") else images
+            arrays[f"{split}_labels"] = np.array([record["label"] for record in records])
+        num_classes = features["label"].num_classes
+    try:
+        return Dataset(**arrays, num_classes=num_classes, name=name)
+    except InputError as error:
+        raise InputError(f"{directory}: {error}") from None
+
+
+def _decode_png(png: bytes, directory: Path) -> np.ndarray:
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        if image.mode != "L" or image.size != (28, 28):
+            raise InputError(
+                f"{directory}: holds an image of {image.width}x{image.height} pixels in mode "
+                f"{image.mode}; 28x28 in 8-bit grey (mode L) is needed"
+            )
+        return np.asarray(image)
+
+
+@contextlib.contextmanager
+def _reading(directory: Path) -> Iterator[None]:
+    """Keep TFDS's warnings off the terminal, and say in one line that a set cannot be read."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except InputError:
+        raise
+    # TFDS, array_record, protobuf and Pillow report damage in many types, all the same to the user.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(
+            f"{directory}: cannot be read as a TFDS set: {reason}; "
+            "remove the folder and run jaxmnist data prepare again"
+        ) from error
+
+
+def _fingerprint(directory: Path) -> str:
+    """Digest the name, size and time of every file of a prepared set."""
+    files = sorted(
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in directory.iterdir()
+    )
+    return hashlib.sha256(json.dumps([_CACHE_FORMAT, files]).encode()).hexdigest()
+
+
+def _read_cache(cache: Path, fingerprint: str, name: str) -> Dataset | None:
+    try:
+        stored, *arrays, num_classes = read_arrays(cache, ("fingerprint", *_CACHED), str(cache))
+        if str(stored) != fingerprint:
+            return None
+        return Dataset(*arrays, num_classes=int(num_classes), name=name)
+    except (ValueError, TypeError):  # InputError is a ValueError.
+        return None
+
+
+def _write_cache(cache: Path, fingerprint: str, dataset: Dataset) -> None:
+    arrays: dict[str, Any] = {field: getattr(dataset, field) for field in _CACHED}
+    with contextlib.suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                np.savez(file, fingerprint=np.array(fingerprint), **arrays)
+                file.close()
+                temporary.replace(cache)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
