@@ -1,1 +1,61 @@
-"""jaxmnist."""
+"""MNIST training as pure functions in JAX.
+
+Names are resolved when first used, so that importing the package, or asking a command for its
+help, loads neither JAX nor TensorFlow Datasets nor matplotlib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxmnist import data as data
+    from jaxmnist import interop as interop
+    from jaxmnist import losses as losses
+    from jaxmnist import optim as optim
+    from jaxmnist import plots as plots
+    from jaxmnist import runs as runs
+    from jaxmnist import training as training
+    from jaxmnist.config import Config as Config
+    from jaxmnist.config import Hyper as Hyper
+    from jaxmnist.config import hyper as hyper
+    from jaxmnist.data import Dataset as Dataset
+    from jaxmnist.data import load_dataset as load_dataset
+    from jaxmnist.data import normalize as normalize
+    from jaxmnist.errors import InputError as InputError
+    from jaxmnist.model import MLP as MLP
+    from jaxmnist.training import DivergedError as DivergedError
+    from jaxmnist.training import History as History
+    from jaxmnist.training import TrainState as TrainState
+    from jaxmnist.training import fit as fit
+    from jaxmnist.training import make_train as make_train
+
+__version__ = "0.1.0"
+
+_MODULES = ("data", "interop", "losses", "optim", "plots", "runs", "training")
+_HOMES = {
+    "Config": "config",
+    "Hyper": "config",
+    "hyper": "config",
+    "Dataset": "data",
+    "load_dataset": "data",
+    "normalize": "data",
+    "InputError": "errors",
+    "MLP": "model",
+    "DivergedError": "training",
+    "History": "training",
+    "TrainState": "training",
+    "fit": "training",
+    "make_train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted((*_MODULES, *_HOMES, "__version__"))

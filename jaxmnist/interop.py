@@ -1,0 +1,116 @@
+"""Parameters to and from PyTorch's names, in memory and as safetensors files.
+
+PyTorch's ``nn.Sequential`` numbers its modules, and the document's has a ReLU after every hidden
+layer: the affine layers are the even ones, ``0.weight``, ``0.bias``, ``2.weight`` ... Both sides
+store a weight as (out, in), so the arrays pass as they are.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_bytes
+from safetensors.numpy import save as save_bytes
+
+from jaxmnist.errors import InputError
+
+
+def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Name the MLP's parameters as ``nn.Sequential(Linear, ReLU, Linear, ...)`` does.
+
+    Args:
+        params: What ``MLP.init`` returned.
+
+    Returns:
+        NumPy arrays under ``0.weight``, ``0.bias``, ``2.weight`` ...; PyTorch loads them with
+        ``load_state_dict`` once each is wrapped by ``torch.from_numpy``.
+
+    Source: document row D7.
+
+    >>> import jax, jaxmnist as jm
+    >>> params = jm.MLP(hidden=(5,)).init(jax.random.key(0), jnp.zeros((1, 784)))
+    >>> {name: array.shape for name, array in params_to_state_dict(params).items()}
+    {'0.weight': (5, 784), '0.bias': (5,), '2.weight': (10, 5), '2.bias': (10,)}
+    """
+    layers = params["params"]
+    return {
+        f"{2 * index}.{name}": np.array(layers[f"dense_{index}"][name])
+        for index in range(len(layers))
+        for name in ("weight", "bias")
+    }
+
+
+def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the ``state_dict`` of such an ``nn.Sequential`` into the MLP's parameters.
+
+    Args:
+        state_dict: Arrays or CPU tensors under ``0.weight``, ``0.bias``, ``2.weight`` ...
+
+    Returns:
+        Parameters for ``MLP.apply``; dtypes are kept.
+
+    Raises:
+        InputError: A missing or unexpected key, or shapes that do not follow one another.
+
+    >>> layer = {"0.weight": np.ones((10, 784)), "0.bias": np.zeros(10)}
+    >>> sorted(params_from_state_dict(layer)["params"]["dense_0"])
+    ['bias', 'weight']
+    """
+    count = max(1, (len(state_dict) + 1) // 2)
+    expected = [f"{2 * index}.{name}" for index in range(count) for name in ("weight", "bias")]
+    if missing := [key for key in expected if key not in state_dict]:
+        raise InputError(
+            f"the state_dict has no {missing[0]!r}; it has {sorted(state_dict)}, and the keys "
+            f"of Linear and ReLU in turn are {expected}"
+        )
+    arrays = {key: jnp.asarray(np.asarray(state_dict[key])) for key in expected}
+    for index in range(count):
+        weight, bias = arrays[f"{2 * index}.weight"], arrays[f"{2 * index}.bias"]
+        inputs = arrays[f"{2 * index - 2}.weight"].shape[0] if index else weight.shape[-1]
+        if weight.ndim != 2 or weight.shape[1] != inputs or bias.shape != weight.shape[:1]:
+            raise InputError(
+                f"{2 * index}.weight has shape {weight.shape} and {2 * index}.bias {bias.shape}; "
+                f"a layer here is (out, {inputs}) and (out,)"
+            )
+    return {
+        "params": {
+            f"dense_{index}": {name: arrays[f"{2 * index}.{name}"] for name in ("weight", "bias")}
+            for index in range(count)
+        }
+    }
+
+
+def save_safetensors(params: Mapping[str, Any], path: str | Path) -> None:
+    """Write the MLP's parameters as a safetensors file under PyTorch's names.
+
+    Args:
+        params: What ``MLP.init`` returned.
+        path: The file to write; it is replaced only when the new one is whole.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(save_bytes(params_to_state_dict(params)))
+    partial.replace(path)
+
+
+def load_safetensors(path: str | Path) -> dict[str, Any]:
+    """Read the MLP's parameters from a safetensors file with PyTorch's names.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Parameters for ``MLP.apply``.
+
+    Raises:
+        InputError: The file is not readable, not safetensors, or holds another model.
+    """
+    try:
+        return params_from_state_dict(load_bytes(Path(path).read_bytes()))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a whole safetensors file: {error}") from error

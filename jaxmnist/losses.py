@@ -1,0 +1,155 @@
+"""Cross-entropies, softmax and accuracy: the document's part A, on arrays (rows D1-D3, D8, D9)."""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import xlogy
+from jaxtyping import Array, Float, Int
+
+SMALLEST_PROBABILITY = 1e-12
+"""Where the document clamps a probability before its logarithm (D1)."""
+
+
+def binary_cross_entropy(
+    probabilities: Float[Array, "*batch"], targets: Float[Array, "*batch"]
+) -> Float[Array, ""]:
+    """Mean binary cross-entropy of probabilities, clamped before the logarithm.
+
+    ``L = -mean(y log max(p, 1e-12) + (1 - y) log max(1 - p, 1e-12))``
+
+    Below the clamp the loss is flat and its gradient is zero, so a confident mistake teaches
+    nothing. For ``p = sigmoid(z)`` in float32 that happens at ``z < -27.6`` where ``y = 1``, and
+    already at ``z > 16.6`` where ``y = 0``, because there ``p`` rounds to 1.
+    `binary_cross_entropy_with_logits` has a gradient everywhere.
+
+    Args:
+        probabilities: Predicted probability of the class 1, in [0, 1].
+        targets: True label, 0 or 1, or the probability of the class 1.
+
+    Returns:
+        The mean over all elements, in nats.
+
+    Source: document row D1.
+
+    >>> print(f"{binary_cross_entropy(jnp.array([0.5, 0.25]), jnp.array([1.0, 0.0])):.6f}")
+    0.490415
+    """
+    log_p = jnp.log(jnp.maximum(probabilities, SMALLEST_PROBABILITY))
+    log_not_p = jnp.log(jnp.maximum(1 - probabilities, SMALLEST_PROBABILITY))
+    return -jnp.mean(targets * log_p + (1 - targets) * log_not_p)
+
+
+def binary_cross_entropy_with_logits(
+    logits: Float[Array, "*batch"], targets: Float[Array, "*batch"]
+) -> Float[Array, ""]:
+    """Mean binary cross-entropy of ``sigmoid(logits)``, exact at any distance from zero.
+
+    ``L = mean(y softplus(-z) + (1 - y) softplus(z))``, which is `binary_cross_entropy` of
+    ``p = sigmoid(z)`` without the clamp; its gradient ``(sigmoid(z) - y) / n`` never vanishes
+    on a mistake.
+
+    Args:
+        logits: Log-odds ``z`` of the class 1.
+        targets: True label, 0 or 1, or the probability of the class 1.
+
+    Returns:
+        The mean over all elements, in nats.
+
+    Source: the stable form beside document row D1.
+
+    >>> print(f"{binary_cross_entropy_with_logits(jnp.array([100.0]), jnp.array([0.0])):.1f}")
+    100.0
+    """
+    return jnp.mean(targets * jax.nn.softplus(-logits) + (1 - targets) * jax.nn.softplus(logits))
+
+
+def softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
+    """Each exponential divided by the sum of all of them.
+
+    ``p_i = exp(z_i - max z) / sum_j exp(z_j - max z)``; subtracting the maximum changes nothing
+    in the quotient and keeps every exponential at or below 1.
+
+    Args:
+        logits: Scores, one per class on the last axis.
+
+    Returns:
+        Probabilities that sum to 1 over the last axis, finite for any finite logits.
+
+    Source: document row D3.
+
+    >>> print(softmax(jnp.log(jnp.array([1.0, 2.0, 5.0]))).round(4))
+    [0.125 0.25  0.625]
+    """
+    maximum = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    exponentials = jnp.exp(logits - maximum)
+    return exponentials / jnp.sum(exponentials, axis=-1, keepdims=True)
+
+
+def cross_entropy(
+    p: Float[Array, "*batch classes"], q: Float[Array, "*batch classes"]
+) -> Float[Array, "*batch"]:
+    """How many nats it costs to describe draws from p with a code made for q.
+
+    ``H(p, q) = -sum_i p_i log q_i``, where a class with ``p_i = 0`` costs nothing and a class
+    with ``p_i > 0 = q_i`` costs infinitely much. With two classes it is the binary
+    cross-entropy: ``H((y, 1-y), (p, 1-p)) = -(y log p + (1-y) log(1-p))``.
+
+    Args:
+        p: True distribution over the last axis.
+        q: Predicted distribution over the last axis.
+
+    Returns:
+        H(p, q) in nats, one per distribution.
+
+    Source: document row D2.
+
+    >>> print(cross_entropy(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])).round(4))
+    0.6931
+    """
+    return -jnp.sum(xlogy(p, q), axis=-1)
+
+
+def cross_entropy_with_integer_labels(
+    logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
+) -> Float[Array, ""]:
+    """Mean cross-entropy of the softmax of logits against the true classes.
+
+    ``L = mean_b(log sum_j exp(z_bj) - z_b,label(b))``, the same as `cross_entropy` of the
+    one-hot labels and ``softmax(logits)``, computed without leaving the logarithm.
+
+    Args:
+        logits: Scores, one row per sample.
+        labels: True class of each sample, in 0 ... classes - 1.
+
+    Returns:
+        The mean over the batch, in nats.
+
+    Source: document row D8 (PyTorch's ``CrossEntropyLoss`` with its defaults).
+
+    >>> uniform = jnp.zeros((2, 10))
+    >>> print(cross_entropy_with_integer_labels(uniform, jnp.array([3, 7])).round(4))
+    2.3026
+    """
+    # A masked sum, not an indexed read: its gradient is then a product and not a scatter.
+    is_label = labels[:, None] == jnp.arange(logits.shape[-1])[None, :]
+    label_logits = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - label_logits)
+
+
+def accuracy(
+    logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
+) -> Float[Array, ""]:
+    """Share of samples whose largest logit is the true class (the first one wins a tie).
+
+    Args:
+        logits: Scores, one row per sample.
+        labels: True class of each sample.
+
+    Returns:
+        The mean over the batch, in [0, 1], in the logits' dtype.
+
+    Source: document row D9.
+
+    >>> print(accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])))
+    0.5
+    """
+    return jnp.mean(jnp.argmax(logits, axis=-1) == labels, dtype=logits.dtype)

@@ -1,0 +1,59 @@
+"""Images with what they are, and what the network takes them for (document rows D4 and D10)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_WRONG = "#D55E00"
+
+
+def digits(
+    images: np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    predictions: Sequence[int] | np.ndarray | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw images in a grid, each under its label; wrong predictions are framed.
+
+    Args:
+        images: uint8 [count, 28, 28].
+        labels: True class of each.
+        predictions: Predicted class of each, or None to show the labels alone. A wrong one reads
+            ``label→prediction``.
+        title: Above the grid.
+
+    Returns:
+        A picture with up to sixteen images in a row.
+
+    Source: document rows D4 and D10.
+
+    >>> figure = digits(np.zeros((3, 28, 28), np.uint8), [1, 2, 3], [1, 2, 8])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['1', '2', '3→8']
+    """
+    columns = min(16, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(0.62 * columns + 0.2, 0.82 * rows + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(images) :]:
+        axes.remove()
+    for index, (axes, image) in enumerate(zip(grid, images, strict=False)):
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        label = int(labels[index])
+        prediction = label if predictions is None else int(predictions[index])
+        wrong = prediction != label
+        axes.set_title(
+            f"{label}→{prediction}" if wrong else f"{label}",
+            fontsize=10,
+            pad=2,
+            color=_WRONG if wrong else "black",
+            fontweight="bold" if wrong else "normal",
+        )
+        for spine in axes.spines.values():
+            spine.set_edgecolor(_WRONG if wrong else "#CCCCCC")
+            spine.set_linewidth(3 if wrong else 0.8)
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,416 @@
+"""A training run as pure functions, from one step to the whole run as one program.
+
+Read from the top: `make_train` is the run, `train_epoch` and `evaluate` its two halves, and
+`train_step` and `eval_step` one batch of each. `fit` at the end is the same run under a host
+loop, for those who want to see every epoch as it ends.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+
+from jaxmnist import optim
+from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.data.batches import normalize, permutation
+from jaxmnist.data.dataset import Arrays, Dataset
+from jaxmnist.errors import InputError
+from jaxmnist.losses import accuracy, cross_entropy_with_integer_labels
+from jaxmnist.model import MLP
+
+Params = PyTree[Array]
+ApplyFn = Callable[..., Any]
+"""``apply_fn(params, x) -> logits``, such as a Linen module's ``apply``."""
+
+
+class TrainState(NamedTuple):
+    """Everything a step changes."""
+
+    params: Params
+    """What ``model.init`` returned, moved along."""
+    opt_state: optax.OptState
+    """The optimizer's accumulators."""
+
+
+class BatchMetrics(NamedTuple):
+    """What one batch measured, or a whole epoch's batches stacked on the first axis."""
+
+    loss: Float[Array, "*steps"]
+    """Mean cross-entropy over the batch, in nats."""
+    accuracy: Float[Array, "*steps"]
+    """Share of the batch classified correctly."""
+
+
+class History(NamedTuple):
+    """The four figures of an epoch (D9) and their per-sample twins; a run stacks its epochs.
+
+    The document averages batch means, so a short last batch weighs as much as a full one. The
+    ``_per_sample`` figures weigh every image the same.
+    """
+
+    train_loss: Float[Array, "*epochs"]
+    train_accuracy: Float[Array, "*epochs"]
+    eval_loss: Float[Array, "*epochs"]
+    eval_accuracy: Float[Array, "*epochs"]
+    train_loss_per_sample: Float[Array, "*epochs"]
+    train_accuracy_per_sample: Float[Array, "*epochs"]
+    eval_loss_per_sample: Float[Array, "*epochs"]
+    eval_accuracy_per_sample: Float[Array, "*epochs"]
+
+
+class Train(Protocol):
+    """A whole run: ``train(key, hyper, data) -> (state, history)``, pure."""
+
+    def __call__(
+        self, key: Key[Array, ""], hyper: Hyper, data: Arrays
+    ) -> tuple[TrainState, History]:
+        """Run every epoch from the weights and orders that `key` draws."""
+        ...
+
+
+def make_train(config: Config, num_classes: int = 10) -> Train:
+    """Build the whole run as one pure function, to be jitted, mapped or differentiated.
+
+    The config fixes shapes and names only: its ``seed`` and ``learning_rate`` are not read here.
+    They arrive as ``key`` and ``hyper``, so one compiled program serves every seed and every
+    value of every hyperparameter.
+
+    Args:
+        config: Layers, optimizer, convention, epochs and batch sizes.
+        num_classes: Number of logits.
+
+    Returns:
+        ``train(key, hyper, data) -> (state, history)``; every array of the history has one
+        entry per epoch.
+
+    Raises:
+        InputError: When traced, if a batch is larger than the data.
+
+    Source: document rows D6-D9.
+
+    >>> from jaxmnist import load_dataset
+    >>> config = Config(epochs=2)
+    >>> data = jax.tree.map(lambda x: x[:1000], load_dataset("mnist").arrays())
+    >>> train = jax.jit(make_train(config))
+    >>> state, history = train(jax.random.key(0), hyper(config), data)
+    >>> history.eval_loss.shape
+    (2,)
+    """
+
+    def train(key: Key[Array, ""], hyper: Hyper, data: Arrays) -> tuple[TrainState, History]:
+        _check_batches_fit(config, data)
+
+        def epoch(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, History]:
+            state, figures, _ = _epoch(config, num_classes, key, hyper, data, index, state)
+            return state, figures
+
+        state = init(key, hyper, config, num_classes)
+        return jax.lax.scan(epoch, state, jnp.arange(config.epochs))
+
+    return train
+
+
+def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 10) -> TrainState:
+    """Draw the initial weights and start the optimizer.
+
+    Args:
+        key: The run's key; the weights depend on it alone.
+        hyper: The optimizer's float arguments.
+        config: Layers, optimizer and convention.
+        num_classes: Number of logits.
+
+    Returns:
+        The state before the first step.
+    """
+    model, tx = _model_and_optimizer(config, num_classes, hyper)
+    init_key, _ = jax.random.split(key)
+    params = model.init(init_key, jnp.zeros((1, 28, 28)))
+    return TrainState(params, tx.init(params))
+
+
+def train_epoch(
+    state: TrainState,
+    order: Int[Array, " samples"],
+    images: UInt8[Array, "samples 28 28"],
+    labels: Int[Array, " samples"],
+    *,
+    apply_fn: ApplyFn,
+    tx: optax.GradientTransformation,
+    batch_size: int,
+) -> tuple[TrainState, BatchMetrics]:
+    """Take one step on every batch of the shuffled data, the short last one included.
+
+    Args:
+        state: Before the epoch.
+        order: A permutation of the samples: batch k is ``order[k * batch_size:][:batch_size]``.
+        images: All training images.
+        labels: Their classes.
+        apply_fn: ``apply_fn(params, x) -> logits``.
+        tx: The optimizer.
+        batch_size: Images in a full batch.
+
+    Returns:
+        The state after the epoch, and each batch's figures, measured before its own step.
+
+    Source: document rows D6 and D9: 938 batches of 64, the last of 32.
+    """
+
+    def step(state: TrainState, batch: Int[Array, " batch"]) -> tuple[TrainState, BatchMetrics]:
+        return train_step(
+            state, _take(images, batch), _take(labels, batch), apply_fn=apply_fn, tx=tx
+        )
+
+    full_batches = order.size // batch_size
+    split = full_batches * batch_size
+    state, metrics = jax.lax.scan(step, state, order[:split].reshape(full_batches, batch_size))
+    if split < order.size:
+        state, last = step(state, order[split:])
+        metrics = _append(metrics, last)
+    return state, metrics
+
+
+def evaluate(
+    params: Params,
+    images: UInt8[Array, "samples 28 28"],
+    labels: Int[Array, " samples"],
+    *,
+    apply_fn: ApplyFn,
+    batch_size: int,
+) -> BatchMetrics:
+    """Measure every batch of the data in its stored order, the short last one included.
+
+    Args:
+        params: The model's parameters.
+        images: All test images.
+        labels: Their classes.
+        apply_fn: ``apply_fn(params, x) -> logits``.
+        batch_size: Images in a full batch.
+
+    Returns:
+        Each batch's figures.
+
+    Source: document rows D6 and D9: 79 batches of 128, the last of 16.
+    """
+    full_batches = labels.size // batch_size
+    split = full_batches * batch_size
+    metrics = jax.lax.map(
+        lambda batch: eval_step(params, *batch, apply_fn=apply_fn),
+        (
+            images[:split].reshape(full_batches, batch_size, *images.shape[1:]),
+            labels[:split].reshape(full_batches, batch_size),
+        ),
+    )
+    if split < labels.size:
+        metrics = _append(
+            metrics, eval_step(params, images[split:], labels[split:], apply_fn=apply_fn)
+        )
+    return metrics
+
+
+def train_step(
+    state: TrainState,
+    images: UInt8[Array, "batch 28 28"],
+    labels: Int[Array, " batch"],
+    *,
+    apply_fn: ApplyFn,
+    tx: optax.GradientTransformation,
+) -> tuple[TrainState, BatchMetrics]:
+    """Move the parameters once along the optimizer's update for one batch.
+
+    Args:
+        state: Before the step.
+        images: The batch, as stored; it is normalised here.
+        labels: Its classes.
+        apply_fn: ``apply_fn(params, x) -> logits``.
+        tx: The optimizer.
+
+    Returns:
+        The state after the step, and the batch's figures before it.
+
+    Source: document row D8.
+    """
+
+    def loss_and_logits(params: Params) -> tuple[Float[Array, ""], Float[Array, "batch classes"]]:
+        logits = apply_fn(params, normalize(images))
+        return cross_entropy_with_integer_labels(logits, labels), logits
+
+    (loss, logits), grads = jax.value_and_grad(loss_and_logits, has_aux=True)(state.params)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(params, opt_state), BatchMetrics(loss, accuracy(logits, labels))
+
+
+def eval_step(
+    params: Params,
+    images: UInt8[Array, "batch 28 28"],
+    labels: Int[Array, " batch"],
+    *,
+    apply_fn: ApplyFn,
+) -> BatchMetrics:
+    """Measure one batch without moving anything.
+
+    Args:
+        params: The model's parameters.
+        images: The batch, as stored; it is normalised here.
+        labels: Its classes.
+        apply_fn: ``apply_fn(params, x) -> logits``.
+
+    Returns:
+        The batch's figures.
+    """
+    logits = apply_fn(params, normalize(images))
+    return BatchMetrics(cross_entropy_with_integer_labels(logits, labels), accuracy(logits, labels))
+
+
+class DivergedError(ArithmeticError):
+    """A training loss became NaN or infinite.
+
+    Attributes:
+        epoch: The epoch it happened in, from 0.
+        step: The first step of that epoch with such a loss, from 0.
+        loss: That loss.
+        state: The state before that epoch.
+        history: The epochs before it.
+    """
+
+    def __init__(
+        self, epoch: int, step: int, loss: float, state: TrainState, history: History
+    ) -> None:
+        super().__init__(f"the training loss became {loss} at step {step} of epoch {epoch}")
+        self.epoch, self.step, self.loss = epoch, step, loss
+        self.state, self.history = state, history
+
+
+def fit(
+    config: Config,
+    dataset: Dataset,
+    *,
+    on_compiled: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[int, TrainState, History], None] = lambda *_: None,
+) -> tuple[TrainState, History]:
+    """Run the epochs one by one from Python, with the numbers of ``jit(make_train(config))``.
+
+    Args:
+        config: The run, its seed and learning rate included.
+        dataset: The images.
+        on_compiled: Called once, when the program is ready and the first epoch begins.
+        on_epoch: Called after each epoch with its index from 0, the state, and its figures.
+
+    Returns:
+        The final state, and the history with one entry per epoch.
+
+    Raises:
+        InputError: A batch is larger than the data.
+        DivergedError: A training loss is NaN or infinite; it carries what was reached before.
+
+    >>> from jaxmnist import load_dataset
+    >>> mnist = load_dataset("mnist")
+    >>> state, history = fit(Config(epochs=1), mnist)
+    >>> bool(history.eval_accuracy[-1] > 0.9)
+    True
+    """
+    data = dataset.arrays()
+    _check_batches_fit(config, data)
+    key = jax.random.key(config.seed)
+    state = init(key, hyper(config), config, dataset.num_classes)
+    # What the program does not depend on is blanked, so that the next fit finds it compiled.
+    program = replace(config, epochs=1, seed=0, learning_rate=None)
+    constants = (program, dataset.num_classes, key, hyper(config), data)
+    _jitted_epoch.lower(*constants, 0, state).compile()
+    on_compiled()
+
+    epochs: list[History] = []
+    for index in range(config.epochs):
+        reached = state
+        state, figures, losses = jax.block_until_ready(_jitted_epoch(*constants, index, state))
+        broken = ~np.isfinite(losses)
+        if broken.any():
+            step = int(broken.argmax())
+            raise DivergedError(index, step, float(losses[step]), reached, _stack(epochs))
+        epochs.append(figures)
+        on_epoch(index, state, figures)
+    return state, _stack(epochs)
+
+
+def _epoch(
+    config: Config,
+    num_classes: int,
+    key: Key[Array, ""],
+    hyper: Hyper,
+    data: Arrays,
+    index: Int[Array, ""] | int,
+    state: TrainState,
+) -> tuple[TrainState, History, Float[Array, " steps"]]:
+    """Train on every batch once and evaluate: the state, the figures, each batch's train loss."""
+    model, tx = _model_and_optimizer(config, num_classes, hyper)
+    _, data_key = jax.random.split(key)
+    samples = data.train_labels.size
+    state, train_metrics = train_epoch(
+        state,
+        permutation(jax.random.fold_in(data_key, index), samples),
+        data.train_images,
+        data.train_labels,
+        apply_fn=model.apply,
+        tx=tx,
+        batch_size=config.batch_size,
+    )
+    eval_metrics = evaluate(
+        state.params,
+        data.test_images,
+        data.test_labels,
+        apply_fn=model.apply,
+        batch_size=config.eval_batch_size,
+    )
+    train_figures = _means(train_metrics, config.batch_size, samples)
+    eval_figures = _means(eval_metrics, config.eval_batch_size, data.test_labels.size)
+    figures = History(*train_figures[0], *eval_figures[0], *train_figures[1], *eval_figures[1])
+    return state, figures, train_metrics.loss
+
+
+_jitted_epoch = jax.jit(_epoch, static_argnums=(0, 1))
+
+
+def _model_and_optimizer(
+    config: Config, num_classes: int, hyper: Hyper
+) -> tuple[MLP, optax.GradientTransformation]:
+    tx = optim.create(config.optimizer, convention=config.convention, **hyper)
+    return MLP(config.hidden, num_classes), tx
+
+
+def _take(array: Array, indices: Int[Array, " batch"]) -> Array:
+    """Read rows that are known to exist, without the usual clamping of the indices."""
+    return array.at[indices].get(mode="promise_in_bounds")
+
+
+def _append(metrics: BatchMetrics, last: BatchMetrics) -> BatchMetrics:
+    return jax.tree.map(lambda many, one: jnp.append(many, one), metrics, last)
+
+
+def _means(
+    metrics: BatchMetrics, batch_size: int, samples: int
+) -> tuple[BatchMetrics, BatchMetrics]:
+    """Average over the batches as the document does, and over the samples."""
+    sizes = jnp.minimum(batch_size, samples - batch_size * jnp.arange(metrics.loss.size))
+    weights = sizes.astype(metrics.loss.dtype) / samples
+    return (
+        BatchMetrics(*(jnp.mean(values) for values in metrics)),
+        BatchMetrics(*(jnp.sum(values * weights) for values in metrics)),
+    )
+
+
+def _stack(epochs: list[History]) -> History:
+    return History(*jnp.asarray(epochs).reshape(-1, len(History._fields)).T)
+
+
+def _check_batches_fit(config: Config, data: Arrays) -> None:
+    for name, batch_size, samples in (
+        ("batch_size", config.batch_size, data.train_labels.size),
+        ("eval_batch_size", config.eval_batch_size, data.test_labels.size),
+    ):
+        if batch_size > samples:
+            raise InputError(f"{name} is {batch_size}; the data has only {samples} images for it")
