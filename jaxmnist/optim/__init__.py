@@ -1,0 +1,93 @@
+"""Six optimizers, each written from its recurrence, as plain Optax gradient transformations.
+
+    optimizer = adam(learning_rate=0.001)
+    state = optimizer.init(params)
+    updates, state = optimizer.update(gradients, state)
+    params = optax.apply_updates(params, updates)
+
+Each factory's defaults are the document's. `create` makes any of them by name, with the defaults
+of the document, of PyTorch or of Optax; `jaxmnist.conventions` holds the three side by side.
+
+**Hyperparameters** are Python numbers or traced scalars, so that one compiled program serves
+every value, `jax.vmap` runs many, and `jax.grad` goes through. A learning rate may also be an
+Optax schedule. `optax.inject_hyperparams` stores them in the parameters' dtype unless told
+otherwise: for bfloat16 parameters, where 0.999 is 1, pass it `hyperparam_dtype=jnp.float32`.
+
+**Dtypes.** Accumulators and arithmetic are in float32 or wider; an update has its gradient's
+dtype.
+
+**Complex leaves.** A square is |g|², one real number, so a coordinate keeps its direction in the
+complex plane. PyTorch instead treats the real and imaginary parts as two parameters. `jax.grad`
+of a real loss returns the conjugate of the direction of ascent: conjugate it before `update`, as
+with any Optax optimizer.
+"""
+
+from collections.abc import Callable, Mapping
+
+import optax
+
+from jaxmnist.conventions import CONVENTIONS as CONVENTIONS
+from jaxmnist.conventions import NAMES as NAMES
+from jaxmnist.conventions import check_arguments, defaults
+from jaxmnist.conventions import hyperparameters as hyperparameters
+from jaxmnist.optim.adadelta import AdadeltaState as AdadeltaState
+from jaxmnist.optim.adadelta import adadelta as adadelta
+from jaxmnist.optim.adagrad import AdagradState as AdagradState
+from jaxmnist.optim.adagrad import adagrad as adagrad
+from jaxmnist.optim.adam import AdamState as AdamState
+from jaxmnist.optim.adam import adam as adam
+from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
+from jaxmnist.optim.momentum import MomentumState as MomentumState
+from jaxmnist.optim.momentum import momentum as momentum
+from jaxmnist.optim.rmsprop import RmspropState as RmspropState
+from jaxmnist.optim.rmsprop import rmsprop as rmsprop
+from jaxmnist.optim.sgd import SgdState as SgdState
+from jaxmnist.optim.sgd import sgd as sgd
+
+_FACTORIES: Mapping[str, Callable[..., optax.GradientTransformation]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adadelta": adadelta,
+    "adam": adam,
+}
+
+
+def create(
+    name: str,
+    learning_rate: LearningRate | None = None,
+    convention: str = "document",
+    **overrides: Hyperparameter,
+) -> optax.GradientTransformation:
+    """The optimizer `name` with the defaults of `convention`.
+
+    Args:
+        name: one of `NAMES`.
+        learning_rate: a number, a traced scalar or an Optax schedule; None for the convention's
+            default, which for the document's Adadelta is to have none.
+        convention: one of `CONVENTIONS`.
+        **overrides: arguments of that optimizer's factory, in place of the convention's.
+
+    Returns:
+        An `optax.GradientTransformation` whose updates are to be added to the parameters.
+
+    Raises:
+        InputError: the name, the convention or an argument is unknown, or a Python number is
+            outside its range.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer = create("momentum", 0.5, convention="pytorch", momentum=0.5)
+    >>> state = optimizer.init(jnp.array(0.0))
+    >>> for g in (1.0, 4.0):
+    ...     update, state = optimizer.update(jnp.array(g), state)
+    ...     print(f"{update:.4f}, velocity {state.velocity:.4f}")
+    -0.5000, velocity 1.0000
+    -2.2500, velocity 4.5000
+    """
+    arguments = defaults(name, convention)
+    check_arguments(name, **overrides)
+    arguments |= overrides
+    if learning_rate is not None:
+        arguments["learning_rate"] = learning_rate
+    return _FACTORIES[name](**arguments)
