@@ -4,10 +4,11 @@ MNIST itself is in the package and needs no network. Other sets come from Tensor
 (TFDS, read and prepared without TensorFlow), from a folder of IDX files, or from a Keras `.npz`.
 """
 
+from jaxmnist.data.batches import normalize as normalize
 from jaxmnist.data.catalogue import Available as Available
 from jaxmnist.data.catalogue import available as available
 from jaxmnist.data.catalogue import prepared_directory as prepared_directory
 from jaxmnist.data.dataset import Arrays as Arrays
 from jaxmnist.data.dataset import Dataset as Dataset
 from jaxmnist.data.load import load_dataset as load_dataset
-from jaxmnist.data.prepare import prepare as prepare
+from jaxmnist.data.preparation import prepare as prepare

@@ -114,7 +114,7 @@ def _decode(directory: Path, name: str) -> Dataset:
         features, splits = builder.info.features, builder.info.splits
         if not {"image", "label"} <= features.keys():
             raise InputError(
-                f"{directory}: its features are {', '.join(features)}; image and label are needed"
+                f"{directory}: its features are {', '.join(sorted(features))}; image and label are needed"
             )
         if not {"train", "test"} <= splits.keys():
             raise InputError(

@@ -21,7 +21,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -230,7 +230,7 @@ def _idx_names(standard: StandardSet) -> list[str]:
     return [f"{prefix}-{name.replace('t10k', 'test')}.gz" for name in FILE_NAMES]
 
 
-def _open(url: str) -> IO[bytes]:
+def _open(url: str) -> http.client.HTTPResponse:
     """Open a URL, or raise within `_ANSWER_SECONDS`, however long name lookup would take."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -248,15 +248,16 @@ def _open(url: str) -> IO[bytes]:
     try:
         answer = answers.get(timeout=_ANSWER_SECONDS)
     except queue.Empty:
-        raise TimeoutError(f"no answer in {_ANSWER_SECONDS:.0f} seconds") from None
+        raise TimeoutError(f"no answer in {_ANSWER_SECONDS:g} seconds") from None
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
 def _reason(error: Exception) -> str:
-    inner = getattr(error, "reason", None)
-    return " ".join(str(inner if inner is not None else error).split()) or type(error).__name__
+    # A bare URLError only wraps what happened; an HTTPError says more than its reason does.
+    cause = error.reason if type(error) is urllib.error.URLError else error
+    return " ".join(str(cause).split()) or type(error).__name__
 
 
 def _sha256(path: Path) -> str:
