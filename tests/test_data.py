@@ -376,6 +376,7 @@ def test_npz_damage_is_refused_or_harmless(tmp_path_factory, data, cut, compress
     [
         ("MNIST", ["'MNIST'", "did you mean 'mnist'?", "kmnist", ".npz"]),
         ("fashion-mnist", ["did you mean 'fashion_mnist'?"]),
+        ("emnist", ["did you mean 'emnist/balanced'?"]),
         ("emnist/digit", ["did you mean 'emnist/digits'?"]),
         ("no/such/folder", ["'no/such/folder': no such", "folder"]),
         ("cifar10", ["'cifar10'", "tfds:NAME"]),

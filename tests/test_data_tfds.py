@@ -171,7 +171,7 @@ assert "tensorflow" not in sys.modules
 
 def test_version_in_the_name(root):
     assert load_dataset("tfds:kmnist:3.0.1", root).name == "kmnist:3.0.1"
-    with refused("'kmnist:2.0.0'", "not prepared", root):
+    with refused("'kmnist:2.0.0'", "not prepared", root, f"prepare kmnist --data-dir {root}"):
         load_dataset("tfds:kmnist:2.0.0", root)
 
 
@@ -225,6 +225,7 @@ def test_damaged_set_says_so(root, damage, words):
     ("file", "old", "new", "words"),
     [
         ("features.json", '"image": {"image"', '"picture": {"image"', ["label, picture", "image"]),
+        ("features.json", '"28", "28", "1"', '"32", "32", "3"', ["(32, 32, 3)", "(28, 28, 1)"]),
         ("dataset_info.json", '"name": "test"', '"name": "dev"', ["train, dev", "test"]),
         ("dataset_info.json", '"array_record"', '"tfrecord"', ["tfrecord", "--data-dir"]),
         ("features.json", '"numClasses": "10"', '"numClasses": "5"', ["_labels[", "5 classes"]),
@@ -449,6 +450,15 @@ def test_prepare_where_it_cannot_write(tmp_path, source):
         prepare("kmnist", source, tmp_path / "file")
     with refused(tmp_path / "file" / "below", "Not a directory", "--data-dir"):
         prepare("kmnist", source, tmp_path / "file" / "below")
+
+
+def test_prepare_beside_a_faster_process(tmp_path, root, source, monkeypatch):
+    def lose(*_):
+        shutil.copytree(root / "kmnist", tmp_path / "kmnist")
+        raise OSError(39, "Directory not empty")
+
+    monkeypatch.setattr(preparation, "_write", lose)
+    assert prepare("kmnist", source, tmp_path) == tmp_path / "kmnist" / "3.0.1"
 
 
 def test_prepare_where_a_broken_folder_is(tmp_path, source):

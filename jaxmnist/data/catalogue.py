@@ -125,5 +125,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("fashon-mnist", ["mnist", "fashion_mnist"])
     " (did you mean 'fashion_mnist'?)"
     """
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    known = list(known)
+    parts = [each for each in known if each.startswith(f"{name.lower()}/")]
+    near = parts or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""

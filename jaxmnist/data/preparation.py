@@ -90,6 +90,8 @@ def prepare(
             data = _download(standard, builder, root / "downloads" / "jaxmnist")
         _write(builder, data)
     except OSError as error:
+        if prepared := prepared_directory(standard.name, root):
+            return prepared  # Another process was faster.
         raise InputError(
             f"{root}: {standard.name} cannot be prepared there: {error.strerror or error}; "
             "give another folder with --data-dir"
@@ -202,7 +204,7 @@ def _download(standard: StandardSet, builder: Any, downloads: Path) -> Dataset:
 
 def _fetch(file: _File, path: Path, standard: StandardSet) -> None:
     """Download one file to `path`, which appears only when it is whole and has the checksum."""
-    partial = path.with_name(path.name + ".part")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         digest = hashlib.sha256()
         with contextlib.closing(_open(file.url)) as response, partial.open("wb") as out:

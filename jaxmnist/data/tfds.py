@@ -55,7 +55,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
     """
     directory = prepared_directory(name, data_dir)
     if directory is None:
-        raise _not_prepared(name, data_directory(data_dir))
+        raise _not_prepared(name, data_dir)
     try:
         fingerprint = _fingerprint(directory)
     except OSError as error:
@@ -92,11 +92,13 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
 
 
-def _not_prepared(name: str, root: Path) -> InputError:
+def _not_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> InputError:
+    root = data_directory(data_dir)
     set_name = name.partition(":")[0]
     if set_name in STANDARD_SETS:
+        option = f" --data-dir {root}" if data_dir else ""
         return InputError(
-            f"{name!r}: not prepared in {root}; run: jaxmnist data prepare {set_name}"
+            f"{name!r}: not prepared in {root}; run: jaxmnist data prepare {set_name}{option}"
         )
     return InputError(
         f"{name!r}: no such set in {root}{did_you_mean(name, STANDARD_SETS)}; "
@@ -114,7 +116,8 @@ def _decode(directory: Path, name: str) -> Dataset:
         features, splits = builder.info.features, builder.info.splits
         if not {"image", "label"} <= features.keys():
             raise InputError(
-                f"{directory}: its features are {', '.join(sorted(features))}; image and label are needed"
+                f"{directory}: its features are {', '.join(sorted(features))}; "
+                "image and label are needed"
             )
         if not {"train", "test"} <= splits.keys():
             raise InputError(
@@ -125,6 +128,8 @@ def _decode(directory: Path, name: str) -> Dataset:
                 f"{directory}: stored as {stored}, and only array_record can be read without "
                 f"TensorFlow; prepare it elsewhere: jaxmnist data prepare {name} --data-dir DIR"
             )
+        if (shape := tuple(features["image"].shape)) != (28, 28, 1):
+            raise InputError(f"{directory}: its images have shape {shape}; (28, 28, 1) is needed")
         for split in ("train", "test"):
             source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
             records = source.__getitems__(range(len(source)))
@@ -154,14 +159,14 @@ def _reading(directory: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
-    except InputError:
+    except (InputError, MemoryError):
         raise
     # TFDS, array_record, protobuf and Pillow report damage in many types, all the same to the user.
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
             f"{directory}: cannot be read as a TFDS set: {reason}; "
-            "remove the folder and run jaxmnist data prepare again"
+            "if it is damaged, remove the folder and run jaxmnist data prepare again"
         ) from error
 
 
