@@ -35,9 +35,21 @@ def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     >>> {name: array.shape for name, array in params_to_state_dict(params).items()}
     {'0.weight': (5, 784), '0.bias': (5,), '2.weight': (10, 5), '2.bias': (10,)}
     """
+    return {name: np.array(leaf) for name, leaf in flatten(params).items()}
+
+
+def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the leaves of the MLP's parameters, whatever they are, under PyTorch's names.
+
+    Args:
+        params: What ``MLP.init`` returned, or a tree of its structure.
+
+    Returns:
+        The leaves in PyTorch's order.
+    """
     layers = params["params"]
     return {
-        f"{2 * index}.{name}": np.array(layers[f"dense_{index}"][name])
+        f"{2 * index}.{name}": layers[f"dense_{index}"][name]
         for index in range(len(layers))
         for name in ("weight", "bias")
     }

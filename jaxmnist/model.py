@@ -43,7 +43,8 @@ class Dense(nn.Module):
         weight = self.param("weight", uniform_in_fan_in, (self.features, fan_in), fan_in)
         bias = self.param("bias", uniform_in_fan_in, (self.features,), fan_in)
         # Contracting the last axis of both reads W as it lies: nothing is transposed in memory.
-        return jnp.einsum("bi,oi->bo", x, weight) + bias[None, :]
+        # The parameters' dtype decides, so float64 parameters give a float64 network.
+        return jnp.einsum("bi,oi->bo", x.astype(weight.dtype), weight) + bias[None, :]
 
 
 class MLP(nn.Module):

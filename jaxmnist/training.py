@@ -20,7 +20,7 @@ from jaxmnist.config import Config, Hyper, hyper
 from jaxmnist.data.batches import normalize, permutation
 from jaxmnist.data.dataset import Arrays, Dataset
 from jaxmnist.errors import InputError
-from jaxmnist.losses import accuracy, cross_entropy_with_integer_labels
+from jaxmnist.losses import accuracy, cross_entropy_with_integer_labels, softmax
 from jaxmnist.model import MLP
 
 Params = PyTree[Array]
@@ -103,7 +103,7 @@ def make_train(config: Config, num_classes: int = 10) -> Train:
     """
 
     def train(key: Key[Array, ""], hyper: Hyper, data: Arrays) -> tuple[TrainState, History]:
-        _check_batches_fit(config, data)
+        check_batches_fit(config, data)
 
         def epoch(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, History]:
             state, figures, _ = _epoch(config, num_classes, key, hyper, data, index, state)
@@ -267,12 +267,78 @@ def eval_step(
     return BatchMetrics(cross_entropy_with_integer_labels(logits, labels), accuracy(logits, labels))
 
 
+def average(
+    metrics: BatchMetrics, batch_size: int, samples: int
+) -> tuple[BatchMetrics, BatchMetrics]:
+    """Average an epoch's batches in both ways: each batch the same, and each sample the same.
+
+    Args:
+        metrics: Each batch's figures; all batches are full but perhaps the last.
+        batch_size: Samples in a full batch.
+        samples: Samples in all batches.
+
+    Returns:
+        The mean over batches, as the document takes it, and the mean over samples.
+
+    Source: document row D9.
+
+    >>> metrics = BatchMetrics(loss=jnp.array([1.0, 4.0]), accuracy=jnp.array([0.5, 1.0]))
+    >>> [float(means.loss) for means in average(metrics, batch_size=2, samples=3)]
+    [2.5, 2.0]
+    """
+    sizes = jnp.minimum(batch_size, samples - batch_size * jnp.arange(metrics.loss.size))
+    weights = sizes.astype(metrics.loss.dtype) / samples
+    return (
+        BatchMetrics(*(jnp.mean(values) for values in metrics)),
+        BatchMetrics(*(jnp.sum(values * weights) for values in metrics)),
+    )
+
+
+def predict(
+    params: Params, images: UInt8[Array, "batch 28 28"], *, apply_fn: ApplyFn
+) -> Float[Array, "batch classes"]:
+    """Give each image's probability of each class.
+
+    Args:
+        params: The model's parameters.
+        images: As stored; they are normalised here.
+        apply_fn: ``apply_fn(params, x) -> logits``.
+
+    Returns:
+        Probabilities that sum to 1 over the last axis.
+
+    Source: document rows D3 and D10.
+    """
+    return softmax(apply_fn(params, normalize(images)))
+
+
+def check_batches_fit(config: Config, data: Arrays | Dataset) -> None:
+    """Refuse batches that are larger than the data.
+
+    Args:
+        config: The run.
+        data: What it would run on.
+
+    Raises:
+        InputError: A batch is larger than the data.
+    """
+    for name, batch_size, labels in (
+        ("batch_size", config.batch_size, data.train_labels),
+        ("eval_batch_size", config.eval_batch_size, data.test_labels),
+    ):
+        if batch_size > labels.size:
+            raise InputError(
+                f"{name} is {batch_size}; the data has only {labels.size} images for it"
+            )
+
+
 class DivergedError(ArithmeticError):
-    """A training loss became NaN or infinite.
+    """A loss became NaN or infinite.
 
     Attributes:
         epoch: The epoch it happened in, from 0.
-        step: The first step of that epoch with such a loss, from 0.
+        step: The first step of that epoch with such a loss, from 0; the number of steps if only
+            the evaluation after them has it.
         loss: That loss.
         state: The state before that epoch.
         history: The epochs before it.
@@ -281,7 +347,7 @@ class DivergedError(ArithmeticError):
     def __init__(
         self, epoch: int, step: int, loss: float, state: TrainState, history: History
     ) -> None:
-        super().__init__(f"the training loss became {loss} at step {step} of epoch {epoch}")
+        super().__init__(f"the loss became {loss} at step {step} of epoch {epoch}")
         self.epoch, self.step, self.loss = epoch, step, loss
         self.state, self.history = state, history
 
@@ -306,7 +372,7 @@ def fit(
 
     Raises:
         InputError: A batch is larger than the data.
-        DivergedError: A training loss is NaN or infinite; it carries what was reached before.
+        DivergedError: A loss is NaN or infinite; it carries what was reached before.
 
     >>> from jaxmnist import load_dataset
     >>> mnist = load_dataset("mnist")
@@ -315,11 +381,11 @@ def fit(
     True
     """
     data = dataset.arrays()
-    _check_batches_fit(config, data)
+    check_batches_fit(config, data)
     key = jax.random.key(config.seed)
-    state = init(key, hyper(config), config, dataset.num_classes)
-    # What the program does not depend on is blanked, so that the next fit finds it compiled.
+    # What the programs do not depend on is blanked, so that the next fit finds them compiled.
     program = replace(config, epochs=1, seed=0, learning_rate=None)
+    state = _jitted_init(key, hyper(config), program, dataset.num_classes)
     constants = (program, dataset.num_classes, key, hyper(config), data)
     _jitted_epoch.lower(*constants, 0, state).compile()
     on_compiled()
@@ -328,6 +394,7 @@ def fit(
     for index in range(config.epochs):
         reached = state
         state, figures, losses = jax.block_until_ready(_jitted_epoch(*constants, index, state))
+        losses = np.append(losses, figures.eval_loss)
         broken = ~np.isfinite(losses)
         if broken.any():
             step = int(broken.argmax())
@@ -366,12 +433,13 @@ def _epoch(
         apply_fn=model.apply,
         batch_size=config.eval_batch_size,
     )
-    train_figures = _means(train_metrics, config.batch_size, samples)
-    eval_figures = _means(eval_metrics, config.eval_batch_size, data.test_labels.size)
+    train_figures = average(train_metrics, config.batch_size, samples)
+    eval_figures = average(eval_metrics, config.eval_batch_size, data.test_labels.size)
     figures = History(*train_figures[0], *eval_figures[0], *train_figures[1], *eval_figures[1])
     return state, figures, train_metrics.loss
 
 
+_jitted_init = jax.jit(init, static_argnums=(2, 3))
 _jitted_epoch = jax.jit(_epoch, static_argnums=(0, 1))
 
 
@@ -391,26 +459,5 @@ def _append(metrics: BatchMetrics, last: BatchMetrics) -> BatchMetrics:
     return jax.tree.map(lambda many, one: jnp.append(many, one), metrics, last)
 
 
-def _means(
-    metrics: BatchMetrics, batch_size: int, samples: int
-) -> tuple[BatchMetrics, BatchMetrics]:
-    """Average over the batches as the document does, and over the samples."""
-    sizes = jnp.minimum(batch_size, samples - batch_size * jnp.arange(metrics.loss.size))
-    weights = sizes.astype(metrics.loss.dtype) / samples
-    return (
-        BatchMetrics(*(jnp.mean(values) for values in metrics)),
-        BatchMetrics(*(jnp.sum(values * weights) for values in metrics)),
-    )
-
-
 def _stack(epochs: list[History]) -> History:
     return History(*jnp.asarray(epochs).reshape(-1, len(History._fields)).T)
-
-
-def _check_batches_fit(config: Config, data: Arrays) -> None:
-    for name, batch_size, samples in (
-        ("batch_size", config.batch_size, data.train_labels.size),
-        ("eval_batch_size", config.eval_batch_size, data.test_labels.size),
-    ):
-        if batch_size > samples:
-            raise InputError(f"{name} is {batch_size}; the data has only {samples} images for it")

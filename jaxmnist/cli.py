@@ -1,0 +1,365 @@
+"""The commands: parse, call, print. What they do is decided elsewhere.
+
+JAX, TensorFlow Datasets and matplotlib are imported inside the commands, so that `--help` and a
+mistyped option answer at once.
+"""
+
+import contextlib
+import functools
+import io
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+from tyro.extras import SubcommandApp
+
+from jaxmnist.config import Config
+from jaxmnist.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from jaxmnist.training import History, TrainState
+
+EPOCH_LINE = "epoch: {}, Train Loss: {:.6f}, Train Acc: {:.6f}, Eval Loss: {:.6f}, Eval Acc: {:.6f}"
+"""The document's line (row D9)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exit with 1 if a run diverged and with 2 on a person's mistake.
+
+    Args:
+        arguments: The command line without the program's name; None takes the process's own.
+    """
+    try:
+        _parse(arguments)()
+    except InputError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def train(
+    config: Annotated[Config, arg(name="")],
+    dataset: str = "mnist",
+    data_dir: str | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Train the network and write the run's folder.
+
+    Args:
+        config: The run.
+        dataset: mnist, a prepared set such as fashion_mnist, a folder of IDX files, or an .npz.
+        data_dir: Where prepared sets lie, if not in TFDS's own folder.
+        out: The run's folder; by default a new one under runs/.
+        overwrite: Replace the run that the folder holds.
+    """
+    started = time.perf_counter()
+    from jaxmnist import runs
+    from jaxmnist.data import load_dataset
+    from jaxmnist.training import DivergedError, check_batches_fit, fit
+
+    imported = time.perf_counter()
+    if out is None:
+        moment = datetime.now().strftime("%Y%m%d-%H%M%S")
+        out = Path("runs", f"{Path(dataset).stem}-{config.optimizer}-{moment}".replace(":", "-"))
+    runs.check_free(out, overwrite)
+    images = load_dataset(dataset, data_dir)
+    check_batches_fit(config, images)
+    run = runs.Run(out, config, images.num_classes, dataset, data_dir)
+    runs.create(run)
+    loaded = compiled = time.perf_counter()
+
+    console = _console()
+    with _progress(console, "compiling") as (progress, task):
+
+        def on_compiled() -> None:
+            nonlocal compiled
+            compiled = time.perf_counter()
+            progress.reset(task, total=config.epochs, description="training")
+
+        def on_epoch(epoch: int, state: "TrainState", figures: "History") -> None:
+            runs.append_epoch(run, epoch, state.params, figures)
+            rate = (epoch + 1) * len(images.train_labels) / (time.perf_counter() - compiled)
+            progress.update(task, advance=1, rate=f"{rate:,.0f} images/s")
+            _say(console, EPOCH_LINE.format(epoch, *map(float, figures[:4])))
+
+        try:
+            state, history = fit(config, images, on_compiled=on_compiled, on_epoch=on_epoch)
+            diverged = None
+        except DivergedError as error:
+            state, history, diverged = error.state, error.history, error
+    trained = time.perf_counter()
+
+    epochs = history.eval_accuracy.size
+    if epochs:
+        runs.save_pictures(run, state.params, history, images)
+        best = int(history.eval_accuracy.argmax())
+        _say(
+            console,
+            f"final: eval accuracy {history.eval_accuracy[-1]:.4f} "
+            f"(best {history.eval_accuracy[best]:.4f}, epoch {best}), "
+            f"eval loss {history.eval_loss[-1]:.4f}, train loss {history.train_loss[-1]:.4f}",
+        )
+    _say(
+        console,
+        f"time: import {imported - started:.1f} s, load {loaded - imported:.1f} s, "
+        f"compile {compiled - loaded:.1f} s, train {trained - compiled:.1f} s",
+    )
+    _say(console, f"wrote: {out}")
+    if diverged is not None:
+        _fail(
+            f"{diverged}; the {epochs} whole epochs before it are kept; "
+            f"a learning rate below {config.learning_rate or 'the default'} may help",
+            status=1,
+        )
+
+
+def predict(
+    run: Positional[Path],
+    indices: tuple[int, ...] = (),
+    images: tuple[Path, ...] = (),
+) -> None:
+    """Say what a trained network sees in test images or in pictures of your own.
+
+    Args:
+        run: The folder of a run.
+        indices: Which test images of the run's data set, from 0.
+        images: Pictures of one digit each, dark on light or light on dark, of any size.
+    """
+    if not indices and not images:
+        raise InputError("nothing to predict: give --indices 0 1 2 or --images FILE ...")
+    import jax.numpy as jnp
+    import numpy as np
+    from rich.table import Table
+
+    from jaxmnist import runs, training
+    from jaxmnist.data import load_dataset
+    from jaxmnist.data.pictures import read_digit
+
+    trained, params = runs.load(run)
+    names, labels, inputs = [], [], []
+    if indices:
+        dataset = load_dataset(trained.dataset, trained.data_dir)
+        count = len(dataset.test_labels)
+        for index in indices:
+            if not 0 <= index < count:
+                raise InputError(
+                    f"there is no test image {index}; indices go from 0 to {count - 1}"
+                )
+            names.append(f"test image {index}")
+            labels.append(str(dataset.test_labels[index]))
+            inputs.append(dataset.test_images[index])
+    for path in images:
+        names.append(str(path))
+        labels.append("")
+        inputs.append(read_digit(path))
+
+    batch = jnp.asarray(np.stack(inputs))
+    probabilities = training.predict(params, batch, apply_fn=trained.model.apply)
+    table = Table("image", "label", "prediction", "probability", "next", "probability")
+    for name, label, row in zip(names, labels, np.asarray(probabilities), strict=True):
+        first, second = np.argsort(-row, kind="stable")[:2]
+        table.add_row(
+            name, label, str(first), f"{row[first]:.4f}", str(second), f"{row[second]:.4f}"
+        )
+    _console().print(table)
+
+
+def evaluate(
+    run: Positional[Path], dataset: str | None = None, data_dir: str | None = None
+) -> None:
+    """Measure a trained network on test images.
+
+    Args:
+        run: The folder of a run.
+        dataset: Another data set than the run's own.
+        data_dir: Where prepared sets lie, if not where the run found its own.
+    """
+    from jaxmnist import runs, training
+    from jaxmnist.data import load_dataset
+
+    trained, params = runs.load(run)
+    images = load_dataset(dataset or trained.dataset, data_dir or trained.data_dir)
+    samples = len(images.test_labels)
+    if images.num_classes > trained.num_classes:
+        raise InputError(
+            f"{images.name} has {images.num_classes} classes; the run in {run} knows only "
+            f"{trained.num_classes}"
+        )
+    batch_size = min(trained.config.eval_batch_size, samples)
+    data = images.arrays()
+    metrics = training.evaluate(
+        params,
+        data.test_images,
+        data.test_labels,
+        apply_fn=trained.model.apply,
+        batch_size=batch_size,
+    )
+    console = _console()
+    _say(console, f"{images.name}: {samples} test images in batches of {batch_size}")
+    means = training.average(metrics, batch_size, samples)
+    for kind, mean in zip(("batches", "samples"), means, strict=True):
+        _say(
+            console,
+            f"mean over {kind}: Eval Loss: {mean.loss:.6f}, Eval Acc: {mean.accuracy:.6f}",
+        )
+
+
+def data_list(data_dir: str | None = None) -> None:
+    """List the data sets that have a name, and where they lie.
+
+    Args:
+        data_dir: Where prepared sets lie, if not in TFDS's own folder.
+    """
+    from rich.table import Table
+
+    from jaxmnist.data import available
+
+    table = Table("name", "source", "lies in")
+    for row in available(data_dir):
+        place = f"not here: jaxmnist data prepare {row.name}" if row.path is None else row.path
+        table.add_row(row.name, row.source, str(place))
+    _console().print(table)
+
+
+def data_prepare(
+    name: Positional[str],
+    source: Annotated[Path | None, arg(name="from")] = None,
+    data_dir: str | None = None,
+) -> None:
+    """Prepare a data set in TFDS's own form, readable by anyone's TFDS, without TensorFlow.
+
+    Args:
+        name: Such as fashion_mnist, kmnist, emnist/digits.
+        source: A folder with the set's IDX files; without it they are downloaded.
+        data_dir: Where to write, if not in TFDS's own folder.
+    """
+    from jaxmnist.data import prepare, prepared_directory
+
+    console = _console()
+    if (present := prepared_directory(name, data_dir)) is not None:
+        _say(console, f"already prepared: {present}")
+        return
+    with _progress(console, f"preparing {name}"):
+        path = prepare(name, source, data_dir)
+    _say(console, f"prepared: {path}")
+
+
+def data_show(
+    name: Positional[str] = "mnist", out: Path | None = None, data_dir: str | None = None
+) -> None:
+    """Describe a data set, and draw its first images with their labels.
+
+    Args:
+        name: A data set as `train --dataset` takes it.
+        out: The picture to write, a .png.
+        data_dir: Where prepared sets lie, if not in TFDS's own folder.
+    """
+    from jaxmnist.data import load_dataset
+
+    images = load_dataset(name, data_dir)
+    console = _console()
+    _say(
+        console,
+        f"{images.name}: {len(images.train_labels)} training and {len(images.test_labels)} test "
+        f"images, {images.num_classes} classes",
+    )
+    if out is not None:
+        from jaxmnist import plots, runs
+
+        figure = plots.digits(images.train_images[:64], images.train_labels[:64], title=images.name)
+        runs.write_picture(figure, out)
+        _say(console, f"wrote: {out}")
+
+
+def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
+    """Turn the command line into a call to be made; a mistake in it is said in one line."""
+    app, data = SubcommandApp(), SubcommandApp()
+    for command in (train, predict, evaluate):
+        app.command(_deferred(command))
+    for name, command in (("list", data_list), ("prepare", data_prepare), ("show", data_show)):
+        data.command(name=name)(_deferred(command))
+    app.command(data, name="data", help="List, prepare and look at data sets.")
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return app.cli(
+                prog="jaxmnist",
+                description="MNIST training as pure functions in JAX.",
+                args=arguments,
+                config=(FlagCreatePairsOff, OmitArgPrefixes),
+            )
+    except SystemExit as stopped:
+        if stopped.code == 2:
+            _fail(_one_line(complaint.getvalue()))
+        raise
+
+
+def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """Make a command whose call returns the call to be made, so that parsing ends before it."""
+
+    @functools.wraps(command)
+    def defer(*args: Any, **kwargs: Any) -> Callable[[], None]:
+        return functools.partial(command, *args, **kwargs)
+
+    return defer
+
+
+def _one_line(box: str) -> str:
+    """Take what is wrong out of the parser's framed message: all of it but the last paragraph."""
+    paragraphs: list[list[str]] = [[]]
+    for line in box.splitlines():
+        text = line.strip(" │")
+        if text.startswith("─"):
+            paragraphs.append([])
+        elif not text.startswith(("╭", "╰")):
+            paragraphs[-1] += text.split()
+    wrong, *hints = (" ".join(words) for words in paragraphs[:-1])
+    unreadable = re.search(r"^Error parsing (--\S+): .*'([^']*)'\]?$", wrong)
+    if unreadable:
+        wrong = f"{unreadable[1]} cannot be {unreadable[2]!r}"
+        hints = [f"it is {hint.removeprefix('Argument helptext: ')}" for hint in hints]
+    return "; ".join([wrong.removeprefix("Error parsing Config: "), *hints])
+
+
+def _fail(message: str, status: int = 2) -> NoReturn:
+    sys.stderr.write(f"jaxmnist: {message}\n")
+    sys.exit(status)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+def _say(console: "Console", text: str) -> None:
+    """Print a line as it is: no colours, no wrapping."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextlib.contextmanager
+def _progress(console: "Console", description: str) -> "Iterator[tuple[Progress, TaskID]]":
+    """Show a bar with rate and time left while the block runs; nothing where there is no screen."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        yield progress, progress.add_task(description, total=None, rate="")
