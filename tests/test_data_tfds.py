@@ -176,8 +176,9 @@ def test_version_in_the_name(root):
 
 
 def test_newest_version_is_read(root):
-    older, newer = root / "kmnist" / "3.0.1", root / "kmnist" / "3.0.10"
-    shutil.copytree(older, newer)
+    older, newer = root / "kmnist" / "3.0.9", root / "kmnist" / "3.0.10"
+    shutil.copytree(root / "kmnist" / "3.0.1", older)
+    shutil.copytree(root / "kmnist" / "3.0.1", newer)
     assert prepared_directory("kmnist", root) == newer
     (newer / "dataset_info.json").unlink()
     assert prepared_directory("kmnist", root) == older

@@ -73,7 +73,7 @@ class Dataset:
         Arrays(train_images=(60000, 28, 28), train_labels=(60000,),
                test_images=(10000, 28, 28), test_labels=(10000,))
         """
-        # jnp.array copies; jnp.asarray may share memory with the writable NumPy arrays on a CPU.
+        # jnp.array copies; on a CPU jax.device_put may share memory with these writable arrays.
         return Arrays(
             train_images=jnp.array(self.train_images),
             train_labels=jnp.array(self.train_labels),
