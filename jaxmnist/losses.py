@@ -130,7 +130,8 @@ def cross_entropy_with_integer_labels(
     2.3026
     """
     # A masked sum, not an indexed read: its gradient is then a product and not a scatter.
-    is_label = labels[:, None] == jnp.arange(logits.shape[-1])[None, :]
+    classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
+    is_label = labels[:, None] == classes[None, :]
     label_logits = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)
     return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - label_logits)
 
@@ -152,4 +153,5 @@ def accuracy(
     >>> print(accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])))
     0.5
     """
-    return jnp.mean(jnp.argmax(logits, axis=-1) == labels, dtype=logits.dtype)
+    predictions = jnp.argmax(logits, axis=-1).astype(labels.dtype)
+    return jnp.mean(predictions == labels, dtype=logits.dtype)

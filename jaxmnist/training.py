@@ -7,7 +7,7 @@ loop, for those who want to see every epoch as it ends.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,14 +63,8 @@ class History(NamedTuple):
     eval_accuracy_per_sample: Float[Array, "*epochs"]
 
 
-class Train(Protocol):
-    """A whole run: ``train(key, hyper, data) -> (state, history)``, pure."""
-
-    def __call__(
-        self, key: Key[Array, ""], hyper: Hyper, data: Arrays
-    ) -> tuple[TrainState, History]:
-        """Run every epoch from the weights and orders that `key` draws."""
-        ...
+Train = Callable[[Key[Array, ""], Hyper, Arrays], tuple[TrainState, History]]
+"""A whole run: ``train(key, hyper, data) -> (state, history)``, pure."""
 
 
 def make_train(config: Config, num_classes: int = 10) -> Train:

@@ -18,7 +18,7 @@ def normalize(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Source: document row D5.
 
-    >>> print(normalize(jnp.array([0, 51, 255], dtype=jnp.uint8)).round(4))
+    >>> print(normalize(jnp.array([0, 51, 255], dtype=jnp.uint8)))
     [-1.  -0.6  1. ]
     """
     pixels = images.astype(jnp.float32)
@@ -55,7 +55,7 @@ def permutation(key: Key[Array, ""], size: int) -> Int[Array, " size"]:
     passes = -(-3 * position_bits // tag_bits)
     position = jnp.arange(size, dtype=jnp.uint32)
     order = position
-    for tags in jax.random.bits(key, (passes, size)):
+    for tags in jax.random.bits(key, (passes, size), dtype=jnp.uint32):
         words = jnp.sort((tags << position_bits) | position)
         order = order[words & ((1 << position_bits) - 1)]
     return order.astype(jnp.int32)

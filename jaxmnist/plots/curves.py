@@ -49,7 +49,8 @@ def training_curves(history: Mapping[str, np.ndarray], title: str) -> Figure:
     """Draw train and test together: accuracy on the left, loss on the right.
 
     Args:
-        history: Arrays with one value per epoch, by name; all four of `CURVES`.
+        history: The four arrays of `CURVES` by name, each [epochs], or [runs, epochs] to draw
+            every run thinly behind the mean.
         title: Says which run it is.
 
     Returns:
@@ -69,8 +70,11 @@ def training_curves(history: Mapping[str, np.ndarray], title: str) -> Figure:
 
 def _draw(axes: Axes, history: Mapping[str, np.ndarray], field: str) -> None:
     part, quantity = field.split("_", maxsplit=1)
-    values = np.asarray(history[field])
-    axes.plot(np.arange(len(values)), values, label=CURVES[field], markersize=4, **_STYLES[part])
+    runs = np.atleast_2d(history[field])
+    epochs = np.arange(runs.shape[1])
+    if len(runs) > 1:
+        axes.plot(epochs, runs.T, color=_STYLES[part]["color"], linewidth=0.8, alpha=0.35)
+    axes.plot(epochs, runs.mean(axis=0), label=CURVES[field], markersize=4, **_STYLES[part])
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if quantity == "accuracy":
