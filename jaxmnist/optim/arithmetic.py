@@ -28,7 +28,7 @@ def leafwise(step: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[PyTr
 
     Args:
         step: `step(g, *accumulators, **scalars) -> (update, *accumulators)` on arrays of one
-            shape. It is called once per leaf; under `jax.jit` each call becomes one fused kernel.
+            shape; elementwise, so that XLA fuses it. It is called once per leaf.
 
     Returns:
         `over_trees(gradients, *accumulators, **scalars) -> (updates, *accumulators)`, where the
@@ -94,7 +94,11 @@ def real_accumulators_like(params: PyTree, value: Hyperparameter = 0.0) -> PyTre
 
 def learning_rate_at(learning_rate: LearningRate, count: Int[Array, ""]) -> ScalarLike:
     """The learning rate of the update after `count` others: a schedule is first called with 0."""
-    return learning_rate(count) if callable(learning_rate) else learning_rate
+    if not callable(learning_rate):
+        return learning_rate
+    # Several of Optax's schedules multiply an int32 by a float, which strict promotion forbids.
+    with jax.numpy_dtype_promotion("standard"):
+        return learning_rate(count)
 
 
 def squared_magnitude(x: Inexact[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -117,9 +121,10 @@ def moving_average(
 ) -> Inexact[Array, "*shape"]:
     """decay·old + (1 - decay)·new, with weights that sum to 1 in float32 too.
 
-    Float32 rounds 0.999 up by 1.3e-8, a 1.3e-5 part of 1 - 0.999. Multiplied by the rounded
-    decay, the average of a constant would settle that much above it. So only 1 - decay, which is
-    formed in double precision or exactly, enters.
+    Float32 rounds 0.999 up by 1.3e-8, a 1.3e-5 part of 1 - 0.999. Were the rounded decay what
+    multiplies `old`, averages would settle that much too high. So only 1 - decay, which is formed
+    in double precision or exactly, enters. (An average that overflowed to infinity becomes
+    NaN at the next update, where the plain form would stay infinite and freeze its parameter.)
     """
     weight = 1 - decay
     return (old - weight * old) + weight * new
