@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ def test_mlp_matches_torch_in_value_and_every_gradient(hidden, sequential):
         params = model.init(jax.random.key(3), jnp.zeros((1, 784)))
 
         def loss(params):
-            logits = model.apply(params, jnp.asarray(x))
+            logits = jnp.asarray(model.apply(params, jnp.asarray(x)))
             return losses.cross_entropy_with_integer_labels(logits, jnp.asarray(labels)), logits
 
         (value, logits), grads = jax.value_and_grad(loss, has_aux=True)(params)
@@ -39,7 +41,7 @@ def test_mlp_has_the_documents_parameters_in_pytorchs_layout():
     params = MLP().init(jax.random.key(0), jnp.zeros((1, 784)))
     shapes = {name: leaf.shape for name, leaf in interop.flatten(params).items()}
     expected = {}
-    for index, (inputs, outputs) in enumerate(zip(LAYERS, LAYERS[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(LAYERS)):
         expected[f"{2 * index}.weight"] = (outputs, inputs)
         expected[f"{2 * index}.bias"] = (outputs,)
     assert shapes == expected
