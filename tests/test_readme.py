@@ -1,0 +1,58 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+PYTHON = "\n".join(text for language, text in BLOCKS if language == "python")
+SHELL = [text for language, text in BLOCKS if language == "sh"]
+
+
+def is_setup(block: str) -> bool:
+    """Set-up makes a virtual environment, so `.ci/run` runs it and not a test."""
+    return ".venv/bin/pip" in block
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_every_block_is_run_by_someone():
+    assert {language for language, _ in BLOCKS} == {"python", "sh"}
+    assert [is_setup(block) for block in SHELL] == [True, True, False]
+
+
+def test_python_snippets_run_one_after_the_other(tmp_path):
+    output = run([sys.executable, "-c", PYTHON], tmp_path)
+    accuracies = [float(x) for x in re.findall(r"0\.\d+", output)[:3]]
+    assert len(accuracies) == 3
+    assert all(accuracy > 0.85 for accuracy in accuracies)
+
+
+def test_commands_run_one_after_the_other(tmp_path):
+    (commands,) = (block for block in SHELL if not is_setup(block))
+    output = run(["sh", "-eu", "-c", commands], tmp_path)
+    assert "epoch: 1, Train Loss: 0." in output
+    assert (tmp_path / "runs/adam/curves.png").exists()
+    assert (tmp_path / "digits.png").exists()
+
+
+def test_ci_runs_the_set_up_blocks():
+    patterns = re.findall(r"grep -m1 ['\"](.+?)['\"] README", (ROOT / ".ci/run").read_text())
+    assert len(patterns) == 2
+    for block, pattern in zip(SHELL, patterns, strict=False):
+        assert re.match(pattern, block)
+        assert block.count("\n") == 1
+
+
+def test_linked_files_exist():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
