@@ -12,7 +12,7 @@ test belongs to one optimizer. Mutations of shared arithmetic run alone.
     python scripts/mutate_optimizers.py            # all of them
     python scripts/mutate_optimizers.py adam       # one optimizer's
 
-On two CPU cores shared with other work: 96 mutations, all caught, 3 minutes.
+On two CPU cores shared with other work: 96 mutations, all caught, in 3 to 7 minutes.
 """
 
 import argparse

@@ -213,6 +213,17 @@ def test_inject_hyperparams_can_change_the_rate(name: str) -> None:
     assert_trees_close(before, plain.update(PARAMS, plain.init(PARAMS))[0])
 
 
+def test_inject_hyperparams_needs_a_dtype_for_bfloat16_parameters() -> None:
+    """Left alone it stores 0.999 as the parameters' bfloat16 1.0, and the correction is 0."""
+    weights = jnp.ones(2, jnp.bfloat16)
+    for dtype, b2, works in ((None, 1.0, False), (jnp.float32, np.float32(0.999), True)):
+        injected: Any = optax.inject_hyperparams(optim.adam, hyperparam_dtype=dtype)()
+        state = injected.init(weights)
+        assert float(state.hyperparams["b2"]) == b2
+        updates, _ = injected.update(weights, state, weights)
+        assert bool(np.all(np.isfinite(np.float32(updates)))) is works
+
+
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_tree_map_params_finds_the_accumulators(name: str) -> None:
     optimizer = create(name)

@@ -44,8 +44,8 @@ def leafwise(step: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[PyTr
         with jax.numpy_dtype_promotion("standard"):
             working = _at_least_float32(g, *old)
             real = jnp.finfo(working).dtype
-            numbers_ = {name: _as_scalar(value, real) for name, value in scalars.items()}
-            update, *new = step(g.astype(working), *old, **numbers_)
+            constants = {name: _as_scalar(value, real) for name, value in scalars.items()}
+            update, *new = step(g.astype(working), *old, **constants)
         return update.astype(g.dtype), *(a.astype(b.dtype) for a, b in zip(new, old, strict=True))
 
     def over_trees(gradients: PyTree, *accumulators: PyTree, **scalars: Any) -> tuple[PyTree, ...]:

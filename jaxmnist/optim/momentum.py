@@ -51,9 +51,10 @@ def momentum(
         InputError: a Python number is outside its range.
 
     Conventions: the document's is the default. PyTorch and Optax share the second form,
-    `learning_rate_in_velocity=False`, as do `create("momentum", convention="pytorch")` or "optax".
-    The document calls momentum an adaptive learning rate; the rate is one number for all of w, and
-    only the velocity differs. It also asks for a factor less than 0, and means less than 1.
+    `learning_rate_in_velocity=False`, as do `create("momentum", convention="pytorch")` or "optax";
+    PyTorch's first velocity is the first g, which is what starting at 0 gives. The document
+    calls momentum an adaptive learning rate; the rate is one number for all of w, and only the
+    velocity differs. It also asks for a factor less than 0, and means less than 1.
 
     References: Polyak, 1964, https://doi.org/10.1016/0041-5553(64)90137-5; document row D21.
 
