@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -86,7 +87,8 @@ def train(
             progress.reset(task, total=config.epochs, description="training")
 
         def on_epoch(epoch: int, state: "TrainState", figures: "History") -> None:
-            runs.append_epoch(run, epoch, state.params, figures)
+            with _uninterrupted():
+                runs.append_epoch(run, epoch, state.params, figures)
             rate = (epoch + 1) * len(images.train_labels) / (time.perf_counter() - compiled)
             progress.update(task, advance=1, rate=f"{rate:,.0f} images/s")
             _say(console, EPOCH_LINE.format(epoch, *map(float, figures[:4])))
@@ -139,6 +141,7 @@ def predict(
     import jax.numpy as jnp
     import numpy as np
     from rich.table import Table
+    from rich.text import Text
 
     from jaxmnist import runs, training
     from jaxmnist.data import load_dataset
@@ -166,10 +169,9 @@ def predict(
     probabilities = training.predict(params, batch, apply_fn=trained.model.apply)
     table = Table("image", "label", "prediction", "probability", "next", "probability")
     for name, label, row in zip(names, labels, np.asarray(probabilities), strict=True):
-        first, second = np.argsort(-row, kind="stable")[:2]
-        table.add_row(
-            name, label, str(first), f"{row[first]:.4f}", str(second), f"{row[second]:.4f}"
-        )
+        likeliest = np.argsort(-row, kind="stable")[:2]
+        guesses = [cell for index in likeliest for cell in (str(index), f"{row[index]:.4f}")]
+        table.add_row(Text(name, overflow="fold"), label, *guesses)
     _console().print(table)
 
 
@@ -220,13 +222,14 @@ def data_list(data_dir: str | None = None) -> None:
         data_dir: Where prepared sets lie, if not in TFDS's own folder.
     """
     from rich.table import Table
+    from rich.text import Text
 
     from jaxmnist.data import available
 
     table = Table("name", "source", "lies in")
     for row in available(data_dir):
         place = f"not here: jaxmnist data prepare {row.name}" if row.path is None else row.path
-        table.add_row(row.name, row.source, str(place))
+        table.add_row(row.name, row.source, Text(str(place), overflow="fold"))
     _console().print(table)
 
 
@@ -339,12 +342,33 @@ def _fail(message: str, status: int = 2) -> NoReturn:
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console()
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1_000_000  # Where there is no screen, a table is as wide as it needs to be.
+    return console
 
 
 def _say(console: "Console", text: str) -> None:
     """Print a line as it is: no colours, no wrapping."""
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block."""
+    interrupted = False
+
+    def note(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    handler = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

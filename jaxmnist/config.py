@@ -1,6 +1,7 @@
 """What a run is: its shapes and names (static), and its hyperparameters (traced)."""
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,18 +50,26 @@ class Config:
         conventions.hyperparameters(self.optimizer, self.convention)
         for name in ("epochs", "batch_size", "eval_batch_size"):
             value = getattr(self, name)
-            if value < 1:
-                raise InputError(f"{name} is {value}; it must be a whole number of at least 1")
+            if not (_is_whole(value) and value >= 1):
+                raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        if not isinstance(self.hidden, tuple):
+            raise InputError(f"hidden is {self.hidden!r}; it must be a tuple of layer sizes")
         for size in self.hidden:
-            if size < 1:
+            if not (_is_whole(size) and size >= 1):
                 raise InputError(
-                    f"hidden has a layer of size {size}; every size must be at least 1"
+                    f"hidden has a layer of size {size!r}; "
+                    "every size must be a whole number of at least 1"
                 )
         rate = self.learning_rate
-        if rate is not None and not (math.isfinite(rate) and rate >= 0):
-            raise InputError(f"learning_rate is {rate}; it must be a finite number of at least 0")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1")
+        if rate is not None and not (
+            isinstance(rate, numbers.Real) and math.isfinite(rate) and rate >= 0
+        ):
+            raise InputError(f"learning_rate is {rate!r}; it must be a finite number of at least 0")
+        # JAX keeps the low 32 bits of a seed: beyond them two seeds would be the same run.
+        if not (_is_whole(self.seed) and 0 <= self.seed < 2**32):
+            raise InputError(
+                f"seed is {self.seed!r}; it must be a whole number from 0 to 2**32 - 1"
+            )
 
 
 def hyper(config: Config) -> Hyper:
@@ -80,3 +89,7 @@ def hyper(config: Config) -> Hyper:
     if config.learning_rate is None:
         return defaults
     return {**defaults, "learning_rate": config.learning_rate}
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -16,6 +16,7 @@ from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
 from jaxmnist.errors import InputError
+from jaxmnist.files import write_whole
 
 
 def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -65,7 +66,8 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
         Parameters for ``MLP.apply``; dtypes are kept.
 
     Raises:
-        InputError: A missing or unexpected key, or shapes that do not follow one another.
+        InputError: A missing or unexpected key, shapes that do not follow one another, or
+            numbers that are not floating-point.
 
     >>> layer = {"0.weight": np.ones((10, 784)), "0.bias": np.zeros(10)}
     >>> sorted(params_from_state_dict(layer)["params"]["dense_0"])
@@ -81,11 +83,16 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     arrays = {key: jnp.asarray(np.asarray(state_dict[key])) for key in expected}
     for index in range(count):
         weight, bias = arrays[f"{2 * index}.weight"], arrays[f"{2 * index}.bias"]
-        inputs = arrays[f"{2 * index - 2}.weight"].shape[0] if index else weight.shape[-1]
-        if weight.ndim != 2 or weight.shape[1] != inputs or bias.shape != weight.shape[:1]:
+        for name, array in (("weight", weight), ("bias", bias)):
+            if not jnp.issubdtype(array.dtype, jnp.floating):
+                raise InputError(
+                    f"{2 * index}.{name} has dtype {array.dtype}; a floating-point one is needed"
+                )
+        inputs = arrays[f"{2 * index - 2}.weight"].shape[:1] if index else weight.shape[1:2]
+        if weight.ndim != 2 or weight.shape[1:] != inputs or bias.shape != weight.shape[:1]:
             raise InputError(
                 f"{2 * index}.weight has shape {weight.shape} and {2 * index}.bias {bias.shape}; "
-                f"a layer here is (out, {inputs}) and (out,)"
+                f"a layer here is (out, {inputs[0] if index else 'in'}) and (out,)"
             )
     return {
         "params": {
@@ -101,11 +108,11 @@ def save_safetensors(params: Mapping[str, Any], path: str | Path) -> None:
     Args:
         params: What ``MLP.init`` returned.
         path: The file to write; it is replaced only when the new one is whole.
+
+    Raises:
+        InputError: The file cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(save_bytes(params_to_state_dict(params)))
-    partial.replace(path)
+    write_whole(Path(path), save_bytes(params_to_state_dict(params)))
 
 
 def load_safetensors(path: str | Path) -> dict[str, Any]:
@@ -121,8 +128,14 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         InputError: The file is not readable, not safetensors, or holds another model.
     """
     try:
-        return params_from_state_dict(load_bytes(Path(path).read_bytes()))
+        arrays = load_bytes(Path(path).read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+    except KeyError as error:
+        raise InputError(f"{path} holds numbers of type {error}, which NumPy lacks") from error
+    try:
+        return params_from_state_dict(arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

@@ -22,6 +22,7 @@ from jaxmnist import __version__, interop, plots
 from jaxmnist.config import Config
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
+from jaxmnist.files import write_whole
 from jaxmnist.model import MLP
 from jaxmnist.plots.curves import CURVES
 from jaxmnist.training import History, Params, predict
@@ -31,6 +32,9 @@ _METRICS = "metrics.jsonl"
 _MODEL = "model.safetensors"
 _PREDICTIONS = "predictions.csv"
 _PICTURES = ("curves.png", "predictions.png", *(f"{field}.png" for field in CURVES))
+_RESULTS = (_METRICS, _MODEL, _PREDICTIONS, *_PICTURES)
+
+_FORMATS = ("png", "jpg", "jpeg", "webp", "pdf", "svg")
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,19 @@ def check_free(path: Path, overwrite: bool) -> None:
     Raises:
         InputError: It is not a folder, cannot be written, or holds a run.
     """
-    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    try:
+        nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+        present = [name for name in (_CONFIG, *_RESULTS) if (path / name).exists()]
+    except OSError as error:  # Such as a name that is too long.
+        raise InputError(f"cannot write the run to {path}: {error.strerror}") from error
     if not nearest.is_dir():
         raise InputError(f"cannot write the run to {path}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"cannot write the run to {path}: {nearest} may not be written to")
-    if (path / _CONFIG).exists() and not overwrite:
-        raise InputError(f"{path} holds a run already: choose another --out, or add --overwrite")
+    if present and not overwrite:
+        raise InputError(
+            f"{path} holds a run already ({present[0]}): choose another --out, or add --overwrite"
+        )
 
 
 def create(run: Run) -> None:
@@ -95,11 +105,11 @@ def create(run: Run) -> None:
     }
     try:
         run.path.mkdir(parents=True, exist_ok=True)
-        for name in (_METRICS, _MODEL, _PREDICTIONS, *_PICTURES):
+        for name in _RESULTS:
             (run.path / name).unlink(missing_ok=True)
-        _write(run.path / _CONFIG, (json.dumps(about, indent=2) + "\n").encode())
     except OSError as error:
         raise InputError(f"cannot write the run to {run.path}: {error.strerror}") from error
+    write_whole(run.path / _CONFIG, (json.dumps(about, indent=2) + "\n").encode())
 
 
 def append_epoch(run: Run, epoch: int, params: Params, figures: History) -> None:
@@ -110,10 +120,16 @@ def append_epoch(run: Run, epoch: int, params: Params, figures: History) -> None
         epoch: The epoch's index, from 0.
         params: The parameters after it.
         figures: Its figures.
+
+    Raises:
+        InputError: The files cannot be written.
     """
     line = {"epoch": epoch, **{name: float(x) for name, x in figures._asdict().items()}}
-    with (run.path / _METRICS).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    try:
+        with (run.path / _METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write {run.path / _METRICS}: {error.strerror}") from error
     interop.save_safetensors(params, run.path / _MODEL)
 
 
@@ -125,6 +141,9 @@ def save_pictures(run: Run, params: Params, history: History, dataset: Dataset) 
         params: Its final parameters.
         history: Its figures, at least one epoch.
         dataset: The images it was trained on.
+
+    Raises:
+        InputError: The files cannot be written.
     """
     curves = {name: np.asarray(values) for name, values in history._asdict().items()}
     layers = "-".join(str(size) for size in run.config.hidden) or "none"
@@ -144,7 +163,7 @@ def save_pictures(run: Run, params: Params, history: History, dataset: Dataset) 
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(("index", "label", "prediction"))
     rows.writerows(zip(range(len(labels)), labels.tolist(), predictions.tolist(), strict=True))
-    _write(run.path / _PREDICTIONS, table.getvalue().encode())
+    write_whole(run.path / _PREDICTIONS, table.getvalue().encode())
 
 
 def load(path: Path) -> tuple[Run, Params]:
@@ -163,6 +182,8 @@ def load(path: Path) -> tuple[Run, Params]:
         about = json.loads((path / _CONFIG).read_text())
         config = Config(**{**about["config"], "hidden": tuple(about["config"]["hidden"])})
         run = Run(path, config, about["num_classes"], about["dataset"], about["data_dir"])
+        if not isinstance(run.dataset, str) or not isinstance(run.data_dir, str | None):
+            raise TypeError(f"dataset is {run.dataset!r} and data_dir {run.data_dir!r}")
         shapes = jax.eval_shape(run.model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
     except OSError as error:
         raise InputError(
@@ -196,20 +217,9 @@ def write_picture(figure: Figure, path: Path) -> None:
     Raises:
         InputError: The format is unknown, or the file cannot be written.
     """
-    known = figure.canvas.get_supported_filetypes()
     suffix = path.suffix.removeprefix(".").lower()
-    if suffix not in known:
-        raise InputError(f"cannot write {path}: its name must end in one of {', '.join(known)}")
+    if suffix not in _FORMATS:
+        raise InputError(f"cannot write {path}: its name must end in .{', .'.join(_FORMATS)}")
     content = io.BytesIO()
     figure.savefig(content, format=suffix, dpi=150)
-    try:
-        _write(path, content.getvalue())
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file by a whole new one, or leave it as it was."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_whole(path, content.getvalue())

@@ -42,7 +42,7 @@ def read_digit(path: str | Path) -> UInt8[np.ndarray, "28 28"]:
 def _read_grey(path: Path) -> Float[np.ndarray, "height width"]:
     try:
         with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file).convert("RGBA")
+            picture = _in_bytes(ImageOps.exif_transpose(file)).convert("RGBA")
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is not a picture that can be read; use PNG or JPEG") from error
     except Image.DecompressionBombError as error:
@@ -57,6 +57,13 @@ def _read_grey(path: Path) -> Float[np.ndarray, "height width"]:
         flat = Image.alpha_composite(background, picture).convert("L")
         greys.append(np.asarray(flat, dtype=np.float64))
     return max(greys, key=np.ptp) if np.ptp(greys[0]) < _FAINTEST_INK else greys[0]
+
+
+def _in_bytes(picture: Image.Image) -> Image.Image:
+    """Bring a PNG's 16-bit greys to 8 bits; Pillow's own conversion would clip them."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
 
 
 def _ink(grey: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
@@ -80,8 +87,9 @@ def _center(ink: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "28 28"
     small = np.clip(np.asarray(resized), 0, 255)
     small *= 255 / small.max()
     mass = small.sum()
-    row = round(14 - float((small.sum(axis=1) * np.arange(0.5, height)).sum() / mass))
-    column = round(14 - float((small.sum(axis=0) * np.arange(0.5, width)).sum() / mass))
+    # In MNIST the centre of mass lies within half a pixel of the middle of pixel (14, 14).
+    row = round(14 - float((small.sum(axis=1) * np.arange(height)).sum() / mass))
+    column = round(14 - float((small.sum(axis=0) * np.arange(width)).sum() / mass))
     row, column = np.clip(row, 0, 28 - height), np.clip(column, 0, 28 - width)
     digit = np.zeros((28, 28), np.uint8)
     digit[row : row + height, column : column + width] = small.round()
