@@ -1,0 +1,231 @@
+"""What importing the package costs, what it offers, and which of its parts may know which."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxmnist as jm
+
+PACKAGE = Path(jm.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+HEAVY = ("jax", "flax", "optax", "tensorflow", "tensorflow_datasets", "matplotlib", "torch")
+COMMANDS = (
+    (),
+    ("train",),
+    ("predict",),
+    ("evaluate",),
+    ("data",),
+    ("data", "list"),
+    ("data", "prepare"),
+    ("data", "show"),
+)
+
+# A module imports only modules of a smaller number, or of its own package.
+LAYERS = {
+    "errors": 0,
+    "conventions": 1,
+    "files": 1,
+    "calculus": 1,
+    "config": 2,
+    "losses": 2,
+    "model": 2,
+    "optim": 2,
+    "data": 2,
+    "interop": 2,
+    "training": 3,
+    "sweep": 4,
+    "parallel": 4,
+    "verify": 4,
+    "landscapes": 4,
+    "plots": 5,
+    "runs": 6,
+    "report": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+
+
+def run(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_import_loads_nothing_heavy():
+    code = f"import sys, jaxmnist; dir(jaxmnist); print(sorted(set({HEAVY}) & set(sys.modules)))"
+    assert run(code) == "[]\n"
+
+
+def test_help_answers_without_anything_heavy():
+    code = f"""
+import contextlib, io, sys
+from jaxmnist.cli import main
+for command in {COMMANDS}:
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            main([*command, "--help"])
+    except SystemExit as stopped:
+        print(stopped.code, shown.getvalue().split("[-h]")[0].strip())
+print(sorted(set({HEAVY}) & set(sys.modules)))
+"""
+    usages = [" ".join(("0 usage: jaxmnist", *command)) for command in COMMANDS]
+    assert run(code).splitlines() == [*usages, "[]"]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ["trian"],
+        ["train", "--learning-rate", "-1"],
+        ["train", "--optimizer", "x"],
+        ["predict", "r"],
+    ],
+    ids=" ".join,
+)
+def test_mistyped_command_is_refused_without_anything_heavy(mistake):
+    code = f"""
+import sys
+from jaxmnist.cli import main
+try:
+    main({mistake})
+except SystemExit as stopped:
+    print(stopped.code, sorted(set({HEAVY}) & set(sys.modules)))
+"""
+    assert run(code) == "2 []\n"
+
+
+# ------------------------------------------------------------------------------- public names
+
+
+PUBLIC = {
+    "": "load_dataset Dataset Config hyper make_train fit MLP normalize InputError DivergedError "
+    "History TrainState",
+    "optim.": "sgd momentum adagrad rmsprop adadelta adam create",
+    "losses.": "binary_cross_entropy binary_cross_entropy_with_logits softmax cross_entropy "
+    "cross_entropy_with_integer_labels accuracy",
+    "interop.": "params_to_state_dict params_from_state_dict save_safetensors load_safetensors",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [home + name for home, names in PUBLIC.items() for name in names.split()]
+)
+def test_public_name_is_reachable(name):
+    found = jm
+    for part in name.split("."):
+        assert part in dir(found)
+        found = getattr(found, part)
+    assert callable(found)
+
+
+def test_lazy_names_are_those_the_type_checker_sees():
+    declared = {}
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            assert alias.asname == alias.name, "re-exports read `X as X`"
+            declared[alias.name] = node.module
+    homes = {name: f"jaxmnist.{home}" for name, home in vars(jm)["_HOMES"].items()}
+    assert declared == {**homes, **dict.fromkeys(vars(jm)["_MODULES"], "jaxmnist")}
+
+
+def test_dir_lists_every_lazy_name_and_unknown_ones_are_refused():
+    assert dir(jm) == sorted((*vars(jm)["_MODULES"], *vars(jm)["_HOMES"], "__version__"))
+    assert all(getattr(jm, name) is not None for name in dir(jm))
+    with pytest.raises(AttributeError, match="'jaxmnist' has no attribute 'nonsense'"):
+        vars(jm)["__getattr__"]("nonsense")
+
+
+# ------------------------------------------------------------------------------- layers
+
+
+def top_name(path: Path) -> str:
+    """The part of the package that a file belongs to: `data`, `training`, ..."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(node: ast.AST, inside: bool = False):
+    """Every module that the code imports, and whether it does so inside a function."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((alias.name, inside) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are absolute"
+            yield from ((f"{child.module}.{alias.name}", inside) for alias in child.names)
+        else:
+            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from imports(child, inside or is_function)
+
+
+def imported_parts(tree: ast.AST):
+    """The parts of the package that the code imports, by way of its public names too."""
+    for module, _ in imports(tree):
+        package, _, rest = module.partition(".")
+        if package == "jaxmnist" and rest and rest != "__version__":
+            part = rest.split(".")[0]
+            yield vars(jm)["_HOMES"].get(part, part)
+
+
+def upward(part: str, tree: ast.AST) -> list[str]:
+    return [
+        other for other in imported_parts(tree) if other != part and LAYERS[other] >= LAYERS[part]
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downwards(path):
+    if path != PACKAGE / "__init__.py":
+        part = top_name(path)
+        assert part in LAYERS, f"give {part} a layer"
+        assert upward(part, ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("from jaxmnist import runs", ["runs"]),
+        ("from jaxmnist import fit", ["training"]),
+        ("def f():\n    import jaxmnist.cli", ["cli"]),
+        ("from jaxmnist.data.idx import load_idx\nimport jax", []),
+    ],
+)
+def test_upward_imports_are_found(code, found):
+    assert upward("model" if found else "training", ast.parse(code)) == found
+
+
+def test_heavy_libraries_are_imported_only_where_they_belong():
+    found = {
+        (library, path.relative_to(PACKAGE).as_posix(), inside)
+        for path in SOURCES
+        for module, inside in imports(ast.parse(path.read_text()))
+        for library in [module.split(".")[0]]
+        if library in HEAVY
+    }
+    assert {file for library, file, _ in found if library == "jax"}
+    for library, file, inside in found:
+        part = top_name(PACKAGE / file)
+        where = f"{library} in {file}"
+        assert library != "tensorflow", where
+        if library == "torch":
+            assert part in ("verify", "interop"), where
+            assert inside, where
+        if library == "tensorflow_datasets":
+            assert part == "data", where
+        if library == "matplotlib":
+            # A run's folder writes figures, and names their type.
+            assert part in ("plots", "runs"), where
+        if part in ("__init__", "__main__", "cli", "config", "conventions", "errors", "files"):
+            assert inside, where
+
+
+def test_pyplot_is_never_imported():
+    for path in SOURCES:
+        modules = [module for module, _ in imports(ast.parse(path.read_text()))]
+        assert not [module for module in modules if module.startswith("matplotlib.pyplot")], path
