@@ -7,6 +7,7 @@ mistyped option answer at once.
 import contextlib
 import functools
 import io
+import os
 import re
 import signal
 import sys
@@ -292,19 +293,28 @@ def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
         data.command(name=name)(_deferred(command))
     app.command(data, name="data", help="List, prepare and look at data sets.")
 
-    complaint = io.StringIO()
+    parse = functools.partial(
+        app.cli,
+        prog="jaxmnist",
+        description="MNIST training as pure functions in JAX.",
+        args=arguments,
+        config=(FlagCreatePairsOff, OmitArgPrefixes),
+    )
+    # The parser frames, colours and wraps its message for the screen: here there is none.
+    complaint, page = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    screen = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
     try:
-        with contextlib.redirect_stderr(complaint):
-            return app.cli(
-                prog="jaxmnist",
-                description="MNIST training as pure functions in JAX.",
-                args=arguments,
-                config=(FlagCreatePairsOff, OmitArgPrefixes),
-            )
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(page):
+            return parse()
     except SystemExit as stopped:
         if stopped.code == 2:
             _fail(_one_line(complaint.getvalue()))
-        raise
+    finally:
+        os.environ.pop("COLUMNS")
+        if screen is not None:
+            os.environ["COLUMNS"] = screen
+    return parse()  # It was asked for help: again, now for the reader's own screen.
 
 
 def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
@@ -326,7 +336,7 @@ def _one_line(box: str) -> str:
             paragraphs.append([])
         elif not text.startswith(("╭", "╰")):
             paragraphs[-1] += text.split()
-    wrong, *hints = (" ".join(words) for words in paragraphs[:-1])
+    wrong, *hints = (" ".join(words) for words in paragraphs[:-1] or paragraphs)
     unreadable = re.search(r"^Error parsing (--\S+): .*'([^']*)'\]?$", wrong)
     if unreadable:
         wrong = f"{unreadable[1]} cannot be {unreadable[2]!r}"
