@@ -76,7 +76,7 @@ def _draw(axes: Axes, history: Mapping[str, np.ndarray], field: str) -> None:
         axes.plot(epochs, runs.T, color=_STYLES[part]["color"], linewidth=0.8, alpha=0.35)
     axes.plot(epochs, runs.mean(axis=0), label=CURVES[field], markersize=4, **_STYLES[part])
     axes.set_xlabel("Epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if quantity == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
     else:
