@@ -384,12 +384,18 @@ def _uninterrupted() -> Iterator[None]:
 @contextlib.contextmanager
 def _progress(console: "Console", description: str) -> "Iterator[tuple[Progress, TaskID]]":
     """Show a bar with rate and time left while the block runs; nothing where there is no screen."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
+        MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
