@@ -288,8 +288,8 @@ def test_train_writes_the_first_test_batchs_predictions(run, fitted, dataset):
 
 def test_train_shows_a_bar_with_rate_and_time_left_on_a_terminal(npz, tmp_path):
     options = ["--hidden", "4", "--epochs", "100", "--batch-size", "2", "--eval-batch-size", "48"]
-    arguments = ["train", "--dataset", npz, "--out", tmp_path / "run", *options]
-    status, shown = run_on_terminal(*arguments)
+    out = tmp_path / ("wide " * 20 + "run")  # Wider than the screen.
+    status, shown = run_on_terminal("train", "--dataset", npz, "--out", out, *options)
     assert status == 0
     assert "\x1b[" in shown
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
@@ -297,7 +297,7 @@ def test_train_shows_a_bar_with_rate_and_time_left_on_a_terminal(npz, tmp_path):
     assert re.search(r"training .*\d+/100 [\d,]+ images/s \d:\d\d:\d\d", text)
     lines = [line for line in re.split(r"[\r\n]+", text) if line.startswith("epoch: ")]
     assert len(lines) == 100
-    assert f"wrote: {tmp_path / 'run'}" in text
+    assert f"wrote: {out}" in text
 
 
 def test_train_takes_a_learning_rate_of_zero(npz, tmp_path):
