@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -227,7 +228,7 @@ REMOVED = object()
         ("config.nonsense", 1),
     ],
 )
-def test_load_refuses_a_damaged_configuration(field, value, run):
+def test_load_refuses_a_damaged_configuration(field, value, run, monkeypatch):
     about = json.loads((run.path / "config.json").read_text())
     *outer, name = field.split(".")
     place = about[outer[0]] if outer else about
@@ -236,6 +237,8 @@ def test_load_refuses_a_damaged_configuration(field, value, run):
     else:
         place[name] = value
     (run.path / "config.json").write_text(json.dumps(about))
+    # Without the tests' own type checker, which would find half of it.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with raises(run.path / "config.json", "is no run's configuration"):
         runs.load(run.path)
 
