@@ -45,7 +45,17 @@ def assert_same_bits(left, right) -> None:
     inputs=st.integers(1, 9),
 )
 def test_round_trip_is_exact_for_any_sizes(tmp_path_factory, hidden, num_classes, inputs):
-    _, params = network(hidden, num_classes, inputs)
+    sizes = (inputs, *hidden, num_classes)
+    rng = np.random.default_rng(0)
+    # Drawn by NumPy: MLP.init would be compiled anew for every size.
+    layers = {
+        f"dense_{index}": {
+            "weight": jnp.asarray(rng.normal(size=(after, before)).astype(np.float32)),
+            "bias": jnp.asarray(rng.normal(size=after).astype(np.float32)),
+        }
+        for index, (before, after) in enumerate(itertools.pairwise(sizes))
+    }
+    params = {"params": layers}
     state_dict = interop.params_to_state_dict(params)
     assert list(state_dict) == list(torch_network(hidden, num_classes, inputs).state_dict())
     assert_same_bits(interop.params_from_state_dict(state_dict), params)
