@@ -5,3 +5,12 @@ from jaxmnist.verify.compare import Comparison as Comparison
 from jaxmnist.verify.compare import Comparisons as Comparisons
 from jaxmnist.verify.compare import Divergence as Divergence
 from jaxmnist.verify.compare import Errors as Errors
+from jaxmnist.verify.gradients import SOURCES as SOURCES
+from jaxmnist.verify.model import model as model
+from jaxmnist.verify.optimizer import optimizer as optimizer
+from jaxmnist.verify.references import Recurrence as Recurrence
+from jaxmnist.verify.references import numpy_reference as numpy_reference
+from jaxmnist.verify.references import optax_reference as optax_reference
+from jaxmnist.verify.references import torch_reference as torch_reference
+from jaxmnist.verify.training import TrainingResult as TrainingResult
+from jaxmnist.verify.training import training as training

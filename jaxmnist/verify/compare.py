@@ -174,7 +174,12 @@ class Comparer:
     _shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def add(
-        self, step: int, actual: Leaves, expected: Leaves, tolerance: float | None = None
+        self,
+        step: int,
+        actual: Leaves,
+        expected: Leaves,
+        tolerance: float | None = None,
+        slack: Leaves | None = None,
     ) -> Errors:
         """Compare one more step.
 
@@ -183,6 +188,7 @@ class Comparer:
             actual: Arrays by name.
             expected: Arrays of the same names and shapes, and those of the steps before.
             tolerance: From this step on, in place of the one before.
+            slack: How much of each element's difference is not an error, or None.
 
         Returns:
             This step's largest differences.
@@ -197,14 +203,15 @@ class Comparer:
         if not sum(math.prod(shape) for shape in self._shapes.values()):
             return Errors(0.0, 0.0, 0.0)
         return self._add_flat(
-            step, *(_flatten(leaves, self._shapes) for leaves in (actual, expected))
+            step,
+            _flatten(actual, self._shapes),
+            _flatten(expected, self._shapes),
+            _flatten(slack, self._shapes)[0] if slack else None,
         )
 
     def result(self, growth: float | None = None) -> Comparison:
         """Return what has been found so far."""
-        return Comparison(
-            self.name, self._steps, self.tolerance, self._errors, self._first, growth
-        )
+        return Comparison(self.name, self._steps, self.tolerance, self._errors, self._first, growth)
 
     def _check_shapes(self, actual: Leaves, expected: Leaves) -> None:
         if actual.keys() != expected.keys():
@@ -226,10 +233,16 @@ class Comparer:
         self._shapes = shapes
 
     def _add_flat(
-        self, step: int, actual: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]
+        self,
+        step: int,
+        actual: tuple[np.ndarray, ...],
+        expected: tuple[np.ndarray, ...],
+        slack: np.ndarray | None,
     ) -> Errors:
         (a, *a_precision), (e, *e_precision) = actual, expected
-        epsilon, smallest = (np.maximum(*both) for both in zip(a_precision, e_precision, strict=True))
+        epsilon, smallest = (
+            np.maximum(*both) for both in zip(a_precision, e_precision, strict=True)
+        )
         magnitude = np.abs(e)
         self._largest = largest = np.fmax(
             self._largest, np.where(np.isfinite(magnitude), magnitude, 0.0)
@@ -238,6 +251,8 @@ class Comparer:
         same = (a == e) | (np.isnan(a) & np.isnan(e))
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             absolute = np.abs(a - e)
+            if slack is not None:
+                absolute = np.maximum(absolute - slack, 0.0)
             # A unit in the last place of x is epsilon times the power of two at or below |x|.
             unit = np.maximum(np.ldexp(epsilon, np.frexp(largest)[1] - 1), smallest)
             kinds = np.stack([absolute, absolute / largest, absolute / unit])
