@@ -5,6 +5,9 @@ from jaxmnist.verify.compare import Comparison as Comparison
 from jaxmnist.verify.compare import Comparisons as Comparisons
 from jaxmnist.verify.compare import Divergence as Divergence
 from jaxmnist.verify.compare import Errors as Errors
+from jaxmnist.verify.explain import Cause as Cause
+from jaxmnist.verify.explain import Explanation as Explanation
+from jaxmnist.verify.explain import explain as explain
 from jaxmnist.verify.gradients import SOURCES as SOURCES
 from jaxmnist.verify.model import model as model
 from jaxmnist.verify.optimizer import optimizer as optimizer
