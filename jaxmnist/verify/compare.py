@@ -45,7 +45,7 @@ class Errors(NamedTuple):
     absolute: float
     """|actual - expected|."""
     relative: float
-    """The same, over the largest |expected| that the element has had so far."""
+    """The same, over the largest |expected| that the element, or its leaf, has had so far."""
     ulp: float
     """The same, in units in the last place of that largest |expected|, in the coarser dtype."""
 
@@ -156,6 +156,9 @@ class Comparer:
     Attributes:
         name: What is compared with what.
         tolerance: The relative error allowed.
+        by_leaf: Measure against the largest value of the element's whole leaf instead. That is
+            for what comes out of sums, such as a network's gradients: an element that cancels to
+            almost nothing is wrong by a part of what was added up, not of itself.
 
     >>> comparer = Comparer("a displacement", tolerance=1e-12)
     >>> _ = comparer.add(0, {"w": np.array([1.0, 2.0])}, {"w": np.array([1.0, 2.0])})
@@ -167,6 +170,7 @@ class Comparer:
 
     name: str
     tolerance: float
+    by_leaf: bool = False
     _steps: int = 0
     _errors: Errors = field(default_factory=lambda: Errors(0.0, 0.0, 0.0))
     _first: Divergence | None = None
@@ -243,26 +247,38 @@ class Comparer:
         epsilon, smallest = (
             np.maximum(*both) for both in zip(a_precision, e_precision, strict=True)
         )
-        magnitude = np.abs(e)
-        self._largest = largest = np.fmax(
-            self._largest, np.where(np.isfinite(magnitude), magnitude, 0.0)
-        )
-        # Equal infinities are equal; any other NaN or infinity is a difference without bound.
-        same = (a == e) | (np.isnan(a) & np.isnan(e))
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             absolute = np.abs(a - e)
+            unbounded = ~np.isfinite(absolute)
+            if unbounded.any():
+                # Equal infinities are equal; any other NaN or infinity is without bound.
+                same = (a == e) | (np.isnan(a) & np.isnan(e))
+                absolute = np.where(unbounded, np.where(same, 0.0, math.inf), absolute)
             if slack is not None:
                 absolute = np.maximum(absolute - slack, 0.0)
+            largest = self._largest_after(np.abs(e))
+            # Zero differences stay zero errors, also where the largest value is zero.
+            relative = np.divide(absolute, largest, out=np.zeros_like(absolute), where=absolute > 0)
+            relative[np.isnan(relative)] = math.inf
             # A unit in the last place of x is epsilon times the power of two at or below |x|.
-            unit = np.maximum(np.ldexp(epsilon, np.frexp(largest)[1] - 1), smallest)
-            kinds = np.stack([absolute, absolute / largest, absolute / unit])
-        kinds = np.where(same, 0.0, np.where(np.isnan(kinds), math.inf, kinds))
-        errors = Errors(*(float(kind.max()) for kind in kinds))
+            unit = np.ldexp(epsilon, np.frexp(largest)[1] - 1)
+            ulp = absolute / np.maximum(np.where(largest > 0, unit, 0.0), smallest)
+        worst = int(relative.argmax())
+        errors = Errors(float(absolute.max()), float(relative[worst]), float(ulp.max()))
         self._errors = Errors(*map(max, self._errors, errors))
         if self._first is None and errors.relative > self.tolerance:
-            worst = int(kinds[1].argmax())
             self._first = Divergence(step, *self._locate(worst), a[worst].item(), e[worst].item())
         return errors
+
+    def _largest_after(self, magnitude: np.ndarray) -> np.ndarray:
+        """What to measure errors against: the largest finite |expected| so far."""
+        magnitude[~np.isfinite(magnitude)] = 0.0
+        if self.by_leaf:
+            sizes = [math.prod(shape) for shape in self._shapes.values()]
+            leaves = np.split(magnitude, np.cumsum(sizes)[:-1])
+            magnitude = np.repeat([leaf.max(initial=0.0) for leaf in leaves], sizes)
+        self._largest = np.maximum(self._largest, magnitude)
+        return self._largest
 
     def _locate(self, index: int) -> tuple[str, tuple[int, ...]]:
         """The leaf and the position in it of an element of the flattened leaves."""

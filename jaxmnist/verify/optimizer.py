@@ -46,9 +46,12 @@ def optimizer(
 
     The relative error of an element is |a - e| / max |e|, the maximum over the steps so far: of
     the displacement from the start, not of the weight, so that a large weight cannot hide an
-    error. Where the gradients are given, it may be `tolerance`. Where they follow the trajectory,
-    rounding feeds back into them, so `tx` also runs from a start that is one unit in the last
-    place off, and the error may be ten times what that grew to, where this is more.
+    error. Where the gradients are given, it may be `tolerance`.
+
+    Where they follow the trajectory, rounding feeds back into them, so `tx` also runs from a start
+    that is one unit in the last place off, and the error may be ten times what that grew to, where
+    this is more. The maximum is then over the leaf too, since a gradient that is a sum is wrong by
+    a part of its terms, however they cancel.
 
     Args:
         tx: any Optax gradient transformation.
@@ -123,10 +126,10 @@ def _compare(
         for name in (name for name in actual if name in expected):
             allowed = tolerance
             if nearby:
-                growth = growths.setdefault(name, Comparer(name, np.inf))
+                growth = growths.setdefault(name, Comparer(name, np.inf, by_leaf=True))
                 growth.add(step, near[name], actual[name])
                 allowed = max(tolerance, GROWTH_ALLOWED * growth.result().max_error)
-            comparer = comparers.setdefault(name, Comparer(name, tolerance))
+            comparer = comparers.setdefault(name, Comparer(name, tolerance, gradients.follows))
             slack = mine.rounding if name == DISPLACEMENT else None
             comparer.add(step, actual[name], expected[name], allowed, slack)
 

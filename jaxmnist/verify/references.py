@@ -182,10 +182,12 @@ def numpy_reference(
     >>> print(f"{change:.4f}, sum of squares {state['sum_of_squares']}")
     -0.5000, sum of squares 9.0
     """
-    arguments = defaults(name, convention) | overrides
+    arguments = defaults(name, convention)
+    if convention == "document":
+        arguments = {}  # the recurrence's own, which no mistake in the table can reach
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate
-    return RECURRENCES[name](**arguments)
+    return RECURRENCES[name](**arguments | overrides)
 
 
 def torch_reference(name: str, **overrides: float | bool) -> Callable[[Any], Any]:
@@ -201,7 +203,7 @@ def torch_reference(name: str, **overrides: float | bool) -> Callable[[Any], Any
     Raises:
         InputError: there is no such optimizer.
     """
-    defaults(name, "pytorch")
+    defaults(name, "pytorch")  # refuses a name that there is not
 
     def factory(params: Any) -> Any:
         from torch import optim
@@ -226,7 +228,7 @@ def optax_reference(
 
     Args:
         name: one of `jaxmnist.optim.NAMES`; "momentum" is Optax's SGD with momentum 0.9.
-        learning_rate: a number or a schedule; None for the one in `jaxmnist.conventions`, since
+        learning_rate: a number or a schedule; None for the document's, or 1 for Adadelta, since
             Optax has no defaults.
         **overrides: arguments of Optax's function, in place of its defaults.
 
@@ -240,17 +242,17 @@ def optax_reference(
     >>> float(sgd.update(1.0, sgd.init(0.0))[0])
     -0.1
     """
-    if learning_rate is None:
-        learning_rate = defaults(name, "optax")["learning_rate"]
-    factories: dict[str, Callable[..., optax.GradientTransformation]] = {
-        "sgd": optax.sgd,
-        "momentum": partial(optax.sgd, momentum=0.9),
-        "adagrad": optax.adagrad,
-        "rmsprop": optax.rmsprop,
-        "adadelta": optax.adadelta,
-        "adam": optax.adam,
+    defaults(name, "optax")  # refuses a name that there is not
+    factories: dict[str, tuple[Callable[..., optax.GradientTransformation], float]] = {
+        "sgd": (optax.sgd, 0.1),
+        "momentum": (partial(optax.sgd, momentum=0.9), 0.01),
+        "adagrad": (optax.adagrad, 0.01),
+        "rmsprop": (optax.rmsprop, 0.001),
+        "adadelta": (optax.adadelta, 1.0),
+        "adam": (optax.adam, 0.001),
     }
-    return factories[name](learning_rate, **overrides)
+    factory, rate = factories[name]
+    return factory(rate if learning_rate is None else learning_rate, **overrides)
 
 
 def _at(learning_rate: LearningRate, state: State) -> float:
