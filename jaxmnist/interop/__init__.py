@@ -15,5 +15,6 @@ from jaxmnist.interop.optimizer_state import opt_state_to_state_dict as opt_stat
 from jaxmnist.interop.parameters import flatten as flatten
 from jaxmnist.interop.parameters import load_safetensors as load_safetensors
 from jaxmnist.interop.parameters import params_from_state_dict as params_from_state_dict
+from jaxmnist.interop.parameters import params_to_module as params_to_module
 from jaxmnist.interop.parameters import params_to_state_dict as params_to_state_dict
 from jaxmnist.interop.parameters import save_safetensors as save_safetensors

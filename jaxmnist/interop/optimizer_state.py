@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxmnist import conventions, optim
 from jaxmnist.errors import InputError
-from jaxmnist.interop.parameters import flatten, params_from_state_dict
+from jaxmnist.interop.parameters import flatten, params_from_state_dict, require_torch
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
 
 
@@ -77,7 +77,7 @@ def opt_state_to_state_dict(
         for ours, theirs in counterpart.accumulators.items()
     }
 
-    torch = _import_torch()
+    torch = require_torch()
     tensors = [torch.empty(np.shape(leaf)) for leaf in flatten(params).values()]
     state_dict = getattr(torch.optim, counterpart.optimizer)(
         tensors, **_to_group(name, arguments)
@@ -372,13 +372,3 @@ def _velocity_scale(name: str, arguments: Mapping[str, Any]) -> float:
 
 def _template(name: str, params: Mapping[str, Any]) -> Any:
     return jax.eval_shape(optim.create(name).init, params)
-
-
-def _import_torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise InputError(
-            "PyTorch is not installed; pip install 'jaxmnist[torch]' installs it"
-        ) from error
-    return torch
