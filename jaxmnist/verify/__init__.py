@@ -1,5 +1,6 @@
 """Hold any JAX optimizer, model or run against PyTorch, Optax and the formulas."""
 
+from jaxmnist.verify.calculus import calculus as calculus
 from jaxmnist.verify.compare import Comparer as Comparer
 from jaxmnist.verify.compare import Comparison as Comparison
 from jaxmnist.verify.compare import Comparisons as Comparisons
@@ -9,6 +10,7 @@ from jaxmnist.verify.explain import Cause as Cause
 from jaxmnist.verify.explain import Explanation as Explanation
 from jaxmnist.verify.explain import explain as explain
 from jaxmnist.verify.gradients import SOURCES as SOURCES
+from jaxmnist.verify.losses import losses as losses
 from jaxmnist.verify.model import model as model
 from jaxmnist.verify.optimizer import optimizer as optimizer
 from jaxmnist.verify.references import Recurrence as Recurrence
