@@ -16,7 +16,7 @@ Two details upstream, neither in the way in float64:
 
 - Optax and PyTorch compute Adam's `1 - b2**t` by subtraction, which at t = 1 and 0.999 is wrong by
   up to 2^-53 / 0.001 = 1.1e-13 of itself, and the first step by half of that. Optax does it in the
-  default float type, so that in float32 the first steps are wrong by 3e-5 at most.
+  default float type, so that in float32 its first steps are wrong by 1e-5.
 - PyTorch's RMSProp at its default rate of 0.01 jumps about in Rosenbrock's valley: one unit in the
   last place grows to a hundredth of the way within 300 steps, so that the comparison says nothing
   after that. The steps before it are compared as strictly as any.

@@ -171,10 +171,10 @@ def identify(probe: Probe) -> Member | None:
         return None
     for scheduled in (False, True):
         forms = list(_forms(probe, scheduled))
-        for deviations in range(4 if not scheduled else 3):
+        for deviations in range(2 if scheduled else 3):
             level = [form for form in forms if form.deviations == deviations]
             starts = sorted((_best_start(form, probe) for form in level), key=lambda s: s.error)
-            for start in starts[:10]:
+            for start in starts[:_TRIED]:
                 member = fit(start.form, start.numbers, probe)
                 if member.error < BELIEVED and _is_sane(member):
                     return member
@@ -218,7 +218,7 @@ def fit(form: Form, numbers: Mapping[str, float], probe: Probe) -> Member:
     start = np.array([_to_log(name, numbers[name]) for name in names])
     with np.errstate(all="ignore"):
         found = _least_squares(
-            residual, start, jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=60
+            residual, start, jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=40
         )
     fitted = {name: float(_from_log(name, found.x[i])) for i, name in enumerate(names)}
     return evaluate(form, fitted | fixed, probe)
@@ -327,6 +327,8 @@ def _larger(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 # --- Which forms, and from where ---
+
+_TRIED: Final = 6  # of the forms with as many deviations, those that start nearest
 
 _SHARES: Final = ("momentum", "b1", "decay", "dampening")
 

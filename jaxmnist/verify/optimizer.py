@@ -17,7 +17,7 @@ from jaxmnist.verify.compare import Comparer, Comparison, Comparisons
 from jaxmnist.verify.gradients import Gradients, source
 from jaxmnist.verify.references import Recurrence
 from jaxmnist.verify.sides import Side, make_side
-from jaxmnist.verify.trees import Named
+from jaxmnist.verify.trees import Named, map_named
 
 DISPLACEMENT: Final = "displacement"
 
@@ -105,8 +105,16 @@ def optimizer(
 
 @contextmanager
 def precision(dtype: str) -> Iterator[None]:
-    """JAX with or without 64 bits, and with its usual promotion of dtypes, which Optax needs."""
-    with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("standard"):
+    """JAX with or without 64 bits, and with its usual promotion of dtypes, which Optax needs.
+
+    NumPy is silent about what overflows: a gradient that is not finite is refused by name, and a
+    parameter that is not is a difference.
+    """
+    with (
+        jax.enable_x64(dtype == "float64"),
+        jax.numpy_dtype_promotion("standard"),
+        np.errstate(all="ignore"),
+    ):
         yield
 
 
@@ -144,8 +152,8 @@ class _Walk:
 
     def __init__(self, side: Side, gradients: Gradients) -> None:
         self._side, self._gradients = side, gradients
-        self._start = {name: w.copy() for name, w in side.params.items()}
-        self._largest = {name: np.abs(w) for name, w in self._start.items()}
+        self._start = map_named(np.copy, side.params)
+        self._largest = map_named(np.abs, self._start)
         self._at_zero = not any(w.any() for w in self._start.values())
         self._steps = 0
 
@@ -156,8 +164,8 @@ class _Walk:
         params = self._side.params
         if self._at_zero:
             return {DISPLACEMENT: params, **self._side.states()}
-        self._largest = {n: np.maximum(w, np.abs(params[n])) for n, w in self._largest.items()}
-        displacement = {name: params[name] - start for name, start in self._start.items()}
+        self._largest = map_named(np.maximum, self._largest, map_named(np.abs, params))
+        displacement = map_named(np.subtract, params, self._start)
         return {DISPLACEMENT: displacement, **self._side.states()}
 
     @property
@@ -169,4 +177,4 @@ class _Walk:
         """
         if self._at_zero:
             return None
-        return {n: self._steps * np.spacing(w).astype(np.float64) for n, w in self._largest.items()}
+        return map_named(lambda w: self._steps * np.spacing(w).astype(np.float64), self._largest)
