@@ -1,13 +1,8 @@
-"""One network in both frameworks: logits, loss and every parameter's gradient.
-
-`model` is for anyone's network. `compare_rows` below it is how this module and `verify.training`
-measure: an array against the largest value in it, a number against itself.
-"""
+"""One network in both frameworks: logits, loss and every parameter's gradient."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +11,9 @@ from jaxtyping import Shaped
 
 from jaxmnist import interop
 from jaxmnist.errors import InputError
+from jaxmnist.interop.parameters import require_torch
 from jaxmnist.losses import cross_entropy_with_integer_labels
-from jaxmnist.verify.compare import Comparison, Comparisons, Divergence, Errors
+from jaxmnist.verify.compare import Comparer, Comparison, Comparisons, Leaves
 
 DTYPES = ("float64", "float32")
 
@@ -102,90 +98,13 @@ def model(
 
     if tolerance is None:
         tolerance = float(np.finfo(dtype).eps) * sum_lengths(named, *logits_shape)
-    parts = {"logits": ["logits"], "loss": ["loss"], "gradients": list(named)}
     return Comparisons(
         f"the model in JAX and in PyTorch, {dtype}",
         tuple(
-            compare_rows(
-                part,
-                [Row(0, leaf, actual[leaf], expected[leaf], tolerance) for leaf in leaves],
-                dtype,
-            )
-            for part, leaves in parts.items()
+            _compared(part, leaves, actual, expected, tolerance)
+            for part, leaves in (("logits", ["logits"]), ("loss", ["loss"]), ("gradients", named))
         ),
     )
-
-
-class Row(NamedTuple):
-    """One array in both computations, and how far apart it may be."""
-
-    step: int
-    leaf: str
-    actual: Shaped[Any, "*shape"]
-    expected: Shaped[Any, "*shape"]
-    allowed: float
-    """The relative error allowed."""
-    scale: float | None = None
-    """What errors are relative to; None for the largest \\|expected\\| in the array."""
-    position: tuple[int, ...] = ()
-    """Where the array lies in a larger one, for the report."""
-
-
-def compare_rows(
-    name: str, rows: Iterable[Row], dtype: str, growth: float | None = None
-) -> Comparison:
-    """Compare arrays that each have a scale and a tolerance of their own.
-
-    `Comparer` holds every element against itself, which suits an optimizer, where every element
-    is a computation of its own. The elements of a gradient are sums over a batch, some of which
-    cancel; rounding leaves in all of them an error like that of the largest.
-
-    Args:
-        name: What is compared.
-        rows: The arrays, in the order of their steps.
-        dtype: What a unit in the last place is of.
-        growth: For the report; see `Comparison`.
-
-    Returns:
-        The largest errors, and of the first step with one that is too large the worst array, by
-        how far it exceeds what it is allowed. Its tolerance is the last row's.
-
-    >>> rows = [Row(0, "w", np.array([2.0, 1e-9]), np.array([2.0, 0.0]), allowed=1e-10)]
-    >>> comparison = compare_rows("a gradient", rows, "float64")
-    >>> comparison.max_error, str(comparison.first_divergence)
-    (5e-10, 'step 0, w[1]: 1e-09 here, 0.0 in the reference')
-    """
-    largest, steps, tolerance = Errors(0.0, 0.0, 0.0), set(), 0.0
-    first: Divergence | None = None
-    excess = 1.0
-    for row in rows:
-        actual, expected = (np.asarray(a, np.float64) for a in (row.actual, row.expected))
-        steps.add(row.step)
-        tolerance = row.allowed
-        if not expected.size:
-            continue
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            scale = np.max(np.abs(expected)) if row.scale is None else np.float64(row.scale)
-            # Equal infinities are equal; any other NaN or infinity is a difference without bound.
-            apart = np.where(actual == expected, 0.0, np.abs(actual - expected))
-            apart = np.where(np.isnan(apart), np.inf, apart)
-            worst = np.unravel_index(int(apart.argmax()), apart.shape)
-            absolute = float(apart[worst])
-            errors = Errors(
-                absolute,
-                float(absolute / scale) if absolute else 0.0,
-                float(absolute / np.spacing(scale.astype(dtype))) if absolute else 0.0,
-            )
-        largest = Errors(*(np.fmax(*pair).item() for pair in zip(largest, errors, strict=True)))
-        too_far = errors.relative / row.allowed if row.allowed else errors.relative * np.inf
-        # A NaN here stands for infinity by infinity: an infinite reference.
-        if not errors.relative <= row.allowed and (
-            first is None or (row.step == first.step and too_far > excess)
-        ):
-            position = (*row.position, *(int(i) for i in worst))
-            values = (actual[worst].item(), expected[worst].item())
-            first, excess = Divergence(row.step, row.leaf, position, *values), too_far
-    return Comparison(name, len(steps), tolerance, largest, first, growth)
 
 
 def sum_lengths(weights: Mapping[str, np.ndarray], batch: int, classes: int) -> int:
@@ -207,21 +126,6 @@ def sum_lengths(weights: Mapping[str, np.ndarray], batch: int, classes: int) -> 
     return batch + classes + sum(shape[0] + int(np.prod(shape[1:])) for shape in matrices)
 
 
-def require_torch() -> ModuleType:
-    """Return the module torch.
-
-    Raises:
-        InputError: It is not installed.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise InputError(
-            "this comparison needs PyTorch, which is not installed: pip install 'jaxmnist[torch]'"
-        ) from error
-    return torch
-
-
 def check_dtype(dtype: str) -> None:
     """Refuse what is not one of `DTYPES`.
 
@@ -230,6 +134,16 @@ def check_dtype(dtype: str) -> None:
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
+
+
+def _compared(
+    name: str, leaves: Iterable[str], actual: Leaves, expected: Leaves, tolerance: float
+) -> Comparison:
+    comparer = Comparer(name, tolerance, by_leaf=True)
+    comparer.add(
+        0, {leaf: actual[leaf] for leaf in leaves}, {leaf: expected[leaf] for leaf in leaves}
+    )
+    return comparer.result()
 
 
 def _named(params: Any) -> dict[str, Any]:

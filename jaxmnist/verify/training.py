@@ -22,6 +22,7 @@ from jaxmnist.data import load_dataset
 from jaxmnist.data.batches import permutation
 from jaxmnist.data.dataset import Arrays, Dataset
 from jaxmnist.errors import InputError
+from jaxmnist.interop.parameters import require_torch
 from jaxmnist.model import MLP
 from jaxmnist.training import (
     BatchMetrics,
@@ -33,9 +34,16 @@ from jaxmnist.training import (
     make_train,
     train_epoch,
 )
-from jaxmnist.verify.compare import Comparisons
-from jaxmnist.verify.model import Row, check_dtype, compare_rows, require_torch
-from jaxmnist.verify.references import Recurrence, numpy_reference
+from jaxmnist.verify.compare import (
+    Comparer,
+    Comparison,
+    Comparisons,
+    Divergence,
+    Errors,
+    Leaves,
+)
+from jaxmnist.verify.model import check_dtype
+from jaxmnist.verify.references import Recurrence, numpy_reference, torch_reference
 
 ROOM = 10
 """How many times the distance that one ULP grows to is still taken for rounding."""
@@ -154,21 +162,28 @@ def training(
     else:
         make_optimizer = reference
     theirs = _run_in_torch(config, dataset, dtype, ours.start, ours.orders, make_optimizer)
-    _check_finite(ours.loss, theirs.train.loss)
+    _check_finite(ours.batches.loss, theirs.train.loss)
     return _judge(ours, theirs, config, dtype)
 
 
-class _Ours(NamedTuple):
-    """What our run measured; [epochs, batches] and [epochs]."""
+class _Trained(NamedTuple):
+    """Our training without evaluation, with every batch's figures."""
 
-    start: Mapping[str, np.ndarray]
-    orders: Int[np.ndarray, "epochs samples"]
     loss: Float[np.ndarray, "epochs batches"]
     accuracy: Float[np.ndarray, "epochs batches"]
+    displacement: Mapping[str, np.ndarray]
+
+
+class _Ours(NamedTuple):
+    """What our run measured."""
+
+    start: Params
+    orders: Int[np.ndarray, "epochs samples"]
     history: Mapping[str, Float[np.ndarray, " epochs"]]
     displacement: Mapping[str, np.ndarray]
-    perturbed_loss: Float[np.ndarray, "epochs batches"] | None
-    perturbed_displacement: Mapping[str, np.ndarray] | None
+    batches: _Trained
+    perturbed: _Trained | None
+    """The same from weights moved by one ULP."""
 
 
 class _Batch(NamedTuple):
@@ -219,32 +234,26 @@ def _run_in_jax(config: Config, dataset: Dataset, dtype: str, perturb: bool) -> 
     with jax.enable_x64(dtype == "float64"):
         key, data = jax.random.key(config.seed), dataset.arrays()
         constants = (program, dataset.num_classes, hyper(config), data)
-        state, history = _whole_run(*constants, key)
         start = init(key, hyper(config), config, dataset.num_classes)
         # The documented rule: (seed, epoch) gives the order.
         _, data_key = jax.random.split(key)
-        orders = jnp.stack(
-            [
-                permutation(jax.random.fold_in(data_key, epoch), data.train_labels.size)
-                for epoch in range(config.epochs)
-            ]
-        )
-        _, metrics = _all_batches(*constants, orders, start)
-        perturbed_loss = perturbed_displacement = None
-        if perturb:
-            moved = start._replace(params=_one_ulp_away(start.params, config.seed))
-            end, perturbed = _all_batches(*constants, orders, moved)
-            perturbed_loss = np.asarray(perturbed.loss)
-            perturbed_displacement = _displacement(end.params, moved.params)
+        keys = [jax.random.fold_in(data_key, epoch) for epoch in range(config.epochs)]
+        orders = jnp.stack([permutation(key, data.train_labels.size) for key in keys])
+
+        def trained_from(params: Params) -> _Trained:
+            end, metrics = _all_batches(*constants, orders, start._replace(params=params))
+            moved = _displacement(end.params, params)
+            loss, accuracy = (_every_batch(values, config, data) for values in metrics)
+            return _Trained(loss, accuracy, moved)
+
+        state, history = _whole_run(*constants, key)
         return _Ours(
-            interop.params_to_state_dict(start.params),
+            start.params,
             np.asarray(orders),
-            np.asarray(metrics.loss),
-            np.asarray(metrics.accuracy),
-            jax.tree.map(np.asarray, history._asdict()),
+            jax.device_get(history)._asdict(),
             _displacement(state.params, start.params),
-            perturbed_loss,
-            perturbed_displacement,
+            trained_from(start.params),
+            trained_from(_one_ulp_away(start.params, config.seed)) if perturb else None,
         )
 
 
@@ -280,6 +289,15 @@ def _all_batches(
     return jax.lax.scan(epoch, start, orders)
 
 
+def _every_batch(
+    values: Float[Array, "epochs made"], config: Config, data: Arrays
+) -> Float[np.ndarray, "epochs batches"]:
+    """A figure of every batch that the data has; NaN for one that was not made."""
+    batches = -(-data.train_labels.size // config.batch_size)
+    missing = max(0, batches - values.shape[1])
+    return np.pad(np.asarray(values), ((0, 0), (0, missing)), constant_values=np.nan)
+
+
 def _one_ulp_away(params: Params, seed: int) -> Params:
     """Every weight at its next number up or down, at random."""
     generator = np.random.default_rng(seed)
@@ -301,14 +319,14 @@ def _run_in_torch(
     config: Config,
     dataset: Dataset,
     dtype: str,
-    start: Mapping[str, np.ndarray],
+    start: Params,
     orders: Int[np.ndarray, "epochs samples"],
     make_optimizer: Callable[[Iterable[Any]], TorchOptimizer],
 ) -> _Theirs:
     """The document's program, with the weights and the orders given."""
     import torch
 
-    module = _sequential(start)
+    module = interop.params_to_module(start)
     optimizer = make_optimizer(module.parameters())
 
     def run_epoch(
@@ -335,33 +353,19 @@ def _run_in_torch(
     for order in orders.astype(np.int64):
         train.append([*run_epoch(*of_train, order, config.batch_size, train=True)])
         evaluated.append([*run_epoch(*of_eval, in_order, config.eval_batch_size, train=False)])
-    return _Theirs(
-        _stack(train),
-        _stack(evaluated),
-        {name: p.detach().numpy() - start[name] for name, p in module.named_parameters()},
-    )
-
-
-def _sequential(weights: Mapping[str, np.ndarray]) -> Any:
-    """The document's network with these weights, in their dtype."""
-    import torch
-
-    matrices = [array for array in weights.values() if array.ndim == 2]
-    layers = []
-    for matrix in matrices:
-        tensor = torch.from_numpy(matrix)
-        linear = torch.nn.Linear(matrix.shape[1], matrix.shape[0], dtype=tensor.dtype)
-        layers += [linear, torch.nn.ReLU()]
-    module = torch.nn.Sequential(*layers[:-1])
-    module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    return module
+    moved = {
+        name: module.get_parameter(name).detach().numpy() - before
+        for name, before in interop.params_to_state_dict(start).items()
+    }
+    return _Theirs(_stack(train), _stack(evaluated), moved)
 
 
 def _margins(logits: np.ndarray) -> np.ndarray:
     if logits.shape[1] < 2:
         return np.full(len(logits), np.inf)
     second, first = np.sort(logits, axis=1)[:, -2:].T
-    return (first - second) / np.abs(logits).max()
+    with np.errstate(invalid="ignore"):
+        return (first - second) / np.abs(logits).max()
 
 
 def _stack(epochs: list[list[_Batch]]) -> _Batches:
@@ -374,25 +378,15 @@ def _stack(epochs: list[list[_Batch]]) -> _Batches:
 
 
 def _torch_optimizer(config: Config) -> Callable[[Iterable[Any]], TorchOptimizer]:
-    """The config's optimizer in PyTorch, or its formula where the convention is another's."""
-    import torch
-
-    h = hyper(config)
-    rate = h["learning_rate"]
+    """PyTorch's optimizer of that name, or the formula where the convention is another's."""
     if config.optimizer == "sgd":
-        return partial(torch.optim.SGD, lr=rate)
-    if config.convention != "pytorch":
-        formula = numpy_reference(config.optimizer, config.learning_rate, config.convention)
-        return partial(_OnTensors, formula)
-    return {
-        "momentum": lambda p: torch.optim.SGD(p, rate, momentum=h["momentum"]),
-        "adagrad": lambda p: torch.optim.Adagrad(
-            p, rate, initial_accumulator_value=h["initial_accumulator_value"], eps=h["eps"]
-        ),
-        "rmsprop": lambda p: torch.optim.RMSprop(p, rate, alpha=h["decay"], eps=h["eps"]),
-        "adadelta": lambda p: torch.optim.Adadelta(p, rate, rho=h["rho"], eps=h["eps_root"]),
-        "adam": lambda p: torch.optim.Adam(p, rate, betas=(h["b1"], h["b2"]), eps=h["eps"]),
-    }[config.optimizer]
+        return torch_reference("sgd", lr=hyper(config)["learning_rate"])
+    if config.convention == "pytorch":
+        # Its other constants are PyTorch's own defaults, and not what we believe they are.
+        rate = config.learning_rate
+        return torch_reference(config.optimizer, **({} if rate is None else {"lr": rate}))
+    formula = numpy_reference(config.optimizer, config.learning_rate, config.convention)
+    return partial(_OnTensors, formula)
 
 
 class _OnTensors:
@@ -415,113 +409,148 @@ def _check_finite(
     ours: Float[np.ndarray, "epochs batches"], theirs: Float[np.ndarray, "epochs batches"]
 ) -> None:
     """Refuse runs that break together: from there on nothing is left to compare."""
-    broken = ~np.isfinite(ours.ravel()), ~np.isfinite(theirs.ravel())
-    first = [int(each.argmax()) if each.any() else each.size for each in broken]
+    first = [int(np.argmin([*np.isfinite(loss.ravel()), False])) for loss in (ours, theirs)]
     if first[0] == first[1] < ours.size:
         raise InputError(
-            f"the loss becomes {ours.ravel()[first[0]]} here and {theirs.ravel()[first[1]]} in "
-            f"PyTorch, both at step {first[0]}: the runs can be compared only up to there; take "
-            "a lower learning rate or fewer epochs"
+            f"the loss becomes {ours.flat[first[0]]} here and {theirs.flat[first[1]]} in PyTorch, "
+            f"both at step {first[0]}: the runs can be compared only up to there; take a lower "
+            "learning rate or fewer epochs"
         )
+
+
+class _Curve(NamedTuple):
+    """One figure over the run in both frameworks: [epochs, batches] or [epochs]."""
+
+    leaf: str
+    actual: np.ndarray
+    expected: np.ndarray
+    allowed: np.ndarray
+    """How far apart they may be, relative to the scale."""
+    scale: np.ndarray | float
+    """|expected| for a loss; 1 for an accuracy, which is a share."""
 
 
 def _judge(ours: _Ours, theirs: _Theirs, config: Config, dtype: str) -> TrainingResult:
-    epochs, batches = ours.loss.shape
-    steps = np.arange(epochs * batches).reshape(epochs, batches)
-    last_steps = steps[:, -1]
     epsilon = float(np.finfo(dtype).eps)
+    shape = theirs.train.loss.shape
+    steps = np.arange(theirs.train.loss.size).reshape(shape)
+    ends = steps[:, -1]
 
-    error = _relative(ours.loss, theirs.train.loss).ravel()
-    if ours.perturbed_loss is None or ours.perturbed_displacement is None:
-        perturbation, growth, weights_growth = None, None, None
-        weights_allowed = float(np.sqrt(epsilon))
-        allowed = np.full(error.shape, weights_allowed)
-    else:
-        perturbation = _relative(ours.perturbed_loss, ours.loss).ravel()
-        grown = np.maximum.accumulate(np.maximum(perturbation, epsilon))
-        allowed, growth = ROOM * grown, float(grown[-1])
-        weights_growth = max(
-            epsilon, _displacement_error(ours.perturbed_displacement, ours.displacement)
-        )
-        weights_allowed = ROOM * weights_growth
+    perturbation = loss_growth = weights_growth = None
+    allowed, weights_allowed = np.full(shape, np.sqrt(epsilon)), float(np.sqrt(epsilon))
+    if ours.perturbed is not None:
+        perturbation = _relative(ours.perturbed.loss, ours.batches.loss)
+        # Where a run breaks, its distance is infinite and allows nothing.
+        finite = np.where(np.isfinite(perturbation), perturbation, 0.0)
+        grown = np.maximum.accumulate(np.maximum(finite, epsilon).ravel())
+        moved = _compare_weights(ours.perturbed.displacement, ours.batches.displacement).max_error
+        loss_growth = float(grown[-1])
+        weights_growth = max(moved if np.isfinite(moved) else 0.0, epsilon)
+        allowed, weights_allowed = ROOM * grown.reshape(shape), ROOM * weights_growth
 
-    def rows(
-        leaf: str, steps: np.ndarray, actual: np.ndarray, expected: np.ndarray, **limits: Any
-    ) -> Iterator[Row]:
-        """One row per element; `limits` are arrays of that shape too."""
-        for index in np.ndindex(steps.shape):
-            each = {name: float(values[index]) for name, values in limits.items()}
-            step = int(steps[index])
-            yield Row(step, leaf, actual[index], expected[index], position=index, **each)
-
-    allowed_by_batch = allowed.reshape(epochs, batches)
-    batch_loss = rows("loss", steps, ours.loss, theirs.train.loss, allowed=allowed_by_batch)
-    undecided = theirs.train.undecided(allowed_by_batch)
-    slack = ROOM * epsilon
-    ones = np.ones_like(ours.loss)
-    batch_accuracy = rows(
-        "accuracy",
-        steps,
-        ours.accuracy,
-        theirs.train.accuracy,
-        allowed=undecided + slack,
-        scale=ones,
-    )
-    epoch_end = allowed_by_batch[:, -1]
-    epoch_loss, epoch_accuracy = [], []
-    for part, measured in (("train", theirs.train), ("eval", theirs.eval)):
-        closer_than = np.broadcast_to(epoch_end[:, None], measured.loss.shape)
-        may_differ = measured.means(measured.undecided(closer_than))
-        losses, accuracies = measured.means(measured.loss), measured.means(measured.accuracy)
-        for suffix in losses:
-            leaf = f"{part}_loss{suffix}"
-            epoch_loss += rows(
-                leaf, last_steps, ours.history[leaf], losses[suffix], allowed=epoch_end
-            )
-            leaf = f"{part}_accuracy{suffix}"
-            epoch_accuracy += rows(
-                leaf,
-                last_steps,
-                ours.history[leaf],
-                accuracies[suffix],
-                allowed=may_differ[suffix] + slack,
-                scale=np.ones(epochs),
-            )
-    weights = [
-        Row(int(last_steps[-1]), leaf, ours.displacement[leaf], expected, weights_allowed)
-        for leaf, expected in theirs.displacement.items()
-    ]
-    compare = partial(compare_rows, dtype=dtype)
+    batch_loss, batch_accuracy = _batch_curves(ours, theirs, allowed, ROOM * epsilon)
+    epoch_loss, epoch_accuracy = _epoch_curves(ours, theirs, allowed[:, -1], ROOM * epsilon)
     return TrainingResult(
         f"{config.optimizer} ({config.convention}) in JAX and in PyTorch, {dtype}",
         (
-            compare("batch loss", batch_loss, growth=growth),
-            compare("batch accuracy", batch_accuracy),
-            compare("epoch loss", _by_step(epoch_loss), growth=growth),
-            compare("epoch accuracy", _by_step(epoch_accuracy)),
-            compare("weights", weights, growth=weights_growth),
+            _compare("batch loss", steps, [batch_loss], dtype, loss_growth),
+            _compare("batch accuracy", steps, [batch_accuracy], dtype),
+            _compare("epoch loss", ends, epoch_loss, dtype, loss_growth),
+            _compare("epoch accuracy", ends, epoch_accuracy, dtype),
+            _compare_weights(
+                ours.displacement,
+                theirs.displacement,
+                weights_allowed,
+                int(ends[-1]),
+                weights_growth,
+            ),
         ),
-        batches,
-        error,
-        perturbation,
-        allowed,
+        shape[1],
+        _relative(batch_loss.actual, batch_loss.expected).ravel(),
+        None if perturbation is None else perturbation.ravel(),
+        allowed.ravel(),
     )
 
 
+def _batch_curves(
+    ours: _Ours, theirs: _Theirs, allowed: np.ndarray, rounding: float
+) -> tuple[_Curve, _Curve]:
+    """Loss and accuracy of every training batch."""
+    here, there = ours.batches, theirs.train
+    may_differ = there.undecided(allowed) + rounding
+    return (
+        _Curve("loss", here.loss, there.loss, allowed, np.abs(there.loss)),
+        _Curve("accuracy", here.accuracy, there.accuracy, may_differ, 1.0),
+    )
+
+
+def _epoch_curves(
+    ours: _Ours, theirs: _Theirs, allowed: np.ndarray, rounding: float
+) -> tuple[list[_Curve], list[_Curve]]:
+    """The history's losses and accuracies, by what is allowed at the end of each epoch."""
+    losses, accuracies = [], []
+    for part, batches in (("train", theirs.train), ("eval", theirs.eval)):
+        every_batch = np.repeat(allowed[:, None], batches.loss.shape[1], axis=1)
+        may_differ = batches.means(batches.undecided(every_batch))
+        mean_accuracy = batches.means(batches.accuracy)
+        for suffix, loss in batches.means(batches.loss).items():
+            leaf = f"{part}_loss{suffix}"
+            losses.append(_Curve(leaf, ours.history[leaf], loss, allowed, np.abs(loss)))
+            leaf = f"{part}_accuracy{suffix}"
+            share, accuracy = may_differ[suffix] + rounding, mean_accuracy[suffix]
+            accuracies.append(_Curve(leaf, ours.history[leaf], accuracy, share, 1.0))
+    return losses, accuracies
+
+
+def _compare(
+    name: str,
+    steps: Int[np.ndarray, "*shape"],
+    curves: list[_Curve],
+    dtype: str,
+    growth: float | None = None,
+) -> Comparison:
+    """Compare figures that each have a scale and a tolerance of their own at every step."""
+    errors, first = Errors(0.0, 0.0, 0.0), None
+    for curve in curves:
+        absolute = _distance(curve.actual, curve.expected)
+        relative = _over(absolute, curve.scale)
+        ulp = _over(absolute, np.spacing(np.abs(curve.expected).astype(dtype)))
+        kinds = (absolute, relative, ulp)
+        errors = Errors(*(max(a, float(b.max())) for a, b in zip(errors, kinds, strict=True)))
+        outside = np.argwhere(relative > curve.allowed)
+        if outside.size and (first is None or steps[tuple(outside[0])] < first.step):
+            at = tuple(int(i) for i in outside[0])
+            values = (float(curve.actual[at]), float(curve.expected[at]))
+            first = Divergence(int(steps[at]), curve.leaf, at, *values)
+    tolerance = float(curves[-1].allowed.flat[-1])
+    return Comparison(name, steps.size, tolerance, errors, first, growth)
+
+
+def _compare_weights(
+    actual: Leaves,
+    expected: Leaves,
+    tolerance: float = 0.0,
+    step: int = 0,
+    growth: float | None = None,
+) -> Comparison:
+    comparer = Comparer("weights", tolerance, by_leaf=True)
+    comparer.add(step, actual, expected)
+    return comparer.result(growth)
+
+
 def _relative(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return _over(_distance(actual, expected), np.abs(expected))
+
+
+def _distance(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """|actual - expected|; infinite where one of them is NaN."""
+    with np.errstate(invalid="ignore"):
+        distance = np.where(actual == expected, 0.0, np.abs(actual - expected))
+    return np.where(np.isnan(distance), np.inf, distance)
+
+
+def _over(distance: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+    """The quotient, where no distance is no error over any scale."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.where(actual == expected, 0.0, np.abs(actual - expected) / np.abs(expected))
-    return np.where(np.isnan(error), np.inf, error)
-
-
-def _displacement_error(
-    actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> float:
-    """The largest error of a leaf, over the leaf's largest displacement."""
-    return compare_rows(
-        "", [Row(0, leaf, actual[leaf], expected[leaf], 0.0) for leaf in expected], "float64"
-    ).max_error
-
-
-def _by_step(rows: Iterable[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: row.step)
+        quotient = np.where(distance == 0, 0.0, distance / scale)
+    return np.where(np.isnan(quotient), np.inf, quotient)
