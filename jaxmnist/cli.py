@@ -238,7 +238,11 @@ def verify(
     from jaxmnist.verify import report, suite
 
     checks = suite.checks(what, against, convention, dtype)
-    if out.is_dir() or not out.parent.is_dir():
+    try:
+        writable = out.parent.is_dir() and not out.is_dir()
+    except OSError:  # Such as a name that is too long.
+        writable = False
+    if not writable:
         raise InputError(f"cannot write {out}: it must be a file in a folder that exists")
     console = _console()
     outcomes = []
@@ -402,7 +406,7 @@ def _one_line(box: str) -> str:
             paragraphs.append([])
         elif not text.startswith(("╭", "╰")):
             paragraphs[-1] += text.split()
-    wrong, *hints = (" ".join(words) for words in paragraphs[:-1])
+    wrong, *hints = (" ".join(words) for words in paragraphs[:-1] or paragraphs)
     unreadable = re.search(r"^Error parsing (--\S+): .*'([^']*)'\]?$", wrong)
     if unreadable:
         wrong = f"{unreadable[1]} cannot be {unreadable[2]!r}"

@@ -124,7 +124,7 @@ def onnx(apply_fn: ApplyFn, params: Params) -> bytes:
         from onnxruntime import InferenceSession  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError(
-            f"ONNX needs {error.name}, which is not installed: pip install 'jaxmnist[onnx]'"
+            f"ONNX needs {error.name}; this installs it: pip install 'jaxmnist[onnx]'"
         ) from error
 
     with _quiet("onnx_ir"):

@@ -73,7 +73,7 @@ def opt_state_to_state_dict(
         )
     scale = _velocity_scale(name, arguments)
     accumulators = {
-        theirs: _leaves(getattr(opt_state, ours), params, ours)
+        theirs: _leaves(opt_state._asdict()[ours], params, ours)
         for ours, theirs in counterpart.accumulators.items()
     }
 
@@ -160,7 +160,7 @@ def opt_state_from_state_dict(
     shapes = jax.eval_shape(template, params)
     accumulators = {}
     for ours, theirs in counterpart.accumulators.items():
-        wanted = flatten(getattr(shapes, ours))
+        wanted = flatten(shapes._asdict()[ours])
         arrays = {
             leaf: scale * _read(state, index, leaf, theirs, wanted[leaf].shape)
             for leaf, index in parameters.items()

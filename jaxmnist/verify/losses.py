@@ -9,14 +9,30 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxmnist import losses as loss_functions
 from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import require_torch
+from jaxmnist.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    cross_entropy_with_integer_labels,
+    softmax,
+)
 from jaxmnist.verify.compare import Comparer, Comparison, Comparisons
 from jaxmnist.verify.model import check_dtype
 from jaxmnist.verify.optimizer import precision
 
-LOSS_REFERENCES = ("numpy", "torch", "optax")
+_REFERENCES = ("numpy", "torch", "optax")
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        binary_cross_entropy,
+        binary_cross_entropy_with_logits,
+        cross_entropy,
+        softmax,
+        cross_entropy_with_integer_labels,
+    )
+}
 
 
 def losses(
@@ -56,20 +72,17 @@ def losses(
     ['D3 softmax', 'D3 softmax, at 10,000']
     """
     check_dtype(dtype)
-    if against not in LOSS_REFERENCES:
-        raise InputError(f"against is {against!r}; it must be one of {', '.join(LOSS_REFERENCES)}")
-    subjects = _subjects()
-    names = [*dict.fromkeys(subject.name for subject in subjects)]
-    if unknown := sorted(functions.keys() - set(names)):
+    if against not in _REFERENCES:
+        raise InputError(f"against is {against!r}; it must be one of {', '.join(_REFERENCES)}")
+    if unknown := sorted(functions.keys() - _FUNCTIONS.keys()):
         raise InputError(
-            f"there is no loss function {unknown[0]!r}; choose from {', '.join(names)}"
+            f"there is no loss function {unknown[0]!r}; choose from {', '.join(_FUNCTIONS)}"
         )
     references = {"numpy": _formulas, "torch": _torch, "optax": _optax}[against]()
     epsilon = float(np.finfo(dtype).eps) * (1 if against == "numpy" else 2)
 
     def compare(subject: _Subject) -> Comparison:
-        own = getattr(loss_functions, subject.name)
-        ours = partial(_by_jax, functions.get(subject.name, own))
+        ours = partial(_by_jax, {**_FUNCTIONS, **functions}[subject.name])
         theirs = references[subject.name]
         cases = [case.converted(dtype) for case in subject.cases]
         allowed = epsilon * (8 + max(case.terms + case.largest_logit for case in cases))
@@ -80,7 +93,7 @@ def losses(
         return comparer.result()
 
     with precision(dtype):
-        parts = tuple(compare(subject) for subject in subjects if subject.name in references)
+        parts = tuple(compare(subject) for subject in _subjects() if subject.name in references)
     return Comparisons(f"losses in JAX and in {against}, {dtype}", parts)
 
 
@@ -147,7 +160,7 @@ def _subjects() -> tuple[_Subject, ...]:
 
     cotangent, labels = rng.normal(size=(33, 7)), rng.integers(0, 10, 64)
 
-    def softmax(z: np.ndarray) -> _Case:
+    def soft(z: np.ndarray) -> _Case:
         return _Case((z,), cotangent, terms=7, largest_logit=float(np.abs(z).max()))
 
     def integer(z: np.ndarray) -> _Case:
@@ -179,8 +192,8 @@ def _subjects() -> tuple[_Subject, ...]:
             (general(some, other, weights), general(impossible, other, weights)),
         ),
         _Subject("D2", "cross_entropy", "two classes", (general(*two, mean),)),
-        _Subject("D3", "softmax", "", (softmax(z_33), softmax(20 * z_33))),
-        _Subject("D3", "softmax", "at 10,000", tuple(map(softmax, ends(33, 7)))),
+        _Subject("D3", "softmax", "", (soft(z_33), soft(20 * z_33))),
+        _Subject("D3", "softmax", "at 10,000", tuple(map(soft, ends(33, 7)))),
         _Subject("D8", with_labels, "", (integer(z_64), integer(20 * z_64))),
         _Subject("D8", with_labels, "at 10,000", tuple(map(integer, ends(64, 10)))),
     )
@@ -255,7 +268,7 @@ def _formulas() -> dict[str, Callable[[_Case], tuple[Any, Any]]]:
         z = z - z.max(axis=-1, keepdims=True)
         return z - np.log(np.sum(np.exp(z), axis=-1, keepdims=True))
 
-    def softmax(c: Any, z: Any) -> tuple[Any, Any]:
+    def soft(c: Any, z: Any) -> tuple[Any, Any]:
         p = np.exp(log_softmax(z))
         return p, p * (c - np.sum(c * p, axis=-1, keepdims=True))
 
@@ -267,7 +280,7 @@ def _formulas() -> dict[str, Callable[[_Case], tuple[Any, Any]]]:
         "binary_cross_entropy": clamped,
         "binary_cross_entropy_with_logits": binary,
         "cross_entropy": general,
-        "softmax": softmax,
+        "softmax": soft,
         "cross_entropy_with_integer_labels": integer,
     }
 

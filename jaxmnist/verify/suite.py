@@ -26,6 +26,7 @@ OPTIMIZER_STEPS: Final = 300
 OPTIMIZER_GRADIENTS: Final = ("random", "sparse", "quadratic")
 MODEL_IMAGES: Final = 64
 TRAINING_IMAGES: Final = 1000
+TRAINING_RUNS: Final = (("sgd", "document"), ("adam", "pytorch"))
 
 
 class Check(NamedTuple):
@@ -149,7 +150,7 @@ def _run_optimizer(tx: Any, reference: Any, dtype: str) -> Comparisons:
 
 
 def _training(against: str | None, convention: str | None, dtype: str) -> Iterator[Check]:
-    for name, home in (("sgd", "document"), ("adam", "pytorch")):
+    for name, home in TRAINING_RUNS:
         config = Config(optimizer=name, convention=convention or home, epochs=1)
         yield Check(
             "training",
