@@ -9,7 +9,7 @@ check saw it first, and where. A mutation that no check sees has survived, and t
     python scripts/mutate_verify_optimizers.py            # all of them
     python scripts/mutate_verify_optimizers.py adam       # one optimizer's
 
-On two CPU cores shared with other work: 96 mutations, all caught, TIME.
+On two CPU cores shared with other work: 96 mutations, all caught, a quarter of an hour.
 """
 
 import argparse

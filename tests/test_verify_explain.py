@@ -312,3 +312,17 @@ def test_descriptions_have_every_number() -> None:
     assert describe(explanation.reference) == (
         "Adam (learning rate 0.001, b1 0.9, b2 0.999, epsilon 1e-08 outside the root, Nesterov)"
     )
+
+
+def test_another_state_without_a_known_cause_is_said() -> None:
+    """Half the momentum's velocity, doubled when it is used."""
+    base = verify.numpy_reference("momentum", 0.1)
+
+    def update(g: Any, state: Any) -> Any:
+        change, new = base.update(g, {**state, "velocity": 2 * state["velocity"]})
+        return change, {**new, "velocity": new["velocity"] / 2}
+
+    explanation = verify.explain(optim.momentum(0.1), Recurrence(base.init, update), steps=9)
+    assert explanation.agree
+    assert explanation.causes == ()
+    assert str(explanation).endswith("but keep another velocity.")

@@ -1,4 +1,13 @@
-"""Hold any JAX optimizer, model or run against PyTorch, Optax and the formulas."""
+"""Hold any JAX optimizer, model or run against PyTorch, Optax and the formulas.
+
+    print(verify.optimizer(tx, torch.optim.Adam))    # the same steps? where do they part?
+    print(verify.explain(tx, torch.optim.Adam))      # and why
+    print(verify.model(apply_fn, params, module, inputs))
+    print(verify.training(config))
+
+Every result has `.passed`, `.max_error` and `.first_divergence`, and prints as a table. PyTorch is
+imported where it is called for, and not before.
+"""
 
 from jaxmnist.verify.calculus import calculus as calculus
 from jaxmnist.verify.compare import Comparer as Comparer

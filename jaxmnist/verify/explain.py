@@ -69,7 +69,9 @@ class Explanation:
         if self.agree:
             verdict = f"They take the same {displacement.steps} steps"
             if not self.causes:
-                return f"{verdict}, to {displacement.max_error:.0e}."
+                kept = ", ".join(part.name for part in self.comparison if not part.passed)
+                but = f", but keep another {kept}" if kept else ""
+                return f"{verdict}, to {displacement.max_error:.0e}{but}."
             return f"{verdict}; what they keep differs by {_listed(self.causes)}."
         if self.causes:
             return f"They differ by {_listed(self.causes)}. {apart}"
@@ -127,6 +129,12 @@ def explain(
     here, there = (_recognised(*pair) for pair in probes)
     causes: tuple[Cause, ...] = ()
     if here and there:
+        places = [_velocity_holds_rate(m, p[0]) for m, p in zip((here, there), probes, strict=True)]
+        if None not in places:
+            here, there = (
+                member._replace(form=replace(member.form, rate_inside=place))
+                for member, place in zip((here, there), places, strict=True)
+            )
         causes = tuple(sorted(_causes(here, there, probes[1][0]), key=lambda c: -c.effect))
     return Explanation(comparison, causes, here, there)
 
@@ -175,21 +183,19 @@ def _recognised(probe: Probe, check: Probe) -> Member | None:
     same_rates = np.allclose(again.rates, member.rates, rtol=1e-6, atol=0)
     if again.error > family.BELIEVED or not same_rates:
         return None
-    if member.form.kind == "momentum" and _velocity_holds_rate(member, probe):
-        return member._replace(form=replace(member.form, rate_inside=True))
     return member
 
 
-def _velocity_holds_rate(member: Member, probe: Probe) -> bool:
-    """Whether the velocity, where it shows, is the step itself and not the step over the rate."""
-    if probe.velocity is None or member.form.nesterov:
-        return False
-    rate = np.ravel(member.rates)[-1]
-    as_step, over_rate = (
-        np.abs(probe.velocity + probe.changes[-1] / x) / (probe.scales / abs(x))
-        for x in (1.0, rate)
+def _velocity_holds_rate(member: Member, probe: Probe) -> bool | None:
+    """Whether the velocity is the step itself or, times the rate, the step; None if unknown."""
+    if member.form.kind != "momentum" or member.form.nesterov or probe.velocity is None:
+        return None
+    step, rate = -probe.changes[-1], np.ravel(member.rates)[-1]
+    is_step, is_over_rate = (
+        bool((np.abs(factor * probe.velocity - step) < family.BELIEVED * probe.scales).all())
+        for factor in (1.0, rate)
     )
-    return bool(as_step.max() < family.BELIEVED < over_rate.max())
+    return None if is_step == is_over_rate else is_step
 
 
 # --- Causes ---
