@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxmnist import data as data
+    from jaxmnist import export as export
     from jaxmnist import interop as interop
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
     from jaxmnist import plots as plots
     from jaxmnist import runs as runs
     from jaxmnist import training as training
+    from jaxmnist import verify as verify
     from jaxmnist.config import Config as Config
     from jaxmnist.config import Hyper as Hyper
     from jaxmnist.config import hyper as hyper
@@ -31,7 +33,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("data", "interop", "losses", "optim", "plots", "runs", "training")
+_MODULES = (
+    "data",
+    "export",
+    "interop",
+    "losses",
+    "optim",
+    "plots",
+    "runs",
+    "training",
+    "verify",
+)
 _HOMES = {
     "Config": "config",
     "Hyper": "config",

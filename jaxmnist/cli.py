@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
@@ -216,6 +216,89 @@ def evaluate(
         )
 
 
+def verify(
+    what: Positional[
+        Literal["losses", "model", "optimizers", "training", "calculus", "all"]
+    ] = "all",
+    against: Literal["numpy", "torch", "optax"] | None = None,
+    convention: Literal["document", "pytorch", "optax"] | None = None,
+    dtype: Literal["float64", "float32"] = "float64",
+    out: Path = Path("verify.json"),
+) -> None:
+    """Hold this package against PyTorch, Optax and the formulas; exit with 1 if anything differs.
+
+    Args:
+        what: Which part of it.
+        against: Only against the formulas in NumPy, PyTorch or Optax.
+        convention: Whose arithmetic the optimizers and the training have; by default each
+            convention is held against the place it comes from.
+        dtype: Of all arithmetic.
+        out: Where to write all results as JSON.
+    """
+    import json
+
+    from jaxmnist.files import write_whole
+    from jaxmnist.verify import report, suite
+
+    checks = suite.checks(what, against, convention, dtype)
+    try:
+        writable = out.parent.is_dir() and not out.is_dir()
+    except OSError:  # Such as a name that is too long.
+        writable = False
+    if not writable:
+        raise InputError(f"cannot write {out}: it must be a file in a folder that exists")
+    console = _console()
+    outcomes = []
+    with _progress(console, "verifying") as (progress, task):
+        for check in checks:
+            progress.update(task, description=f"{check.name} against {check.against}")
+            outcomes.append(report.outcome(check))
+            progress.update(task, total=len(checks), advance=1)
+    not_run = sum(outcome.result is None for outcome in outcomes)
+    remedy = "PyTorch is not installed; this installs it: pip install 'jaxmnist[torch]'"
+    if not_run == len(checks):
+        raise InputError(f"nothing could be verified: {remedy}")
+
+    console.print(report.table(outcomes))
+    for outcome in outcomes:
+        if outcome.explanation:
+            check = outcome.check
+            _say(console, f"{check.name} against {check.against}: {outcome.explanation}")
+    options = {"against": against, "convention": convention, "dtype": dtype}
+    given = [f"--{name} {value}" for name, value in options.items() if value]
+    command = " ".join(["jaxmnist verify", what, *given])
+    write_whole(out, (json.dumps(report.as_json(outcomes, command), indent=2) + "\n").encode())
+    passed = [part.passed for outcome in outcomes for part in outcome.result or ()]
+    _say(console, f"{sum(passed)} of {len(passed)} comparisons passed")
+    if not_run:
+        _say(console, f"{not_run} of {len(checks)} checks were not run: {remedy}")
+    _say(console, f"wrote: {out}")
+    if not all(passed):
+        sys.exit(1)
+
+
+def export(
+    run: Positional[Path],
+    format: Literal["safetensors", "stablehlo", "onnx"],
+    out: Path | None = None,
+) -> None:
+    """Write a trained network in a format that others read, checked before it is written.
+
+    Args:
+        run: The folder of a run.
+        format: The weights alone under PyTorch's names (safetensors), or the network from uint8
+            images to logits, for JAX and XLA (stablehlo) or for ONNX runtimes (onnx).
+        out: The file; by default model.FORMAT in the run's folder.
+    """
+    from jaxmnist import export as exporting
+
+    try:
+        path = exporting.write(run, format, out)
+    except exporting.ExportError as error:
+        _fail(str(error), status=1)
+    _say(_console(), f"wrote: {path}")
+
+
 def data_list(data_dir: str | None = None) -> None:
     """List the data sets that have a name, and where they lie.
 
@@ -287,7 +370,7 @@ def data_show(
 def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     """Turn the command line into a call to be made; a mistake in it is said in one line."""
     app, data = SubcommandApp(), SubcommandApp()
-    for command in (train, predict, evaluate):
+    for command in (train, predict, evaluate, verify, export):
         app.command(_deferred(command))
     for name, command in (("list", data_list), ("prepare", data_prepare), ("show", data_show)):
         data.command(name=name)(_deferred(command))

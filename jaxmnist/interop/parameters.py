@@ -102,6 +102,54 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def params_to_module(params: Mapping[str, Any]) -> Any:
+    """Build the document's ``nn.Sequential`` with the MLP's weights, in their dtype.
+
+    Args:
+        params: What ``MLP.init`` returned.
+
+    Returns:
+        A ``torch.nn.Sequential`` of Linear and ReLU in turn, on the CPU.
+
+    Raises:
+        InputError: PyTorch is not installed.
+
+    Source: document row D7.
+
+    >>> import jax, jaxmnist as jm
+    >>> params_to_module(jm.MLP(hidden=(5,)).init(jax.random.key(0), jnp.zeros((1, 784))))
+    Sequential(
+      (0): Linear(in_features=784, out_features=5, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=5, out_features=10, bias=True)
+    )
+    """
+    torch = require_torch()
+    tensors = {name: torch.from_numpy(a) for name, a in params_to_state_dict(params).items()}
+    modules = []
+    for weight in (tensor for tensor in tensors.values() if tensor.ndim == 2):
+        outputs, inputs = weight.shape
+        modules += [torch.nn.Linear(inputs, outputs, dtype=weight.dtype), torch.nn.ReLU()]
+    module = torch.nn.Sequential(*modules[:-1])
+    module.load_state_dict(tensors)
+    return module
+
+
+def require_torch() -> Any:
+    """Return the module torch.
+
+    Raises:
+        InputError: It is not installed; the message says what installs it.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(
+            "PyTorch is not installed; this installs it: pip install 'jaxmnist[torch]'"
+        ) from error
+    return torch
+
+
 def save_safetensors(params: Mapping[str, Any], path: str | Path) -> None:
     """Write the MLP's parameters as a safetensors file under PyTorch's names.
 

@@ -1,0 +1,175 @@
+"""A trained network as one function in one file, for those who have no jaxmnist, or no Python.
+
+The function takes images as they are stored, uint8 of shape (batch, 28, 28), with any batch of at
+least one, normalises them, and returns float32 logits of shape (batch, classes). It stops at logits
+because they lose nothing: the largest is the prediction, and their softmax the probabilities.
+
+What was exported is run and compared with the network before it is written.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save as save_safetensors
+
+from jaxmnist import interop, runs
+from jaxmnist.data.batches import normalize
+from jaxmnist.errors import InputError
+from jaxmnist.files import write_whole
+from jaxmnist.training import ApplyFn, Params
+
+FORMATS: Final = ("safetensors", "stablehlo", "onnx")
+
+# A sum of 784 products in another order is off by some sqrt(784) = 28 roundings of 2^-24, a layer;
+# after five layers, by 1e-5 of the largest logit.
+_TOLERANCE = 1e-5
+
+_PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+class ExportError(ArithmeticError):
+    """An exported network computes other logits than the one it was exported from."""
+
+
+def write(run: Path, format: str, out: Path | None = None) -> Path:
+    """Write a run's network in a format that others read.
+
+    Args:
+        run: The run's folder.
+        format: safetensors, the weights alone under PyTorch's names; stablehlo, see `stablehlo`;
+            or onnx, see `onnx`.
+        out: The file; None for ``model.<format>`` in the run's folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: The folder holds no run, the format is unknown or needs a package that is not
+            installed, or the file cannot be written.
+        ExportError: What was exported is not the network. Nothing is written.
+    """
+    if format not in FORMATS:
+        raise InputError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")
+    trained, params = runs.load(run)
+    path = out or run / f"model.{format}"
+    if format == "safetensors":
+        content = save_safetensors(interop.params_to_state_dict(params))
+    else:
+        content = {"stablehlo": stablehlo, "onnx": onnx}[format](trained.model.apply, params)
+    write_whole(path, content)
+    return path
+
+
+def stablehlo(apply_fn: ApplyFn, params: Params) -> bytes:
+    """Serialise a network as StableHLO with `jax.export`.
+
+    One file serves CPUs, CUDA and ROCm GPUs and TPUs. JAX reads it without this package:
+
+        from jax import export
+        classify = export.deserialize(bytearray(Path("model.stablehlo").read_bytes())).call
+        logits = classify(images)
+
+    Args:
+        apply_fn: ``apply_fn(params, x) -> logits``.
+        params: Its parameters, which become constants of the program.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        ExportError: The program read back computes other logits.
+
+    >>> import jaxmnist as jm
+    >>> params = jm.MLP(hidden=(5,)).init(jax.random.key(0), jnp.zeros((1, 28, 28)))
+    >>> content = stablehlo(jm.MLP(hidden=(5,)).apply, params)
+    >>> classify = jax.export.deserialize(bytearray(content)).call
+    >>> classify(jnp.zeros((3, 28, 28), jnp.uint8)).shape
+    (3, 10)
+    """
+    from jax import export as jax_export
+
+    (batch,) = jax_export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, 28, 28), jnp.uint8)
+    exported = jax_export.export(jax.jit(_logits(apply_fn, params)), platforms=_PLATFORMS)(images)
+    content = bytes(exported.serialize())
+    _check(jax_export.deserialize(bytearray(content)).call, apply_fn, params)
+    return content
+
+
+def onnx(apply_fn: ApplyFn, params: Params) -> bytes:
+    """Convert a network to ONNX, and run it in onnxruntime.
+
+    The model's input is called ``images`` and its output ``logits``; the first axis of both is
+    free.
+
+    Args:
+        apply_fn: ``apply_fn(params, x) -> logits``.
+        params: Its parameters, which become constants of the model.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        InputError: The converter or the runtime is not installed.
+        ExportError: onnxruntime computes other logits.
+    """
+    try:
+        from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
+        from onnxruntime import InferenceSession  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise InputError(
+            f"ONNX needs {error.name}; this installs it: pip install 'jaxmnist[onnx]'"
+        ) from error
+
+    with _quiet("onnx_ir"):
+        model = to_onnx(
+            _logits(apply_fn, params),
+            [jax.ShapeDtypeStruct(("batch", 28, 28), jnp.uint8)],
+            model_name="jaxmnist",
+            input_names=["images"],
+            output_names=["logits"],
+        )
+    content = model.SerializeToString()
+    session = InferenceSession(content, providers=["CPUExecutionProvider"])
+    _check(lambda images: session.run(["logits"], {"images": images})[0], apply_fn, params)
+    return content
+
+
+def _logits(apply_fn: ApplyFn, params: Params) -> Callable[[Any], Any]:
+    return lambda images: apply_fn(params, normalize(images))
+
+
+def _check(exported: Callable[[np.ndarray], Any], apply_fn: ApplyFn, params: Params) -> None:
+    """Compare the exported network with its original, on batches of one and of several."""
+    images = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
+    for batch in (images[:1], images[1:]):
+        expected = np.asarray(_logits(apply_fn, params)(jnp.asarray(batch)))
+        actual = np.asarray(exported(batch))
+        if actual.shape != expected.shape or actual.dtype != expected.dtype:
+            raise ExportError(
+                f"the exported network's logits are {actual.dtype} {actual.shape}; the network's "
+                f"are {expected.dtype} {expected.shape}"
+            )
+        error = np.abs(actual - expected).max() / np.abs(expected).max()
+        if not error <= _TOLERANCE:
+            raise ExportError(
+                f"the exported network's logits are off by {error:.1e} of the largest one; "
+                f"rounding explains {_TOLERANCE:.0e}"
+            )
+
+
+@contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """Let a package log its errors only."""
+    level = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).setLevel(level)

@@ -1,0 +1,20 @@
+"""To PyTorch and back: the parameters and the optimizer's state, with the same numbers.
+
+    state_dict = params_to_state_dict(params)           # nn.Sequential's names
+    params = params_from_state_dict(module.state_dict())
+    state_dict = opt_state_to_state_dict("adam", opt_state, params, convention="pytorch")
+    opt_state, hyper = opt_state_from_state_dict("adam", optimizer.state_dict(), params)
+
+`save_safetensors` and `load_safetensors` do the first pair through a file.
+"""
+
+from jaxmnist.interop.optimizer_state import (
+    opt_state_from_state_dict as opt_state_from_state_dict,
+)
+from jaxmnist.interop.optimizer_state import opt_state_to_state_dict as opt_state_to_state_dict
+from jaxmnist.interop.parameters import flatten as flatten
+from jaxmnist.interop.parameters import load_safetensors as load_safetensors
+from jaxmnist.interop.parameters import params_from_state_dict as params_from_state_dict
+from jaxmnist.interop.parameters import params_to_module as params_to_module
+from jaxmnist.interop.parameters import params_to_state_dict as params_to_state_dict
+from jaxmnist.interop.parameters import save_safetensors as save_safetensors

@@ -1,0 +1,149 @@
+"""How two frameworks' runs part: their distance step by step, and where many runs end."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from jaxmnist.plots.curves import CURVES
+
+# Blue and vermilion, told apart by the colour-blind; the line or the marker differs too.
+_OURS: Final[Mapping[str, Any]] = {"color": "#0072B2", "marker": "o"}
+_THEIRS: Final[Mapping[str, Any]] = {"color": "#D55E00", "marker": "s"}
+_GREY: Final = "#6E6E6E"
+
+
+def divergence(
+    curves: Mapping[str, Mapping[str, Float[np.ndarray, " steps"]]],
+    title: str,
+    room: float = 10,
+    limit: float | None = None,
+) -> Figure:
+    """Draw how far two frameworks are apart, step by step, beside what one ULP grows to.
+
+    Args:
+        curves: By the panel's title: ``error``, the relative error of each batch's loss, and
+            ``perturbation``, that of a run from weights moved by one unit in the last place.
+        title: Says which run it is.
+        room: How many times the running maximum of the perturbation is still rounding.
+        limit: An error that is asked for whatever the perturbation, drawn as a line.
+
+    Returns:
+        A picture with a panel for each pair of curves, on one logarithmic scale.
+    """
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(
+        figsize=(10, 4.2) if rows == 1 else (10, 3.0 * rows + 0.4), layout="constrained"
+    )
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (name, pair) in zip(panels.flat, curves.items(), strict=False):
+        _draw_divergence(axes, pair, room, limit)
+        if len(curves) > 1:
+            axes.set_title(name)
+    for axes in panels[-1]:
+        axes.set_xlabel("Step")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("Relative error of the loss")
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def distributions(
+    history: Mapping[str, Mapping[str, Float[np.ndarray, "runs epochs"]]],
+    last: int,
+    p_values: Mapping[str, float],
+) -> Figure:
+    """Draw many runs of two frameworks together, and where each of them ends.
+
+    Args:
+        history: By the framework, ours first: ``eval_accuracy`` and ``train_loss`` of every run.
+        last: Over how many epochs at the end a run is averaged.
+        p_values: Of the test that the frameworks' averages are alike, by the same names.
+
+    Returns:
+        A picture with the curves above and, below them, one mark per run.
+    """
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    panels = figure.subplots(2, 2, height_ratios=(2.4, 1))
+    runs = 0
+    for column, field in enumerate(("eval_accuracy", "train_loss")):
+        above, below = panels[:, column]
+        for row, (style, (framework, figures)) in enumerate(
+            zip((_OURS, _THEIRS), history.items(), strict=True)
+        ):
+            values = figures[field]
+            runs = len(values)
+            epochs = np.arange(values.shape[1])
+            color, marker = style["color"], style["marker"]
+            above.plot(epochs, values.T, color=color, linewidth=0.8, alpha=0.4)
+            above.plot(epochs, values.mean(axis=0), label=framework, markersize=4, **style)
+            ends = values[:, -last:].mean(axis=1)
+            below.plot(ends, np.full(runs, -row), marker, color=color, alpha=0.75)
+            below.plot([ends.mean()] * 2, [-row - 0.3, -row + 0.3], color=color, linewidth=2)
+        above.set_title(CURVES[field])
+        above.set_xlabel("Epoch")
+        above.xaxis.set_major_locator(MaxNLocator(integer=True))
+        above.legend(frameon=False)
+        below.set_yticks([0, -1], list(history))
+        below.set_ylim(-1.6, 0.6)
+        below.set_xlabel(
+            f"Mean of the last {last} epochs (permutation test: p = {p_values[field]:.2f})"
+        )
+        below.xaxis.set_major_locator(MaxNLocator(6))
+        if field == "eval_accuracy":
+            # The first epochs would take most of the picture.
+            above.set_ylim(0.95, None)
+            above.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=1))
+            below.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=2))
+        else:
+            above.set_yscale("log")
+            above.set_ylabel("Cross-entropy (nats)")
+        for axes in (above, below):
+            _light(axes)
+    figure.suptitle(
+        f"The document's run in float32, {runs} seeds in each framework (thin) and their mean"
+    )
+    return figure
+
+
+def _draw_divergence(
+    axes: Axes, pair: Mapping[str, np.ndarray], room: float, limit: float | None
+) -> None:
+    steps = np.arange(len(pair["error"]))
+    envelope = np.maximum.accumulate(pair["perturbation"])
+    # A difference of exactly 0 has no place on a logarithmic axis.
+    error, perturbation = (
+        np.where(pair[name] > 0, pair[name], np.nan) for name in ("error", "perturbation")
+    )
+    axes.plot(
+        steps,
+        np.where(envelope > 0, room * envelope, np.nan),
+        color=_GREY,
+        linestyle="--",
+        label=f"{room:g} times its running maximum",
+    )
+    axes.plot(
+        steps,
+        perturbation,
+        ".",
+        markersize=2.5,
+        color=_THEIRS["color"],
+        label="one ULP at the start",
+    )
+    axes.plot(steps, error, ".", markersize=2.5, color=_OURS["color"], label="JAX against PyTorch")
+    if limit is not None:
+        axes.axhline(limit, color="black", linewidth=1, linestyle=":", label=f"limit {limit:g}")
+    axes.set_yscale("log")
+    _light(axes)
+
+
+def _light(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,241 @@
+"""The two sides of an optimizers' comparison: Optax's, PyTorch's and NumPy's kind, in one form.
+
+A side holds parameters by name, takes gradients by name, and shows its accumulators under names
+that mean the same on every side.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import jax
+import numpy as np
+import optax
+
+from jaxmnist.errors import InputError
+from jaxmnist.verify.references import Recurrence
+from jaxmnist.verify.trees import Layout, Named
+
+States = dict[str, Named]
+"""What an accumulator means -> leaf -> its array."""
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "velocity": "velocity",
+    "trace": "velocity",
+    "momentum_buffer": "velocity",
+    "mu": "average gradient",
+    "exp_avg": "average gradient",
+    "grad_avg": "average gradient",
+    "nu": "average square",
+    "exp_avg_sq": "average square",
+    "mean_square": "average square",
+    "square_avg": "average square",
+    "e_g": "average square",
+    "max_exp_avg_sq": "largest average square",
+    "nu_max": "largest average square",
+    "sum_of_squares": "sum of squares",
+    "sum": "sum of squares",
+    "mean_square_update": "average squared change",
+    "acc_delta": "average squared change",
+    "e_x": "average squared change",
+}
+"""What every accumulator's name means: ours, Optax's and PyTorch's."""
+
+
+class Side(ABC):
+    """One of the two optimizers of a comparison."""
+
+    @property
+    @abstractmethod
+    def params(self) -> Named:
+        """The parameters now."""
+
+    @abstractmethod
+    def step(self, gradients: Named) -> None:
+        """Take one step."""
+
+    @abstractmethod
+    def states(self) -> States:
+        """The accumulators whose meaning is known and that have the parameters' shapes."""
+
+
+def make_side(optimizer: Any, params: Any, who: str) -> Side:
+    """Hold an optimizer, whatever its kind, with these parameters.
+
+    Args:
+        optimizer: an `optax.GradientTransformation`; a `Recurrence`; or a function from a list of
+            torch parameters to a `torch.optim.Optimizer`, or to a pair of one and a scheduler.
+        params: a tree of NumPy arrays, which are copied.
+        who: "the optimizer" or "the reference", for the messages.
+
+    Returns:
+        The side.
+
+    Raises:
+        InputError: it is none of these, or it raises when it is given the parameters.
+    """
+    if isinstance(optimizer, optax.GradientTransformation):
+        return OptaxSide(optimizer, params, who)
+    if isinstance(optimizer, Recurrence):
+        return NumpySide(optimizer, params, who)
+    if callable(optimizer):
+        return TorchSide(optimizer, params, who)
+    raise InputError(
+        f"{who} is a {type(optimizer).__name__}; an optax.GradientTransformation, a "
+        "verify.Recurrence, or a function from parameters to a torch.optim.Optimizer is wanted"
+    )
+
+
+class OptaxSide(Side):
+    """A `GradientTransformation`, compiled, on the tree it was written for."""
+
+    def __init__(self, tx: optax.GradientTransformation, params: Any, who: str) -> None:
+        self._layout, self._who = Layout.of(params), who
+
+        def step(gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
+            updates, state = tx.update(gradients, state, params)
+            self._layout.check(updates, f"{who}: the updates")
+            return optax.apply_updates(params, updates), state
+
+        self._step = jax.jit(step)
+        self._params = jax.tree.map(jax.numpy.array, params)
+        with _blamed(who, "on init"):
+            self._state = tx.init(self._params)
+
+    @property
+    def params(self) -> Named:
+        """The parameters now."""
+        return self._layout.named(self._params, self._who)
+
+    def step(self, gradients: Named) -> None:
+        """Take one step."""
+        with _blamed(self._who, "on update"):
+            self._params, self._state = self._step(
+                self._layout.tree(gradients), self._state, self._params
+            )
+
+    def states(self) -> States:
+        """Every field of a known name that holds a tree of the parameters' structure."""
+        names = dict(zip(self._layout.paths, self._layout.names, strict=True))
+        shapes = dict(zip(self._layout.names, self._layout.shapes, strict=True))
+        fields: dict[tuple[Any, ...], Named] = {}
+        for path, leaf in jax.tree_util.tree_flatten_with_path(self._state)[0]:
+            for position, key in enumerate(path):
+                field, rest = getattr(key, "name", None), path[position + 1 :]
+                if field in MEANINGS and shapes.get(names.get(rest, "")) == np.shape(leaf):
+                    fields.setdefault(path[: position + 1], {})[names[rest]] = np.asarray(leaf)
+        return _known([(path[-1].name, leaves) for path, leaves in fields.items()], self._layout)
+
+
+class NumpySide(Side):
+    """A `Recurrence`, one state per leaf."""
+
+    def __init__(self, recurrence: Recurrence, params: Any, who: str) -> None:
+        self._recurrence, self._who = recurrence, who
+        self._layout = Layout.of(params)
+        self._params = self._layout.named(params, who)
+        with _blamed(who, "on init"):
+            self._states = {name: recurrence.init(w) for name, w in self._params.items()}
+
+    @property
+    def params(self) -> Named:
+        """The parameters now."""
+        return self._params
+
+    def step(self, gradients: Named) -> None:
+        """Take one step."""
+        for name, g in gradients.items():
+            w = self._params[name]
+            with _blamed(self._who, f"on the update of {name}"):
+                change, self._states[name] = self._recurrence.update(g, self._states[name])
+            if np.shape(change) != w.shape:
+                raise InputError(
+                    f"{self._who}: the update of {name} has shape {np.shape(change)}, and the "
+                    f"parameter {w.shape}"
+                )
+            self._params = self._params | {name: np.asarray(w + change, w.dtype)}
+
+    def states(self) -> States:
+        """The arrays of each leaf's state."""
+        fields: dict[str, Named] = {}
+        for leaf, state in self._states.items():
+            for field, array in state.items():
+                if np.shape(array) == self._params[leaf].shape:
+                    fields.setdefault(field, {})[leaf] = np.asarray(array)
+        return _known(list(fields.items()), self._layout)
+
+
+class TorchSide(Side):
+    """A `torch.optim.Optimizer`, and its scheduler if the factory returned one too."""
+
+    def __init__(self, factory: Callable[[Any], Any], params: Any, who: str) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise InputError(
+                f"{who} is a function, which makes it a torch.optim factory, but torch is not "
+                "installed: pip install 'jaxmnist[torch]'"
+            ) from error
+        self._who, self._layout = who, Layout.of(params)
+        start = self._layout.named(params, who)
+        self._tensor = torch.tensor
+        self._weights = {name: torch.tensor(w, requires_grad=True) for name, w in start.items()}
+        with _blamed(who, "when it was given the parameters"):
+            made = factory(list(self._weights.values()))
+        self._optimizer, self._scheduler = made if isinstance(made, tuple) else (made, None)
+        if not isinstance(self._optimizer, torch.optim.Optimizer):
+            raise InputError(
+                f"{who} returned a {type(made).__name__}; a torch.optim.Optimizer, or a pair of "
+                "one and its scheduler, is wanted"
+            )
+
+    @property
+    def params(self) -> Named:
+        """The parameters now, in the memory that PyTorch will change."""
+        return {name: weight.detach().numpy() for name, weight in self._weights.items()}
+
+    def step(self, gradients: Named) -> None:
+        """Take one step, and one of the scheduler."""
+        for name, weight in self._weights.items():
+            weight.grad = self._tensor(gradients[name])
+        with _blamed(self._who, "on step"):
+            self._optimizer.step()
+            if self._scheduler is not None:
+                self._scheduler.step()
+
+    def states(self) -> States:
+        """The tensors of each parameter's state."""
+        fields: dict[str, Named] = {}
+        for leaf, weight in self._weights.items():
+            for field, value in self._optimizer.state[weight].items():
+                if field != "step" and getattr(value, "shape", None) == weight.shape:
+                    fields.setdefault(field, {})[leaf] = value.detach().numpy()
+        return _known(list(fields.items()), self._layout)
+
+
+def _known(fields: list[tuple[str, Named]], layout: Layout) -> States:
+    """By meaning, those that every leaf has, and that only one field means."""
+    states: States = {}
+    seen: set[str] = set()
+    for field, leaves in fields:
+        meaning = MEANINGS.get(field)
+        if meaning is None or len(leaves) != len(layout.names):
+            continue
+        if meaning in seen:
+            states.pop(meaning, None)
+        else:
+            states[meaning] = {name: leaves[name] for name in layout.names}
+        seen.add(meaning)
+    return states
+
+
+@contextmanager
+def _blamed(who: str, when: str) -> Iterator[None]:
+    """Turn whatever someone's code raises into an error that says whose it is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{who} raised {type(error).__name__} {when}: {error}") from error
