@@ -33,6 +33,7 @@ def test_python_snippets_run_one_after_the_other(tmp_path):
     accuracies = [float(x) for x in re.findall(r"0\.\d+", output)[:3]]
     assert len(accuracies) == 3
     assert all(accuracy > 0.85 for accuracy in accuracies)
+    assert "They differ by epsilon's place: inside the root here, outside the root in" in output
 
 
 def test_commands_run_one_after_the_other(tmp_path):
@@ -41,6 +42,8 @@ def test_commands_run_one_after_the_other(tmp_path):
     assert "epoch: 1, Train Loss: 0." in output
     assert (tmp_path / "runs/adam/curves.png").exists()
     assert (tmp_path / "digits.png").exists()
+    assert (tmp_path / "verify.json").exists()
+    assert (tmp_path / "runs/adam/model.stablehlo").exists()
 
 
 def test_ci_runs_the_set_up_blocks():

@@ -1,3 +1,4 @@
+import functools
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ def few_steps(monkeypatch):
     monkeypatch.setattr(suite, "MODEL_IMAGES", 16)
     monkeypatch.setattr(suite, "TRAINING_IMAGES", 300)
     monkeypatch.setattr(suite, "TRAINING_RUNS", suite.TRAINING_RUNS[:1])
+    monkeypatch.setattr(suite, "Config", functools.partial(jm.Config, hidden=(8,)))
 
 
 @pytest.fixture

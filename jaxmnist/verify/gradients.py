@@ -41,6 +41,9 @@ class Gradients:
         follows: Whether the gradients depend on the parameters.
         origin: Added to the parameters before the gradient is taken, by name, or None.
         steps: How many steps there are gradients for, or None for any number.
+        shakes: From how many shaken starts to see how far rounding takes a trajectory. What one
+            unit becomes depends on which elements it moved; with few elements one sample may
+            come out small by chance.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Gradients:
     follows: bool
     origin: Named | None = None
     steps: int | None = None
+    shakes: int = 5
 
     def __call__(self, step: int, params: Named) -> Named:
         """The gradients of a step for these parameters.
@@ -68,7 +72,7 @@ class Gradients:
                 )
         return gradients
 
-    def shaken(self, seed: int = 0) -> "Gradients":
+    def shaken(self, seed: int) -> "Gradients":
         """The same with every element of the start moved by one unit in the last place.
 
         Up or down by chance. A zero moves by a unit of its leaf's largest element, or of 1.
@@ -363,9 +367,10 @@ def _network(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
 
     if params is not None:
         layout.named(params, "gradients='network' want the parameters of the default MLP")
-        return Gradients("network", params, at, follows=True)
+        return Gradients("network", params, at, follows=True, shakes=1)
     origin = layout.named(own, "the network", dtype)
-    return Gradients("network", layout.tree(map_named(np.zeros_like, origin)), at, True, origin)
+    start = layout.tree(map_named(np.zeros_like, origin))
+    return Gradients("network", start, at, follows=True, origin=origin, shakes=1)
 
 
 _BUILT_IN: Mapping[str, Callable[[Any, int, np.dtype, int], Gradients]] = {

@@ -48,10 +48,10 @@ def optimizer(
     the displacement from the start, not of the weight, so that a large weight cannot hide an
     error. Where the gradients are given, it may be `tolerance`.
 
-    Where they follow the trajectory, rounding feeds back into them, so `tx` also runs from a start
-    that is one unit in the last place off, and the error may be ten times what that grew to, where
-    this is more. The maximum is then over the leaf too, since a gradient that is a sum is wrong by
-    a part of its terms, however they cancel.
+    Where they follow the trajectory, rounding feeds back into them, so `tx` also runs from starts
+    that are one unit in the last place off (five, or one for the network), and the error may be
+    ten times the most that this has grown to by then, where it is more. The maximum is then over
+    the leaf too: a gradient that is a sum is wrong by a part of its terms, however they cancel.
 
     Args:
         tx: any Optax gradient transformation.
@@ -123,19 +123,22 @@ def _compare(
 ) -> Comparisons:
     mine = _Walk(make_side(tx, gradients.params, "the optimizer"), gradients)
     theirs = _Walk(make_side(reference, gradients.params, "the reference"), gradients)
-    shaken = gradients.shaken() if gradients.follows else None
-    nearby = shaken and _Walk(make_side(tx, shaken.params, "the optimizer"), shaken)
+    nearby = [
+        _Walk(make_side(tx, shaken.params, "the optimizer"), shaken)
+        for shaken in map(gradients.shaken, range(gradients.shakes if gradients.follows else 0))
+    ]
 
     comparers: dict[str, Comparer] = {}
     growths: dict[str, Comparer] = {}
     for step in range(steps):
         actual, expected = mine.walk(step), theirs.walk(step)
-        near = nearby.walk(step) if nearby else {}
+        near = [walk.walk(step) for walk in nearby]
         for name in (name for name in actual if name in expected):
             allowed = tolerance
-            if nearby:
+            if near:
                 growth = growths.setdefault(name, Comparer(name, np.inf, by_leaf=True))
-                growth.add(step, near[name], actual[name])
+                for other in near:
+                    growth.add(step, other[name], actual[name])
                 allowed = max(tolerance, GROWTH_ALLOWED * growth.result().max_error)
             comparer = comparers.setdefault(name, Comparer(name, tolerance, gradients.follows))
             slack = mine.rounding if name == DISPLACEMENT else None
