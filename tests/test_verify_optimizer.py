@@ -300,6 +300,25 @@ def test_gradients_are_those_of_a_function(name: str, h: float) -> None:
         np.testing.assert_allclose(at(np.ones_like(flat)) if name == "rosenbrock" else 0, 0)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_shaken_start_is_one_unit_in_the_last_place_off(dtype: Any) -> None:
+    """A zero by a unit of its leaf's largest element, or of 1."""
+    params = {"w": np.array([1.5, -3e-5, 0.0], dtype), "zeros": np.zeros(2, dtype)}
+    given = source(lambda step, params: params, params, dtype=np.dtype(dtype).name)
+    for seed in range(3):
+        moved = given.shaken(seed).params
+        assert moved["w"].dtype == dtype
+        unit = np.spacing(np.array([1.5, 3e-5, 1.5], dtype))
+        np.testing.assert_array_equal(np.abs(moved["w"] - params["w"]), unit)
+        np.testing.assert_array_equal(np.abs(moved["zeros"]), np.spacing(np.ones(2, dtype)))
+    own = source("quadratic", dtype=np.dtype(dtype).name)
+    assert own.origin is not None
+    other = own.shaken(0)
+    assert other.origin is not None
+    for leaf, start in own.origin.items():
+        np.testing.assert_array_equal(np.abs(other.origin[leaf] - start), np.spacing(np.abs(start)))
+
+
 def test_network_gradients_are_the_networks() -> None:
     """The mean cross-entropy of the first batch, by PyTorch."""
     with jax.enable_x64(True):
