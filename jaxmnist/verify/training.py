@@ -547,7 +547,8 @@ def _compare_weights(
     errors, first = Errors(0.0, 0.0, 0.0), None
     for leaf, there in expected.items():
         distance = _distance(actual[leaf], there)
-        relative = float(_over(distance.mean(), np.abs(there).mean()))
+        means = (np.mean(each, dtype=np.float64) for each in (distance, np.abs(there)))
+        relative = float(_over(*means))
         kinds = (float(distance.max()), relative, relative / float(np.finfo(dtype).eps))
         errors = Errors(*map(max, errors, kinds))
         if first is None and relative > tolerance:
@@ -567,7 +568,7 @@ def _distance(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(distance), np.inf, distance)
 
 
-def _over(distance: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+def _over(distance: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
     """The quotient, where no distance is no error over any scale."""
     with np.errstate(invalid="ignore", divide="ignore"):
         quotient = np.where(distance == 0, 0.0, distance / scale)
