@@ -446,8 +446,8 @@ def test_train_refuses_when_the_disk_is_full_and_leaves_no_half_file(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["{train, predict, evaluate, data}"]),
-        (["trian"], ["trian", "train, predict, evaluate, data"]),
+        ([], ["{train, predict, evaluate, verify, export, data}"]),
+        (["trian"], ["trian", "train, predict, evaluate, verify, export, data"]),
         (["data"], ["{list, prepare, show}"]),
         (["data", "shwo"], ["shwo", "list, prepare, show"]),
         (["predict"], ["PATH", "folder of a run"]),
@@ -469,7 +469,10 @@ UNREAD = (
 def test_mistake_is_one_line_on_a_terminal():
     assert run_on_terminal("train", "--epochs", "many") == (2, UNREAD + "\r\n")
     line = "jaxmnist: Unrecognized options: trian; Available subcommands: "
-    assert run_on_terminal("trian") == (2, f"{line}train, predict, evaluate, data\r\n")
+    assert run_on_terminal("trian") == (
+        2,
+        f"{line}train, predict, evaluate, verify, export, data\r\n",
+    )
     status, shown = run_on_terminal("data", "--help")
     assert status == 0
     assert "\x1b[1m" in shown
