@@ -44,6 +44,7 @@ LAYERS = {
     "plots": 5,
     "runs": 6,
     "export": 7,
+    "figures": 7,
     "report": 7,
     "cli": 8,
     "__main__": 9,
@@ -221,7 +222,7 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
             assert part == "data", where
         if library == "matplotlib":
             # A run's folder writes figures, and names their type.
-            assert part in ("plots", "runs"), where
+            assert part in ("plots", "runs", "figures"), where
         if part in ("__init__", "__main__", "cli", "config", "conventions", "errors", "files"):
             assert inside, where
 

@@ -1,0 +1,120 @@
+"""One visual language for all pictures: two themes, one size of type, one look per optimizer.
+
+An optimizer has the same colour, dash and marker wherever it is drawn. The colours are told apart
+by the colour-blind and on both themes; the dash and the marker say it a second time.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+import matplotlib as mpl
+
+Theme = Literal["light", "dark"]
+
+FONT_SIZE: Final = 10
+"""Of all text, in points; a picture is at most 10 inches wide, so that it stays legible."""
+
+
+class Look(NamedTuple):
+    """How one thing is drawn everywhere."""
+
+    label: str
+    color: str
+    dash: Any
+    marker: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Arguments of ``Axes.plot`` for a line of this look, without markers."""
+        return {"label": self.label, "color": self.color, "linestyle": self.dash}
+
+
+OPTIMIZERS: Final[Mapping[str, Look]] = {
+    "sgd": Look("SGD", "#0072B2", "-", "o"),
+    "momentum": Look("Momentum", "#D55E00", (0, (6, 1.5)), "s"),
+    "adagrad": Look("Adagrad", "#009E73", (0, (6, 1.5, 1.2, 1.5)), "^"),
+    "rmsprop": Look("RMSProp", "#CC79A7", (0, (1.2, 1.2)), "D"),
+    "adadelta": Look("Adadelta", "#E69F00", (0, (4, 1.2, 1.2, 1.2, 1.2, 1.2)), "v"),
+    "adam": Look("Adam", "#56B4E9", (0, (2.5, 1)), "P"),
+}
+
+GOOD: Final = "#009E73"
+"""Values, in a graph; what is right."""
+BAD: Final = "#D55E00"
+"""Gradients, in a graph; what is wrong."""
+
+_THEMES: Final[Mapping[Theme, Mapping[str, str]]] = {
+    "light": {"background": "#FFFFFF", "ink": "#1F2328", "muted": "#818B98"},
+    "dark": {"background": "#0D1117", "ink": "#E6EDF3", "muted": "#7D8590"},
+}
+
+
+@contextlib.contextmanager
+def theme(name: Theme = "light") -> Iterator[None]:
+    """Draw and save pictures inside this in one theme.
+
+    A picture must be saved inside too: matplotlib makes some of its parts only then.
+
+    Args:
+        name: light or dark.
+
+    >>> from jaxmnist import plots
+    >>> with theme("dark"):
+    ...     background()
+    '#0D1117'
+    """
+    colors = _THEMES[name]
+    settings: dict[Any, Any] = {
+        "figure.facecolor": colors["background"],
+        "axes.facecolor": colors["background"],
+        "savefig.facecolor": "auto",
+        "text.color": colors["ink"],
+        "axes.labelcolor": colors["ink"],
+        "axes.titlecolor": colors["ink"],
+        "axes.edgecolor": colors["muted"],
+        "xtick.color": colors["muted"],
+        "ytick.color": colors["muted"],
+        "xtick.labelcolor": colors["ink"],
+        "ytick.labelcolor": colors["ink"],
+        "grid.color": colors["muted"],
+        "grid.alpha": 0.3,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "font.size": FONT_SIZE,
+        "font.family": ["DejaVu Sans"],
+        "lines.linewidth": 1.8,
+        "svg.hashsalt": "jaxmnist",
+        "svg.fonttype": "path",
+        **dict.fromkeys(
+            (
+                "axes.titlesize",
+                "axes.labelsize",
+                "xtick.labelsize",
+                "ytick.labelsize",
+                "legend.fontsize",
+                "figure.titlesize",
+            ),
+            FONT_SIZE,
+        ),
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def ink() -> str:
+    """The colour of text, and of lines that are no optimizer's."""
+    return mpl.rcParams["text.color"]
+
+
+def muted() -> str:
+    """The colour of what stays in the background."""
+    return mpl.rcParams["grid.color"]
+
+
+def background() -> str:
+    """The colour behind everything."""
+    return mpl.rcParams["axes.facecolor"]
