@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxmnist import data as data
     from jaxmnist import export as export
+    from jaxmnist import figures as figures
     from jaxmnist import interop as interop
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "data",
     "export",
+    "figures",
     "interop",
     "losses",
     "optim",

@@ -299,6 +299,45 @@ def export(
     _say(_console(), f"wrote: {path}")
 
 
+def figures(
+    names: Positional[tuple[str, ...]] = (), out: Path = Path("figures"), redraw: bool = False
+) -> None:
+    """Make the document's pictures: compute each one's numbers, keep them as JSON, and draw.
+
+    Args:
+        names: Which pictures; all of them if none is named.
+        out: The folder to write to.
+        redraw: Compute nothing: draw from the JSON files in the folder.
+    """
+    from jaxmnist import figures as making
+
+    for name in names:
+        if name not in making.PICTURES:
+            raise InputError(
+                f"there is no picture {name!r}; there are {', '.join(making.PICTURES)}"
+            )
+    pictures = [making.PICTURES[name] for name in names or making.PICTURES]
+    try:
+        if not redraw:
+            out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror}") from error
+    console = _console()
+    with _progress(console, "drawing" if redraw else "computing") as (progress, task):
+        progress.update(task, total=len(pictures))
+        for index, picture in enumerate(pictures):
+            progress.update(task, description=picture.name, completed=index)
+            if redraw:
+                written = making.redraw(picture, out)
+            else:
+                written = making.make(
+                    picture,
+                    out,
+                    lambda share, done=index: progress.update(task, completed=done + share),
+                )
+            _say(console, f"wrote: {', '.join(map(str, written))}")
+
+
 def data_list(data_dir: str | None = None) -> None:
     """List the data sets that have a name, and where they lie.
 
@@ -362,15 +401,16 @@ def data_show(
     if out is not None:
         from jaxmnist import plots, runs
 
-        figure = plots.digits(images.train_images[:64], images.train_labels[:64], title=images.name)
-        runs.write_picture(figure, out)
+        first = images.train_images[:64], images.train_labels[:64]
+        with plots.theme():
+            runs.write_picture(plots.digits(*first, title=images.name), out)
         _say(console, f"wrote: {out}")
 
 
 def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     """Turn the command line into a call to be made; a mistake in it is said in one line."""
     app, data = SubcommandApp(), SubcommandApp()
-    for command in (train, predict, evaluate, verify, export):
+    for command in (train, predict, evaluate, verify, figures, export):
         app.command(_deferred(command))
     for name, command in (("list", data_list), ("prepare", data_prepare), ("show", data_show)):
         data.command(name=name)(_deferred(command))

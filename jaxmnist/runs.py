@@ -148,17 +148,17 @@ def save_pictures(run: Run, params: Params, history: History, dataset: Dataset) 
     curves = {name: np.asarray(values) for name, values in history._asdict().items()}
     layers = "-".join(str(size) for size in run.config.hidden) or "none"
     title = f"{run.dataset}, {run.config.optimizer}, hidden layers {layers}"
-    write_picture(plots.training_curves(curves, title), run.path / "curves.png")
-    for field in CURVES:
-        write_picture(plots.training_curve(curves, field), run.path / f"{field}.png")
-
     images = dataset.test_images[: run.config.eval_batch_size]
     labels = dataset.test_labels[: run.config.eval_batch_size]
     probabilities = predict(params, jnp.asarray(images), apply_fn=run.model.apply)
     predictions = np.asarray(probabilities).argmax(axis=1)
-    title = f"First test batch: {np.sum(predictions != labels)} of {len(labels)} wrong"
-    figure = plots.digits(images, labels, predictions, title)
-    write_picture(figure, run.path / "predictions.png")
+    score = f"First test batch: {np.sum(predictions != labels)} of {len(labels)} wrong"
+    with plots.theme():
+        write_picture(plots.training_curves(curves, title), run.path / "curves.png")
+        for field in CURVES:
+            write_picture(plots.training_curve(curves, field), run.path / f"{field}.png")
+        figure = plots.digits(images, labels, predictions, score)
+        write_picture(figure, run.path / "predictions.png")
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(("index", "label", "prediction"))
@@ -208,7 +208,7 @@ def load(path: Path) -> tuple[Run, Params]:
 
 
 def write_picture(figure: Figure, path: Path) -> None:
-    """Write a picture in the format that its name ends in.
+    """Write a picture in the format that its name ends in, inside the theme it was drawn in.
 
     Args:
         figure: The picture.
@@ -221,5 +221,6 @@ def write_picture(figure: Figure, path: Path) -> None:
     if suffix not in _FORMATS:
         raise InputError(f"cannot write {path}: its name must end in .{', .'.join(_FORMATS)}")
     content = io.BytesIO()
-    figure.savefig(content, format=suffix, dpi=150)
+    undated = {"Date": None} if suffix == "svg" else None  # The same picture, the same bytes.
+    figure.savefig(content, format=suffix, dpi=150, metadata=undated)
     write_whole(path, content.getvalue())

@@ -90,7 +90,8 @@ def main(seeds: int = 5, epochs: int = 20, out: Path = Path("figures")) -> None:
         for framework, figures in about["history"].items()
     }
     verdicts = {name: verdict["p_value"] for name, verdict in about["test"]["figures"].items()}
-    runs.write_picture(plots.distributions(history, LAST, verdicts), out / "distributions.png")
+    with plots.theme():
+        runs.write_picture(plots.distributions(history, LAST, verdicts), out / "distributions.png")
     print(json.dumps(about["test"], indent=2))
 
 

@@ -122,13 +122,15 @@ def draw(about: dict[str, Any], out: Path) -> None:
         "The default run in JAX and in PyTorch, float64, same weights and batches, three epochs:\n"
         "they part as fast as one unit in the last place of the start grows"
     )
-    runs.write_picture(plots.divergence(default, title), out / "verify_training.png")
+    with plots.theme():
+        runs.write_picture(plots.divergence(default, title), out / "verify_training.png")
     optimizers = {name: curves(run) for name, run in about["one epoch of each optimizer"].items()}
     title = "One epoch of each optimizer in JAX and in PyTorch, float64, same weights and batches"
-    runs.write_picture(
-        plots.divergence(optimizers, title, limit=about["limit"]),
-        out / "verify_training_optimizers.png",
-    )
+    with plots.theme():
+        runs.write_picture(
+            plots.divergence(optimizers, title, limit=about["limit"]),
+            out / "verify_training_optimizers.png",
+        )
 
 
 if __name__ == "__main__":

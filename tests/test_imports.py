@@ -18,6 +18,7 @@ COMMANDS = (
     ("train",),
     ("predict",),
     ("evaluate",),
+    ("figures",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),

@@ -1,6 +1,5 @@
 """A picture in two steps: numbers, kept as JSON, and what is drawn from them."""
 
-import io
 import json
 import os
 import platform
@@ -16,6 +15,7 @@ from jaxmnist import __version__
 from jaxmnist.errors import InputError
 from jaxmnist.files import write_whole
 from jaxmnist.plots import style
+from jaxmnist.runs import write_picture
 
 Data = Mapping[str, Any]
 """What a picture is drawn from: as it is read from JSON, so arrays are nested lists of numbers."""
@@ -96,22 +96,18 @@ def redraw(picture: Picture, out: Path) -> list[Path]:
         stem = picture.name if name == "light" else f"{picture.name}-{name}"
         with style.theme(name):
             figure = picture.draw(data)
-            for suffix, metadata in (("png", None), ("svg", {"Date": None})):
-                content = io.BytesIO()
-                figure.savefig(content, format=suffix, dpi=150, metadata=metadata)
-                written.append(_write(out / f"{stem}.{suffix}", content.getvalue()))
+            for suffix in ("png", "svg"):
+                written.append(out / f"{stem}.{suffix}")
+                write_picture(figure, written[-1])
     if picture.table is not None:
-        written.append(_write(out / f"{picture.name}.md", picture.table(data).encode()))
+        written.append(out / f"{picture.name}.md")
+        write_whole(written[-1], picture.table(data).encode())
     if picture.animate is not None:
         with style.theme("light"):
             for suffix, animation in picture.animate(data).items():
-                written.append(_write(out / f"{picture.name}.{suffix}", animation))
+                written.append(out / f"{picture.name}.{suffix}")
+                write_whole(written[-1], animation)
     return written
-
-
-def _write(path: Path, content: bytes) -> Path:
-    write_whole(path, content)
-    return path
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from jaxmnist.plots import style
+
 CURVES: Final = {
     "train_accuracy": "Train accuracy",
     "train_loss": "Train loss",
@@ -16,11 +18,7 @@ CURVES: Final = {
 }
 """The document's four curves in its order: the history's field, and the title."""
 
-# Blue for train and orange for test, told apart by the colour-blind; the marker differs too.
-_STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "train": {"color": "#0072B2", "marker": "o"},
-    "eval": {"color": "#D55E00", "marker": "s"},
-}
+_LOOKS: Final[Mapping[str, Mapping[str, Any]]] = {"train": style.FIRST, "eval": style.SECOND}
 
 
 def training_curve(history: Mapping[str, np.ndarray], field: str) -> Figure:
@@ -63,7 +61,7 @@ def training_curves(history: Mapping[str, np.ndarray], title: str) -> Figure:
         for part in ("train", "eval"):
             _draw(axes, history, f"{part}_{quantity}")
         axes.set_title(quantity.capitalize())
-        axes.legend(frameon=False)
+        axes.legend()
     figure.suptitle(title)
     return figure
 
@@ -73,13 +71,11 @@ def _draw(axes: Axes, history: Mapping[str, np.ndarray], field: str) -> None:
     runs = np.atleast_2d(history[field])
     epochs = np.arange(runs.shape[1])
     if len(runs) > 1:
-        axes.plot(epochs, runs.T, color=_STYLES[part]["color"], linewidth=0.8, alpha=0.35)
-    axes.plot(epochs, runs.mean(axis=0), label=CURVES[field], markersize=4, **_STYLES[part])
+        axes.plot(epochs, runs.T, color=_LOOKS[part]["color"], linewidth=0.8, alpha=0.35)
+    axes.plot(epochs, runs.mean(axis=0), label=CURVES[field], markersize=4, **_LOOKS[part])
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if quantity == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
     else:
         axes.set_ylabel("Cross-entropy (nats)")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-_WRONG = "#D55E00"
+from jaxmnist.plots import style
 
 
 def digits(
@@ -47,13 +47,12 @@ def digits(
         wrong = prediction != label
         axes.set_title(
             f"{label}→{prediction}" if wrong else f"{label}",
-            fontsize=10,
             pad=2,
-            color=_WRONG if wrong else "black",
+            color=style.BAD if wrong else style.ink(),
             fontweight="bold" if wrong else "normal",
         )
         for spine in axes.spines.values():
-            spine.set_edgecolor(_WRONG if wrong else "#CCCCCC")
+            spine.set_edgecolor(style.BAD if wrong else style.muted())
             spine.set_linewidth(3 if wrong else 0.8)
     figure.suptitle(title)
     return figure

@@ -39,6 +39,11 @@ OPTIMIZERS: Final[Mapping[str, Look]] = {
     "adam": Look("Adam", "#56B4E9", (0, (2.5, 1)), "P"),
 }
 
+FIRST: Final[Mapping[str, Any]] = {"color": "#0072B2", "marker": "o"}
+"""Of two things that are no optimizers: train, ours."""
+SECOND: Final[Mapping[str, Any]] = {"color": "#D55E00", "marker": "s"}
+"""Test, theirs."""
+
 GOOD: Final = "#009E73"
 """Values, in a graph; what is right."""
 BAD: Final = "#D55E00"

@@ -1,7 +1,6 @@
 """How two frameworks' runs part: their distance step by step, and where many runs end."""
 
 from collections.abc import Mapping
-from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float
@@ -9,12 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
+from jaxmnist.plots import style
 from jaxmnist.plots.curves import CURVES
-
-# Blue and vermilion, told apart by the colour-blind; the line or the marker differs too.
-_OURS: Final[Mapping[str, Any]] = {"color": "#0072B2", "marker": "o"}
-_THEIRS: Final[Mapping[str, Any]] = {"color": "#D55E00", "marker": "s"}
-_GREY: Final = "#6E6E6E"
 
 
 def divergence(
@@ -51,7 +46,7 @@ def divergence(
     for axes in panels[:, 0]:
         axes.set_ylabel("Relative error of the loss")
     handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.suptitle(title)
     return figure
 
@@ -76,22 +71,22 @@ def distributions(
     runs = 0
     for column, field in enumerate(("eval_accuracy", "train_loss")):
         above, below = panels[:, column]
-        for row, (style, (framework, figures)) in enumerate(
-            zip((_OURS, _THEIRS), history.items(), strict=True)
+        for row, (look, (framework, figures)) in enumerate(
+            zip((style.FIRST, style.SECOND), history.items(), strict=True)
         ):
             values = figures[field]
             runs = len(values)
             epochs = np.arange(values.shape[1])
-            color, marker = style["color"], style["marker"]
+            color, marker = look["color"], look["marker"]
             above.plot(epochs, values.T, color=color, linewidth=0.8, alpha=0.4)
-            above.plot(epochs, np.median(values, axis=0), label=framework, markersize=4, **style)
+            above.plot(epochs, np.median(values, axis=0), label=framework, markersize=4, **look)
             ends = values[:, -last:].mean(axis=1)
             below.plot(ends, np.full(runs, -row), marker, color=color, alpha=0.75)
             below.plot([np.median(ends)] * 2, [-row - 0.3, -row + 0.3], color=color, linewidth=2)
         above.set_title(CURVES[field])
         above.set_xlabel("Epoch")
         above.xaxis.set_major_locator(MaxNLocator(integer=True))
-        above.legend(frameon=False)
+        above.legend()
         below.set_yticks([0, -1], list(history))
         below.set_ylim(-1.6, 0.6)
         below.set_xlabel(f"Mean of the last {last} epochs (rank test: p = {p_values[field]:.2f})")
@@ -107,8 +102,6 @@ def distributions(
             above.yaxis.set_major_formatter(ScalarFormatter())
             above.minorticks_off()
             above.set_ylabel("Cross-entropy (nats)")
-        for axes in (above, below):
-            _light(axes)
     figure.suptitle(
         f"The document's run in float32, each framework with its own randomness:\n"
         f"{runs} seeds (thin) and their median above, where each run ends below"
@@ -121,28 +114,22 @@ def _draw_divergence(
 ) -> None:
     """Every step as a dot, and the running maxima as lines."""
     steps = np.arange(len(pair["error"]))
-    for name, style, line, label in (
-        ("error", _OURS, "-", "JAX against PyTorch"),
-        ("perturbation", _THEIRS, "-.", "JAX from weights one ULP away"),
+    for name, look, line, label in (
+        ("error", style.FIRST, "-", "JAX against PyTorch"),
+        ("perturbation", style.SECOND, "-.", "JAX from weights one ULP away"),
     ):
-        color = style["color"]
+        color = look["color"]
         axes.plot(steps, _positive(pair[name]), ".", markersize=2, alpha=0.35, color=color)
         largest = np.maximum.accumulate(pair[name])
         axes.plot(steps, _positive(largest), line, color=color, label=label)
     largest = np.maximum.accumulate(pair["perturbation"])
     label = f"{room:g} times that"
-    axes.plot(steps, _positive(room * largest), "--", color=_GREY, label=label)
+    axes.plot(steps, _positive(room * largest), "--", color=style.muted(), label=label)
     if limit is not None:
-        axes.axhline(limit, color="black", linewidth=1, linestyle=":", label=f"{limit:g}")
+        axes.axhline(limit, color=style.ink(), linewidth=1, linestyle=":", label=f"{limit:g}")
     axes.set_yscale("log")
-    _light(axes)
 
 
 def _positive(values: np.ndarray) -> np.ndarray:
     """What has a place on a logarithmic axis; a difference of exactly 0 has none."""
     return np.where(values > 0, values, np.nan)
-
-
-def _light(axes: Axes) -> None:
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
