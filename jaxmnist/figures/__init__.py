@@ -9,7 +9,9 @@ from types import MappingProxyType
 from typing import Final
 
 from jaxmnist.figures import classification
+from jaxmnist.figures.picture import Data as Data
 from jaxmnist.figures.picture import Picture as Picture
+from jaxmnist.figures.picture import Report as Report
 from jaxmnist.figures.picture import make as make
 from jaxmnist.figures.picture import redraw as redraw
 
