@@ -8,6 +8,7 @@ check saw it first, and where. A mutation that no check sees has survived, and t
 
     python scripts/mutate_verify_optimizers.py            # all of them
     python scripts/mutate_verify_optimizers.py adam       # one optimizer's
+    python scripts/mutate_verify_optimizers.py --out figures/verify_optimizers_mutations.json
 
 On two CPU cores shared with other work: 96 mutations, all caught, a quarter of an hour.
 """
@@ -15,6 +16,7 @@ On two CPU cores shared with other work: 96 mutations, all caught, a quarter of 
 import argparse
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import optax
+import torch
 from mutate_optimizers import ROOT, Mutation, mutations, rounds
 
 from jaxmnist import optim, verify
@@ -108,10 +113,33 @@ def failures_with(group: list[Mutation], package: Path) -> dict[str, list[str]]:
     return json.loads(done.stdout)
 
 
+def table(outcomes: list[tuple[Mutation, list[str]]]) -> dict[str, Any]:
+    """What was broken and what noticed, with where it was run."""
+    return {
+        "command": "python scripts/mutate_verify_optimizers.py",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {
+            "jax": jax.__version__,
+            "optax": optax.__version__,
+            "torch": torch.__version__,
+        },
+        "mutations": [
+            {
+                "what": mutation.what,
+                "file": mutation.file,
+                "optimizer": mutation.optimizer,
+                "caught by": caught_by,
+            }
+            for mutation, caught_by in outcomes
+        ],
+    }
+
+
 def main() -> int:
     """Prints a line per mutation, and says with its status whether all were caught."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("optimizers", nargs="*", default=optim.NAMES, metavar="OPTIMIZER")
+    parser.add_argument("--out", type=Path, help="where to write the table as JSON")
     parser.add_argument("--check", action="store_true", help="only say what fails, as JSON")
     arguments = parser.parse_args()
     if arguments.check:
@@ -121,7 +149,7 @@ def main() -> int:
     if any(broken := failures(list(arguments.optimizers)).values()):
         raise SystemExit(f"Checks fail before anything is broken: {list(broken)}")
     chosen = [mutation for mutation in mutations() if mutation.optimizer in arguments.optimizers]
-    survivors = 0
+    outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "jaxmnist")
         ignore = shutil.ignore_patterns("__pycache__", "*.npz")
@@ -130,10 +158,13 @@ def main() -> int:
             found = failures_with(group, package)
             for mutation in group:
                 caught_by = found[mutation.optimizer]
-                survivors += not caught_by
+                outcomes.append((mutation, caught_by))
                 verdict = caught_by[0] if caught_by else "SURVIVED"
                 print(f"{mutation.optimizer:9} {mutation.what:48} {verdict}", flush=True)
+    survivors = sum(not caught_by for _, caught_by in outcomes)
     print(f"{len(chosen)} mutations, {survivors} survived")
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(table(outcomes), indent=1) + "\n")
     return 1 if survivors else 0
 
 

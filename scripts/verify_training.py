@@ -124,7 +124,10 @@ def draw(about: dict[str, Any], out: Path) -> None:
     )
     with plots.theme():
         runs.write_picture(plots.divergence(default, title), out / "verify_training.png")
-    optimizers = {name: curves(run) for name, run in about["one epoch of each optimizer"].items()}
+    optimizers = {
+        plots.style.OPTIMIZERS[name].label: curves(run)
+        for name, run in about["one epoch of each optimizer"].items()
+    }
     title = "One epoch of each optimizer in JAX and in PyTorch, float64, same weights and batches"
     with plots.theme():
         runs.write_picture(

@@ -55,12 +55,11 @@ def _training(report: Report) -> Mapping[str, Any]:
     histories = []
     for seed in range(SEEDS):
         config = Config(seed=seed)
-        _, history = fit(
-            config,
-            mnist,
-            on_epoch=lambda epoch, *_, done=seed: report((done + (epoch + 1) / 20) / SEEDS),
-        )
-        histories.append(history)
+
+        def on_epoch(epoch: int, *_: Any, done: int = seed, epochs: int = config.epochs) -> None:
+            report((done + (epoch + 1) / epochs) / SEEDS)
+
+        histories.append(fit(config, mnist, on_epoch=on_epoch)[1])
     return {
         "seeds": range(SEEDS),
         "history": {
@@ -76,8 +75,33 @@ def _draw_training(data: Data) -> Figure:
     return plots.training_curves(history, title)
 
 
+def _tabulate_training(data: Data) -> str:
+    accuracy, loss = (np.array(data["history"][name]) for name in ("eval_accuracy", "train_loss"))
+    rows = [
+        "| seed | last epoch | mean of last five | best epoch | train loss, last epoch |",
+        "|---|---|---|---|---|",
+    ]
+    for seed, one, of_train in zip(data["seeds"], accuracy, loss, strict=True):
+        rows.append(
+            f"| {seed} | {one[-1]:.4f} | {one[-5:].mean():.4f} | {one.max():.4f} "
+            f"(epoch {one.argmax()}) | {of_train[-1]:.4f} |"
+        )
+    rows.append(
+        f"| mean | {accuracy[:, -1].mean():.4f} | {accuracy[:, -5:].mean():.4f} "
+        f"| {accuracy.max(axis=1).mean():.4f} | {loss[:, -1].mean():.4f} |"
+    )
+    return "\n".join(rows) + "\n"
+
+
 PICTURES: Final = (
     Picture("digits", "D4", _digits, _draw_digits),
     Picture("predictions", "D10", _predictions, _draw_predictions),
-    Picture("training", "D11", _training, _draw_training, themes=("light", "dark")),
+    Picture(
+        "training",
+        "D8, D9, D11",
+        _training,
+        _draw_training,
+        table=_tabulate_training,
+        themes=("light", "dark"),
+    ),
 )

@@ -1,5 +1,6 @@
 """Pictures: arrays in, a matplotlib Figure out. Nothing here reads, writes or keeps state."""
 
+from jaxmnist.plots import style as style
 from jaxmnist.plots.curves import training_curve as training_curve
 from jaxmnist.plots.curves import training_curves as training_curves
 from jaxmnist.plots.digits import digits as digits
