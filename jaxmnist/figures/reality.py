@@ -234,21 +234,32 @@ def _time_over_sgd(data: Arrays) -> dict[str, np.ndarray]:
 
 
 def _draw_optimizers(data: Data) -> Figure:
-    per_epoch = (len(next(iter(data["curves"].values()))["steps"]) - 1) // data["epochs"]
-    at_the_end = slice(per_epoch, None, per_epoch)
+    curves = data["curves"]
+    per_epoch = _looks_per_epoch(data)
+    test_error = {
+        name: 1 - np.array(run["test_accuracy"])[:, per_epoch::per_epoch]
+        for name, run in curves.items()
+    }
+    last = {name: errors[:, -1].mean() for name, errors in test_error.items()}
+    least, greatest = min(last, key=last.__getitem__), max(last, key=last.__getitem__)
     title = (
-        f"The document's network under six optimizers, each at its own default rate (η): "
-        f"mean of {len(data['seeds'])} seeds,\nand the band from the least to the greatest of them"
+        f"The document's network under six optimizers, each at its own default rate η: the mean of "
+        f"{len(data['seeds'])} seeds,\nin a band from the least to the greatest. After the last "
+        f"epoch the test error is from {last[least]:.1%} ({plots.OPTIMIZERS[least].label}) "
+        f"to {last[greatest]:.1%} ({plots.OPTIMIZERS[greatest].label})"
     )
     return plots.training_comparison(
-        train_loss={name: np.array(run["train_loss"]) for name, run in data["curves"].items()},
-        test_error={
-            name: 1 - np.array(run["test_accuracy"])[:, at_the_end]
-            for name, run in data["curves"].items()
-        },
-        rates={name: run["learning_rate"] for name, run in data["curves"].items()},
+        train_loss={name: np.array(run["train_loss"]) for name, run in curves.items()},
+        test_error=test_error,
+        rates={name: run["learning_rate"] for name, run in curves.items()},
         title=title,
     )
+
+
+def _looks_per_epoch(data: Data) -> int:
+    """How often a run was seen in an epoch; before the first it was seen once."""
+    steps = next(iter(data["curves"].values()))["steps"]
+    return (len(steps) - 1) // data["epochs"]
 
 
 def _optimizers_table(data: Data) -> str:
@@ -263,7 +274,7 @@ def _optimizers_table(data: Data) -> str:
         f"| steps to {data['goal']:.0%} test accuracy, median |",
         "|---|---|---|---|---|---|---|",
     ]
-    per_epoch = (len(next(iter(data["curves"].values()))["steps"]) - 1) // data["epochs"]
+    per_epoch = _looks_per_epoch(data)
     for name, run in data["curves"].items():
         every = np.array(run["test_accuracy"])
         accuracies = every[:, per_epoch::per_epoch]
