@@ -129,7 +129,7 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
 
 def train_epoch(
     state: TrainState,
-    order: Int[Array, " samples"],
+    order: Int[Array, " visits"],
     images: UInt8[Array, "samples 28 28"],
     labels: Int[Array, " samples"],
     *,
@@ -142,6 +142,7 @@ def train_epoch(
     Args:
         state: Before the epoch.
         order: A permutation of the samples: batch k is ``order[k * batch_size:][:batch_size]``.
+            A part of one makes a part of an epoch.
         images: All training images.
         labels: Their classes.
         apply_fn: ``apply_fn(params, x) -> logits``.
