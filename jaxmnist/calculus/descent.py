@@ -1,5 +1,4 @@
-"""Why gradient descent descends, measured: what Taylor's formula predicts for a step, and what
-the step does (document rows D18 and D19).
+"""What Taylor's formula predicts for a gradient step, and what the step does (rows D18 and D19).
 
 Everything takes any ``loss(params) -> scalar`` of a tree of real arrays of one dtype. g is its
 gradient and H its Hessian, which is only ever multiplied by vectors.
@@ -34,7 +33,9 @@ class GradientSteps(NamedTuple):
     """``loss(params - ηg) - loss(params)``."""
 
 
-def gradient_steps(loss: Loss, params: PyTree[Array], rates: Float[Array, " rates"]) -> GradientSteps:
+def gradient_steps(
+    loss: Loss, params: PyTree[Array], rates: Float[Array, " rates"]
+) -> GradientSteps:
     """Predict and measure how a gradient step changes the loss, for several learning rates.
 
         loss(w - ηg) - loss(w) = -η‖g‖² + η²/2 gᵀHg + O(η³)
@@ -215,8 +216,8 @@ def largest_eigenvalue(
 ) -> Eigenpair:
     """Find the Hessian's largest eigenvalue, its sign counted, by power iteration.
 
-    ``v ← Hv / ‖Hv‖`` from a random v ends at the eigenvalue of the largest modulus ρ. If that
-    one is negative, or if ±ρ both occur and nothing settles, the same iteration on ``H + ρ``,
+    ``v ← Hv / ‖Hv‖`` from a random v ends at the eigenvalue of the largest modulus r. If that
+    one is negative, or if r and -r both occur and nothing settles, the same iteration on ``H + r``,
     which has no negative eigenvalue left, ends at the largest: the sharpest bend upwards, which
     is what limits a learning rate. It is negative only if the loss bends downwards everywhere.
 
@@ -224,7 +225,7 @@ def largest_eigenvalue(
         loss: From params to a scalar.
         params: Where the Hessian is taken.
         key: Of the random start.
-        tolerance: The residual asked for, as a share of ρ. The value's own error is about its
+        tolerance: The residual asked for, as a share of r. The value's own error is about its
             square, as a share of the distance to the next eigenvalue.
         max_iterations: Of each of the two iterations; after them the residual may be larger.
 
@@ -246,7 +247,7 @@ def largest_eigenvalue(
     flat_loss, w, unravel = _flatten(loss, params)
 
     def iterate(start: Array, shift: Array, scale: Array) -> tuple[Array, Eigenpair]:
-        """Power iteration on H + shift; residuals are judged by ρ, which is at least `scale`."""
+        """Power iteration on H + shift; residuals are judged by r, which is at least `scale`."""
 
         def apply(v: Array, iterations: Any) -> tuple[Array, Array, Eigenpair]:
             product = hessian_vector_product(flat_loss, w, v)
@@ -276,9 +277,7 @@ def largest_eigenvalue(
     _, pair = iterate(
         jnp.where(is_largest, first.vector, start), jnp.where(is_largest, none, radius), radius
     )
-    return pair._replace(
-        vector=unravel(pair.vector), iterations=first.iterations + pair.iterations
-    )
+    return pair._replace(vector=unravel(pair.vector), iterations=first.iterations + pair.iterations)
 
 
 def _flatten(loss: Loss, params: PyTree[Array]) -> tuple[Loss, Array, Callable[[Array], Any]]:

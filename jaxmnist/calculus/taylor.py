@@ -94,17 +94,23 @@ def _by_series(
     f: Callable[[Any], Any], x0: Float[Array, ""], order: int
 ) -> Float[Array, " powers"] | None:
     """One pass with a truncated series, or None where an operation has no rule for it."""
-    path = [jnp.ones_like(x0), *[jnp.zeros_like(x0)] * (order - 1)][:order]
+
+    def series(x: Float[Array, ""]) -> Float[Array, " powers"]:
+        path = [jnp.ones_like(x), *[jnp.zeros_like(x)] * (order - 1)][:order]
+        value, terms = jet(f, (x,), (path,), factorial_scaled=False)
+        return jnp.stack([jnp.asarray(value), *terms])
+
     try:
-        value, series = jet(f, (x0,), (path,), factorial_scaled=False)
+        return jax.jit(series)(x0)
     except (KeyError, NotImplementedError, jax.errors.UnexpectedTracerError):
         # The first two say that a primitive has no rule, the last that f has a custom one.
         # If f itself raised, it does so again when its derivatives are nested.
         return None
-    return jnp.stack([jnp.asarray(value), *series])
 
 
-def _by_nesting(f: Callable[[Any], Any], x0: Float[Array, ""], order: int) -> Float[Array, " powers"]:
+def _by_nesting(
+    f: Callable[[Any], Any], x0: Float[Array, ""], order: int
+) -> Float[Array, " powers"]:
     def derivatives(x: Float[Array, ""]) -> tuple[Any, ...]:
         return (f(x),)
 
@@ -112,10 +118,14 @@ def _by_nesting(f: Callable[[Any], Any], x0: Float[Array, ""], order: int) -> Fl
         derivatives = _with_one_more(derivatives)
     factorials = [math.factorial(k) for k in range(order + 1)]
     values = jax.jit(derivatives)(x0)
-    return jnp.stack([value / factorial for value, factorial in zip(values, factorials, strict=True)])
+    return jnp.stack(
+        [value / factorial for value, factorial in zip(values, factorials, strict=True)]
+    )
 
 
-def _with_one_more(derivatives: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+def _with_one_more(
+    derivatives: Callable[[Any], tuple[Any, ...]],
+) -> Callable[[Any], tuple[Any, ...]]:
     """From f and its first derivatives to those and the next."""
 
     def extended(x: Float[Array, ""]) -> tuple[Any, ...]:
@@ -153,4 +163,6 @@ def _is_array(result: Any) -> bool:
 
 
 def _described(result: Any) -> str:
-    return f"{result.dtype}{list(result.shape)}" if _is_array(result) else f"a {type(result).__name__}"
+    return (
+        f"{result.dtype}{list(result.shape)}" if _is_array(result) else f"a {type(result).__name__}"
+    )

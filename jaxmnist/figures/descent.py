@@ -27,7 +27,6 @@ from jaxmnist.figures.picture import Data, Picture, Report
 from jaxmnist.model import MLP
 from jaxmnist.training import TrainState, eval_step, init, train_step
 
-
 # ------------------------------------------------------------------------- the real network
 
 
@@ -161,7 +160,7 @@ def _draw_descent_network(data: Data) -> Figure:
 
 def _gradient_descent(report: Report) -> Mapping[str, Any]:
     del report
-    rates = jnp.array([0.1, 0.4, 0.9, 1.05])
+    rates = jnp.array([0.1, 0.25, 0.85, 1.05])
 
     def loss(w: Float[Array, ""]) -> Float[Array, ""]:
         return (w - 2) ** 2
@@ -199,21 +198,20 @@ def _taylor(report: Report) -> Mapping[str, Any]:
     del report
     with jax.enable_x64(True):
         x = jnp.linspace(-3.0, 3.0, 121)
-        radii, orders = jnp.array([1.0, 2.0, 3.0]), range(26)
+        radii, orders = jnp.array([1.0, 2.0, 3.0]), jnp.arange(26.0)
+        coefficients = taylor_coefficients(jnp.exp, 0.0, 25)
+        # Row k is the polynomial of order k: that of order k - 1 with one more term.
+        polynomials = jnp.cumsum(coefficients[:, None] * x[None] ** orders[:, None], axis=0)
         exact = jnp.exp(x)
-
-        def error(order: int) -> Float[Array, " radii"]:
-            distance = jnp.abs(taylor(jnp.exp, 0.0, order)(x) - exact)
-            return jnp.max(distance[None] * (jnp.abs(x)[None] <= radii[:, None]), axis=1)
-
+        errors = jnp.abs(polynomials - exact[None])
+        is_near = jnp.abs(x)[None] <= radii[:, None]
         return {
             "x": x,
             "exact": exact,
             "curves": {order: taylor(jnp.exp, 0.0, order)(x) for order in (1, 5)},
-            "coefficients": taylor_coefficients(jnp.exp, 0.0, 5),
             "orders": orders,
             "radii": radii,
-            "errors": jnp.stack([error(order) for order in orders], axis=1),
+            "errors": jnp.max(errors[None], axis=2, where=is_near[:, None], initial=0.0),
         }
 
 
@@ -233,7 +231,7 @@ def _descent_1d(report: Report) -> Mapping[str, Any]:
     cases = {
         "L = w²: constant curvature": (jnp.square, 1.0, 1.6),
         "L = eʷ - w from the right: it falls": (exponential, 1.0, 1.8),
-        "L = eʷ - w from the left: it rises": (exponential, -1.5, 11.0),
+        "L = eʷ - w from the left: it rises": (exponential, -0.7, 4.4),
     }
     return {"cases": [_case(title, *case) for title, case in cases.items()]}
 
@@ -279,7 +277,7 @@ def _descent_2d(report: Report) -> Mapping[str, Any]:
     _, measured = jax.vmap(
         lambda length: change_by_angle(loss, w0, quarter_turn, jnp.deg2rad(degrees), length)
     )(lengths)
-    w1, w2 = jnp.linspace(-1.0, 3.0, 81), jnp.linspace(-1.0, 2.0, 61)
+    w1, w2 = jnp.linspace(-1.0, 3.4, 81), jnp.linspace(-1.4, 2.4, 71)
     grid = jnp.stack(jnp.meshgrid(w1, w2), axis=-1)
     return {
         "w1": w1,

@@ -1,4 +1,4 @@
-"""Part A of the document: cross-entropy and softmax, and where their plain forms fail (D1 to D3)."""
+"""Part A of the document: cross-entropy and softmax, and where plain forms fail (D1 to D3)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,7 +15,7 @@ from jaxmnist.figures.picture import Data, Picture, Report
 def _softmax(report: Report) -> Mapping[str, Any]:
     del report
     logits = jnp.array([2.0, -1.0, 0.5, 3.0, 1.0])
-    distances = jnp.geomspace(0.1, 1e4, 101)
+    distances = jnp.geomspace(0.1, 1e4, 401)
     shifts = jnp.concatenate([-distances[::-1], jnp.zeros(1), distances])
     shifted = logits[None, :] + shifts[:, None]
     exponentials = jnp.exp(shifted)

@@ -61,15 +61,13 @@ def _draw_terminal_velocity(data: Data) -> Figure:
 def _step_sizes(report: Report) -> Mapping[str, Any]:
     del report
     shown = np.unique(np.geomspace(1, 10_000, 120).astype(int)) - 1
-    drop, factor = 300, 0.01
+    drop, factor = 300, 0.1
     constant = jnp.ones(10_000)
     falling = jnp.where(jnp.arange(1500) < drop, 1.0, factor)
     optimizers = {name: optim.create(name) for name in style.OPTIMIZERS}
     return {
         "updates": shown + 1,
-        "constant": {
-            name: step_lengths(tx, constant)[shown] for name, tx in optimizers.items()
-        },
+        "constant": {name: step_lengths(tx, constant)[shown] for name, tx in optimizers.items()},
         "drop": drop,
         "factor": factor,
         "falling_updates": np.arange(0, 1500, 4) + 1,
