@@ -1,7 +1,6 @@
 """Taylor expansions of any order, by automatic differentiation (document row D17)."""
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -73,7 +72,8 @@ def taylor_coefficients(f: Callable[[Any], Any], x0: Any, order: int) -> Float[A
     >>> print(taylor_coefficients(lambda x: x**3, 2.0, order=4))
     [ 8. 12.  6.  1.  0.]
     """
-    order = _checked_order(order)
+    if order < 0:
+        raise InputError(f"order is {order}; it must be at least 0")
     center = _real_number(x0)
     result = jax.eval_shape(f, center)
     if not (_is_array(result) and result.shape == () and _is_real(result.dtype)):
@@ -133,16 +133,6 @@ def _with_one_more(
         return (*values, slopes[-1])
 
     return extended
-
-
-def _checked_order(order: Any) -> int:
-    try:
-        whole = operator.index(order)
-    except TypeError:
-        whole = -1
-    if whole < 0:
-        raise InputError(f"order is {order!r}; it must be a whole number of at least 0")
-    return whole
 
 
 def _real_number(x0: Any) -> Float[Array, ""]:

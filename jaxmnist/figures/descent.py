@@ -54,7 +54,7 @@ def network_steps(
     learning_rate: Float[Array, ""],
     data: Arrays,
     config: Config,
-    probed: Bool[np.ndarray, " steps"],
+    probed: Bool[Array, " steps"],
 ) -> NetworkSteps:
     """Take the first epoch of a run of SGD, and hold every step against its prediction.
 
@@ -112,12 +112,12 @@ def network_steps(
 
     full = samples // config.batch_size
     split = full * config.batch_size
-    indices, flags = jnp.arange(len(probed)), jnp.asarray(probed)
+    indices = jnp.arange(probed.size)
     batches = order[:split].reshape(full, config.batch_size)
     state = init(key, {"learning_rate": learning_rate}, config)
-    state, steps = jax.lax.scan(step, state, (batches, indices[:full], flags[:full]))
+    state, steps = jax.lax.scan(step, state, (batches, indices[:full], probed[:full]))
     if split < samples:
-        _, last = step(state, (order[split:], indices[full], flags[full]))
+        _, last = step(state, (order[split:], indices[full], probed[full]))
         steps = jax.tree.map(lambda many, one: jnp.append(many, one), steps, last)
     return steps
 
@@ -132,7 +132,7 @@ def _descent_network(report: Report) -> Mapping[str, Any]:
     count = -(-data.train_labels.size // config.batch_size)
     probed = np.arange(count) % PROBED_EVERY == 0
     run = jax.jit(network_steps, static_argnames="config")
-    steps = run(jax.random.key(config.seed), jnp.float32(rate), data, config, probed)
+    steps = run(jax.random.key(config.seed), jnp.float32(rate), data, config, jnp.asarray(probed))
     report(1.0)
     return {
         "seed": config.seed,

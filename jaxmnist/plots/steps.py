@@ -184,8 +184,8 @@ def bias_correction(
         axes.set_xscale("log")
         axes.set_xlabel("Update t")
     figure.suptitle(
-        "Adam divides its averages by 1 - βᵗ, a correction that fades.\nWithout it the first step is "
-        f"{uncorrected[0]:.1f} η and the longest {uncorrected[peak]:.1f} η; with it every step "
+        "Adam divides its averages by 1 - βᵗ, a correction that fades.\nWithout it the first step "
+        f"is {uncorrected[0]:.1f} η and the longest {uncorrected[peak]:.1f} η; with it every step "
         "under a constant gradient is η"
     )
     return figure
