@@ -1,11 +1,13 @@
 """The descent argument against full Hessians, closed forms, and a plain loop over a real epoch."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse import linalg
 
 import jaxmnist as jm
 from jaxmnist import InputError
@@ -337,8 +339,9 @@ def test_network_steps_match_a_plain_loop_over_the_run():
         )
         np.testing.assert_allclose(found.measured[step], measured(rate), rtol=1e-4, atol=2e-6)
         if probed[step]:
-            hessian = LinearOperator((w.size, w.size), matvec=product, dtype=np.dtype(np.float32))
-            (largest,) = eigsh(hessian, k=1, which="LA", return_eigenvectors=False, tol=1e-5)
+            lanczos: Any = linalg
+            hessian = lanczos.LinearOperator((w.size, w.size), matvec=product, dtype=np.float32)
+            (largest,) = lanczos.eigsh(hessian, 1, which="LA", return_eigenvectors=False, tol=1e-5)
             np.testing.assert_allclose(found.largest_eigenvalue[step], largest, rtol=1e-4)
             limit = float(found.largest_rate[step])
             assert measured(0.99 * limit) < 0 < measured(1.01 * limit)

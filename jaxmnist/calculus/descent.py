@@ -289,7 +289,7 @@ def _flatten(loss: Loss, params: PyTree[Array]) -> tuple[Loss, Array, Callable[[
         raise InputError(f"params hold {names}; they must be real arrays of one dtype")
     result = jax.eval_shape(loss, params)
     shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
-    if shape != () or not jnp.issubdtype(dtype, jnp.floating):
+    if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise InputError(f"loss returns {result}; it must return one real number")
     w, unravel = ravel_pytree(params)
     return (lambda w: loss(unravel(w))), w, unravel

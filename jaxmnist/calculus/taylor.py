@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.experimental.jet import jet
 from jaxtyping import Array, Float
 
@@ -84,7 +85,7 @@ def taylor_coefficients(f: Callable[[Any], Any], x0: Any, order: int) -> Float[A
     coefficients = _by_series(f, center, order)
     # Inside a transformation the values are not known yet; then NaN stays.
     if coefficients is None or (
-        not isinstance(coefficients, jax.core.Tracer) and bool(jnp.isnan(coefficients).any())
+        not isinstance(coefficients, Tracer) and bool(jnp.isnan(coefficients).any())
     ):
         coefficients = _by_nesting(f, center, order)
     return coefficients
@@ -111,9 +112,10 @@ def _by_series(
 def _by_nesting(
     f: Callable[[Any], Any], x0: Float[Array, ""], order: int
 ) -> Float[Array, " powers"]:
-    def derivatives(x: Float[Array, ""]) -> tuple[Any, ...]:
+    def value_alone(x: Any) -> tuple[Any, ...]:
         return (f(x),)
 
+    derivatives: Callable[[Any], tuple[Any, ...]] = value_alone
     for _ in range(order):
         derivatives = _with_one_more(derivatives)
     factorials = [math.factorial(k) for k in range(order + 1)]

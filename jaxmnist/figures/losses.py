@@ -41,7 +41,7 @@ def _cross_entropy(report: Report) -> Mapping[str, Any]:
     def clamped(logit: Any, target: Any) -> Any:
         return losses.binary_cross_entropy(jax.nn.sigmoid(logit), target)
 
-    def against_logit(loss: Any) -> Mapping[str, Any]:
+    def against_logit(loss: Any) -> Mapping[int, Any]:
         by_target = {}
         for target in (1, 0):
             both = jax.vmap(jax.value_and_grad(loss), in_axes=(0, None))
