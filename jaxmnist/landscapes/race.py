@@ -19,17 +19,22 @@ Loss = Callable[[Float[Array, "2"]], Float[Array, ""]]
 LEARNING_RATES: Final = 10.0 ** (np.arange(-32, 25) / 8)
 """Eight to a decade, from 0.0001 to 1000, the same for every optimizer."""
 
+FLOOR: Final = 1e-5
+"""The share of the start's height below which a race's score no longer tells heights apart."""
+
 
 class Race(NamedTuple):
     """What became of every optimizer."""
 
     learning_rates: Float[Array, " rates"]
     """Those that each optimizer was tried with."""
+    scores: Float[Array, "optimizers rates"]
+    """Each try's mean height above the surface's minimum, over the second half of its steps;
+    infinity where it left the surface's box."""
     final_losses: Float[Array, "optimizers rates"]
-    """Where each try ended: the mean over the last tenth of its steps; infinity where it left the
-    finite numbers."""
+    """After the last step of each try; infinity or NaN where it diverged."""
     learning_rate: Float[Array, " optimizers"]
-    """The one with the lowest final loss, for each optimizer."""
+    """The one with the lowest score, for each optimizer."""
     path: Float[Array, "optimizers points 2"]
     """The start and the point after each step, at that rate."""
     loss: Float[Array, "optimizers points"]
@@ -39,16 +44,19 @@ class Race(NamedTuple):
 def race(
     surface: Surface,
     optimizers: tuple[str, ...] = optim.NAMES,
-    steps: int = 150,
+    steps: int = 100,
     learning_rates: Float[ArrayLike, " rates"] = LEARNING_RATES,
     start: Point | None = None,
 ) -> Race:
     """Race optimizers from one start, each at its best learning rate for this race.
 
-    One rule for all: every optimizer is run with every rate of one grid, and is shown with the one
-    whose final loss, the mean over the last tenth of its steps, is lowest. Of equals the smallest
-    rate wins. For Adadelta, which has no rate of its own, it is the factor on its change that
-    PyTorch calls so; the document's is 1. All other hyperparameters are the document's.
+    One rule for all: every optimizer is run with every rate of one grid. Of those that never leave
+    the surface's box it gets the one with the lowest mean height over the second half of the
+    steps: to be down by then, and to stay there. Heights that are above the surface's minimum by
+    less than `FLOOR` of the start's count as equal; of equals the smallest rate wins, and where
+    every rate leaves the box, the smallest. For Adadelta,
+    which has no rate of its own, it is the factor on its change that PyTorch calls so; the
+    document's is 1. All other hyperparameters are the document's.
 
     Args:
         surface: The surface. Another function is another program; another start is not.
@@ -62,7 +70,8 @@ def race(
         The race, with optimizers in the order given.
 
     Raises:
-        InputError: An optimizer is unknown or none is given, or there are no steps.
+        InputError: An optimizer is unknown or none is given, there are no steps, or the start is
+            outside the box.
 
     Source: document row D27.
 
@@ -75,9 +84,13 @@ def race(
         raise InputError(f"a race needs optimizers; choose from: {', '.join(optim.NAMES)}")
     if steps < 1:
         raise InputError(f"a race of {steps} steps is none; 1 is the least")
+    begin = surface.start if start is None else start
+    low, high = zip(*surface.bounds, strict=True)
+    if not np.all(np.less_equal(low, begin) & np.less_equal(begin, high)):
+        raise InputError(f"the start {begin} is outside the box from {low} to {high}")
     rates = jnp.asarray(learning_rates, float)
-    at = jnp.asarray(surface.start if start is None else start, float)
-    return Race(rates, *_race(surface.function, tuple(optimizers), steps, rates, at))
+    points = jnp.asarray([begin, surface.minima[0], low, high], float)
+    return Race(rates, *_race(surface.function, tuple(optimizers), steps, rates, points))
 
 
 def trajectories(
@@ -197,15 +210,19 @@ def _race(
     optimizers: tuple[str, ...],
     steps: int,
     rates: Float[Array, " rates"],
-    start: Float[Array, "2"],
+    points: Float[Array, "4 2"],
 ) -> tuple[Array, ...]:
-    """All of `Race` but its grid."""
+    """All of `Race` but its grid; the points are the start, the minimum, and the box's corners."""
+    start, lowest, low, high = points
     every = jnp.tile(rates, (len(optimizers), 1))
     paths = trajectories(function, optimizers, every, start[None], steps)[:, :, 0]
     losses = jax.vmap(jax.vmap(jax.vmap(function)))(paths)
-    last = losses[..., -max(1, steps // 10) :].mean(axis=-1)
-    # A run that was infinite once has no final loss, even if its height is finite again.
-    final = jnp.where(jnp.isfinite(losses).all(axis=-1), last, jnp.inf)
-    best = final.argmin(axis=1)
+    is_inside = jax.vmap(jax.vmap(jax.vmap(lambda w: ((low <= w) & (w <= high)).all())))
+    inside = is_inside(paths).all(axis=-1)
+    least = FLOOR * (function(start) - function(lowest))
+    late = losses[..., -(steps // 2 + 1) :]
+    mean = jnp.maximum(late - function(lowest), least).mean(axis=-1)
+    score = jnp.where(inside, mean, jnp.inf)
+    best = score.argmin(axis=1)
     row = jnp.arange(len(optimizers))
-    return final, rates[best], paths[row, best], losses[row, best]
+    return score, losses[..., -1], rates[best], paths[row, best], losses[row, best]

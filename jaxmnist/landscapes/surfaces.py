@@ -31,6 +31,8 @@ class Surface(NamedTuple):
     """Where races begin."""
     relief: float = 1.0
     """The power of a height that is drawn, below 1 where walls would dwarf the floor."""
+    view: tuple[float, float] = (45.0, -60.0)
+    """From where it is best seen: degrees above the ground, and around."""
 
 
 def surface(name: str) -> Surface:
@@ -265,6 +267,7 @@ SURFACES: Final[Mapping[str, Surface]] = MappingProxyType(
             minima=((0.0, 0.0),),
             bounds=((-10.0, 3.0), (-1.3, 1.3)),
             start=(-9.0, 1.0),
+            view=(50.0, -40.0),
         ),
         "turned_valley": Surface(
             "The same valley, turned",
@@ -280,6 +283,7 @@ SURFACES: Final[Mapping[str, Surface]] = MappingProxyType(
             minima=((0.0, -math.sqrt(2)), (0.0, math.sqrt(2))),
             bounds=((-1.4, 1.4), (-2.0, 2.0)),
             start=(-1.2, 0.001),
+            view=(45.0, -30.0),
         ),
         "monkey_saddle": Surface(
             "Monkey saddle",
@@ -292,7 +296,7 @@ SURFACES: Final[Mapping[str, Surface]] = MappingProxyType(
             "Beale",
             beale,
             minima=((3.0, 0.5),),
-            bounds=((-0.5, 4.5), (-1.5, 2.0)),
+            bounds=((-0.5, 4.5), (-2.7, 2.3)),
             start=(1.0, 1.6),
             relief=0.25,
         ),
@@ -321,8 +325,8 @@ SURFACES: Final[Mapping[str, Surface]] = MappingProxyType(
             "Rastrigin",
             rastrigin,
             minima=((0.0, 0.0),),
-            bounds=((-2.5, 3.5), (-2.5, 3.5)),
-            start=(2.6, 2.8),
+            bounds=((-3.0, 3.0), (-3.0, 3.0)),
+            start=(2.3, 1.3),
         ),
         "local_minimum": Surface(
             "A local minimum with an escape",
