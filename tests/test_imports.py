@@ -18,6 +18,7 @@ COMMANDS = (
     ("train",),
     ("predict",),
     ("evaluate",),
+    ("race",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),

@@ -1,6 +1,7 @@
 """Frames into files that play: a GIF by Pillow, and an MP4 by ffmpeg where it is installed."""
 
 import io
+import itertools
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,9 @@ FRAME: Final = 0.07
 PAUSE: Final = 2.5
 """Seconds that the last one is."""
 
+_UNCHANGED: Final = 255
+"""The palette's index of pixels that show through to the frame before."""
+
 
 def gif(frames: Frames) -> bytes:
     """Encode an animation that repeats, with a pause at its end.
@@ -29,21 +33,30 @@ def gif(frames: Frames) -> bytes:
         frames: Pictures of one size.
 
     Returns:
-        A GIF whose frames share one palette: the most frequent colours, each exactly.
+        A GIF whose frames share one palette, the most frequent colours of the first and the last,
+        each exactly; a frame holds only what differs from the one before.
     """
-    colors = np.concatenate([frame.reshape(-1, 3) for frame in (frames[0], frames[-1])])
-    distinct, counts = np.unique(colors, axis=0, return_counts=True)
-    frequent = distinct[np.argsort(-counts, kind="stable")[:255]]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(frequent.astype(np.uint8).tobytes())
-    images = [
-        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in frames
+    palette = _frequent_colors((frames[0], frames[-1]), _UNCHANGED)
+    indices = _nearest(frames, palette)
+    changes = [
+        np.where(now == before, np.uint8(_UNCHANGED), now)
+        for before, now in itertools.pairwise(indices)
     ]
-    durations = [round(1000 * FRAME)] * (len(images) - 1) + [round(1000 * PAUSE)]
+    images = []
+    for pixels in (indices[0], *changes):
+        image = Image.fromarray(pixels, "P")
+        image.putpalette(palette.tobytes())
+        images.append(image)
     content = io.BytesIO()
     images[0].save(
-        content, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0,
+        content,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=[round(1000 * FRAME)] * (len(images) - 1) + [round(1000 * PAUSE)],
+        loop=0,
+        transparency=_UNCHANGED,
+        disposal=1,
         optimize=False,
     )
     return content.getvalue()
@@ -85,3 +98,35 @@ def mp4(frames: Frames) -> bytes:
             complaint = done.stderr.decode(errors="replace").strip().splitlines()
             raise InputError(f"ffmpeg failed: {complaint[-1] if complaint else done.returncode}")
         return path.read_bytes()
+
+
+def _frequent_colors(frames: Frames, count: int) -> UInt8[np.ndarray, "colors 3"]:
+    """The most frequent colours, at most so many."""
+    codes = np.concatenate([_codes(frame).ravel() for frame in frames])
+    distinct, counts = np.unique(codes, return_counts=True)
+    return _colors(distinct[np.argsort(-counts, kind="stable")[:count]])
+
+
+def _nearest(frames: Frames, palette: UInt8[np.ndarray, "colors 3"]) -> list[np.ndarray]:
+    """The index of the nearest colour for every pixel; Pillow's own search rounds colours first."""
+    known = np.full(1 << 24, -1, np.int16)
+    result = []
+    for frame in frames:
+        codes = _codes(frame)
+        new = np.unique(codes[known[codes] < 0])
+        for some in np.array_split(new, 1 + len(new) // 4096):
+            distance = _colors(some)[:, None].astype(np.int32) - palette[None]
+            known[some] = (distance**2).sum(axis=2).argmin(axis=1)
+        result.append(known[codes].astype(np.uint8))
+    return result
+
+
+def _codes(frame: UInt8[np.ndarray, "rows columns 3"]) -> np.ndarray:
+    """Colours as single numbers."""
+    red, green, blue = np.moveaxis(frame.astype(np.int32), 2, 0)
+    return red << 16 | green << 8 | blue
+
+
+def _colors(codes: np.ndarray) -> UInt8[np.ndarray, "colors 3"]:
+    """The colours of such numbers."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)

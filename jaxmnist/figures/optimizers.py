@@ -1,7 +1,10 @@
 """Part C and D of the document: where descent stays, and the optimizers' races (D15, D16, D21, D27)."""
 
 import functools
-from collections.abc import Iterator, Mapping
+import io
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import jax
@@ -11,8 +14,10 @@ from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
 from jaxmnist.conventions import hyperparameters
+from jaxmnist.errors import InputError
 from jaxmnist.figures import animation
 from jaxmnist.figures.picture import Data, Picture, Report
+from jaxmnist.files import write_whole
 from jaxmnist.landscapes import SURFACES, Race, Surface
 from jaxmnist.plots import style
 
@@ -50,7 +55,9 @@ def race_data(
         InputError: The surface or an optimizer is unknown, or there are no steps.
     """
     surface = landscapes.surface(name)
-    result = landscapes.race(surface, optimizers, steps or STEPS.get(name, 100), learning_rates)
+    result = landscapes.race(
+        surface, optimizers, STEPS.get(name, 100) if steps is None else steps, learning_rates
+    )
     tolerance = TOLERANCE * np.hypot(*np.ptp(surface.bounds, axis=1))
     arrivals = [landscapes.arrival(path, surface.minima, tolerance) for path in result.path]
     return {
@@ -65,17 +72,94 @@ def race_data(
 
 def draw_race(data: Data) -> Figure:
     """Draw what `race_data` found, from above and from the side."""
-    title = f"{_outcome(data)}\n{plots.RULE}"
-    return plots.race(_terrain(data), data["optimizers"], _race(data), title)
+    result = _race(data)
+    rule = plots.RULE
+    if len(result.learning_rates) == 1:
+        rule = f"One learning rate for all: {result.learning_rates[0]:g}"
+    title = f"{_wrapped(_outcome(data))}\n{_wrapped(rule)}"
+    return plots.race(_terrain(data), data["optimizers"], result, title)
 
 
 def race_frames(data: Data) -> Iterator[np.ndarray]:
     """Draw what `race_data` found as it happens, in 50 to 100 frames where there are so many steps."""
     result = _race(data)
-    every = max(1, round((result.loss.shape[1] - 1) / 75))
-    return plots.race_frames(
-        _terrain(data), data["optimizers"], result, _outcome(data), every=every
-    )
+    every = _frame_steps(result.loss.shape[1] - 1)
+    title = f"{data['title']}: each optimizer at its best learning rate (beside its name)"
+    if len(result.learning_rates) == 1:
+        title = f"{data['title']}: all at learning rate {result.learning_rates[0]:g}"
+    return plots.race_frames(_terrain(data), data["optimizers"], result, title, every=every)
+
+
+def race_rows(data: Data) -> Iterator[tuple[str, ...]]:
+    """What `race_data` found as text, a row for each optimizer: name, rate, loss, steps, end."""
+    result = _race(data)
+    for index, name in enumerate(data["optimizers"]):
+        steps = int(data["arrivals"][index])
+        x, y = result.path[index, -1]
+        yield (
+            style.OPTIMIZERS[name].label,
+            f"{result.learning_rate[index]:.4g}",
+            f"{result.loss[index, -1]:.4g}",
+            "not there" if steps < 0 else str(steps),
+            f"({x:.4g}, {y:.4g})",
+        )
+
+
+def check_out(path: Path) -> None:
+    """Refuse a file that `save_race` could not write.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: Its ending is none of a picture's, its folder is none, or it is a folder
+            itself, or ffmpeg is wanted and not installed.
+    """
+    if path.suffix not in (".png", ".gif", ".mp4"):
+        raise InputError(f"cannot write {path}: a race is written as .png, .gif or .mp4")
+    try:
+        writable = path.parent.is_dir() and not path.is_dir()
+    except OSError:  # Such as a name that is too long.
+        writable = False
+    if not writable:
+        raise InputError(f"cannot write {path}: it must be a file in a folder that exists")
+    if path.suffix == ".mp4" and not animation.has_ffmpeg():
+        raise InputError(f"cannot write {path}: an .mp4 needs ffmpeg, which is not installed")
+
+
+def save_race(
+    data: Data, path: Path, on_frame: Callable[[int, int], None] = lambda done, total: None
+) -> None:
+    """Write what `race_data` found as a picture, or as an animation.
+
+    Args:
+        data: The race.
+        path: A .png, .gif or .mp4.
+        on_frame: Told after each frame how many are done, and of how many.
+
+    Raises:
+        InputError: As `check_out`, or the file cannot be written.
+    """
+    check_out(path)
+    with style.theme("light"):
+        if path.suffix == ".png":
+            content = io.BytesIO()
+            draw_race(data).savefig(content, format="png", dpi=150)
+            write_whole(path, content.getvalue())
+            return
+        frames = []
+        steps = len(data["race"]["loss"][0]) - 1
+        total = len(range(0, steps, _frame_steps(steps))) + 1
+        for frame in race_frames(data):
+            frames.append(frame)
+            on_frame(len(frames), total)
+    encode = animation.gif if path.suffix == ".gif" else animation.mp4
+    write_whole(path, encode(frames))
+
+
+def _frame_steps(steps: int) -> int:
+    """How many steps pass between frames, for about 75 of them."""
+    return max(1, round(steps / 75))
 
 
 def _animate_race(data: Data) -> Mapping[str, bytes]:
@@ -102,13 +186,13 @@ def _compute_races(report: Report) -> Mapping[str, Any]:
 
 def _draw_races(data: Data) -> Figure:
     races = data["races"].values()
-    title = f"The same race on seven other surfaces, {{}} to {{}} steps, from where the lines part.\n{plots.RULE}"
     lengths = [len(race["race"]["loss"][0]) - 1 for race in races]
     return plots.races(
         {race["title"]: _terrain(race) for race in races},
         next(iter(races))["optimizers"],
         {race["title"]: _race(race) for race in races},
-        title.format(min(lengths), max(lengths)),
+        f"The same race on {len(lengths)} other surfaces, {min(lengths)} to {max(lengths)} steps; × is "
+        f"a minimum\n{_wrapped(plots.RULE)}",
     )
 
 
@@ -122,6 +206,11 @@ def _outcome(data: Data) -> str:
     text = f"{data['title']}, {steps} steps. "
     text += f"At a minimum for good: {', '.join(parts)}" if parts else "None is at a minimum"
     return f"{text}; not: {', '.join(rest)}" if parts and rest else text
+
+
+def _wrapped(text: str) -> str:
+    """A title in lines that fit a picture ten inches wide."""
+    return textwrap.fill(text, 118)
 
 
 # ------------------------------------------------------------------------------- D15
@@ -141,8 +230,12 @@ def _compute_local_minimum(report: Report) -> Mapping[str, Any]:
     def shares(keys, starts, rates, batch_size):
         def escapes(key, x, rate):
             end = landscapes.descend(
-                key, jnp.stack([x, jnp.zeros_like(x)]), rate, tilts,
-                function=function, batch_size=batch_size,
+                key,
+                jnp.stack([x, jnp.zeros_like(x)]),
+                rate,
+                tilts,
+                function=function,
+                batch_size=batch_size,
                 epochs=EPOCHS * batch_size // BATCH_SIZE,
             )[-1]
             return end[0] > PASS
@@ -169,13 +262,22 @@ def _compute_local_minimum(report: Report) -> Mapping[str, Any]:
             epochs=60 * batch_size // SAMPLES,
         )
         walk = {"learning_rate": rate, "batch_size": batch_size}
-        walks.append({**walk, "path": path, "loss": jax.vmap(function)(path * jnp.array([[1., 0.]]))})
+        walks.append(
+            {**walk, "path": path, "loss": jax.vmap(function)(path * jnp.array([[1.0, 0.0]]))}
+        )
     x = jnp.linspace(-4.5, 3.5, 400)
     height = jax.vmap(lambda x: function(jnp.stack([x, jnp.zeros_like(x)])))(x)
     return {
-        "profile": [x, height], "walks": walks, "starts": STARTS, "learning_rates": RATES,
-        "full": full, "batches": batches, "batch_size": BATCH_SIZE, "samples": SAMPLES,
-        "keys": KEYS, "steps": EPOCHS * SAMPLES // BATCH_SIZE,
+        "profile": [x, height],
+        "walks": walks,
+        "starts": STARTS,
+        "learning_rates": RATES,
+        "full": full,
+        "batches": batches,
+        "batch_size": BATCH_SIZE,
+        "samples": SAMPLES,
+        "keys": KEYS,
+        "steps": EPOCHS * SAMPLES // BATCH_SIZE,
     }
 
 
@@ -191,9 +293,7 @@ def _draw_local_minimum(data: Data) -> Figure:
         walks[f"{how}, rate {walk['learning_rate']:g}: {fate}"] = np.stack([x, walk["loss"]])
     # Of the runs that begin left of the pass, which rates bring out more than half.
     trapped = starts < PASS
-    least = [
-        rates[(share[:, trapped].mean(axis=1) > 0.5).argmax()] for share in (full, batches)
-    ]
+    least = [rates[(share[:, trapped].mean(axis=1) > 0.5).argmax()] for share in (full, batches)]
     return plots.local_minimum(
         np.array(data["profile"]),
         PASS,
@@ -250,7 +350,7 @@ def _compute_saddle(report: Report) -> Mapping[str, Any]:
 
 def _draw_saddle(data: Data) -> Figure:
     result, names = _race(data), data["optimizers"]
-    seen = slice(0, 16)  # Until all have left; later they would only circle the minimum.
+    seen = slice(0, 24)  # Until all have left; later they would only circle the minimum.
     choices = {}
     for title, choice in (("Rates as in the race", "race"), ("The document's rates", "document")):
         counts = np.array(data["choices"][choice]["steps"], float)[:, :-1]
@@ -273,7 +373,9 @@ def _saddle_table(data: Data) -> str:
     offsets = [1e-1, 1e-3, 1e-6, 1e-9, 1e-12]
     columns = [int(np.abs(np.log(data["offsets"]) - np.log(offset)).argmin()) for offset in offsets]
     lines = [
-        "| optimizer | learning rate | " + " | ".join(f"from {o:g}" for o in offsets) + " | from 0 |",
+        "| optimizer | learning rate | "
+        + " | ".join(f"from {o:g}" for o in offsets)
+        + " | from 0 |",
         "|---" * (len(offsets) + 3) + "|",
     ]
     for choice in data["choices"].values():
@@ -291,6 +393,7 @@ def _saddle_table(data: Data) -> str:
 
 # ------------------------------------------------------------------------------- D21
 
+
 def _compute_valley_momentum(report: Report) -> Mapping[str, Any]:
     del report
     surface = SURFACES["valley"]
@@ -298,35 +401,35 @@ def _compute_valley_momentum(report: Report) -> Mapping[str, Any]:
     paths, speeds = {}, {}
     for decay in (0.0, 0.5, 0.9):
         optimizer = optim.momentum(rate, decay)
-        paths[decay] = landscapes.trajectory(surface.function, optimizer, jnp.array(surface.start), steps)
+        paths[decay] = landscapes.trajectory(
+            surface.function, optimizer, jnp.array(surface.start), steps
+        )
         slope = landscapes.trajectory(lambda w: w[0], optimizer, jnp.zeros(2), 50)
         speeds[decay] = -jnp.diff(slope[:, 0]) / rate
     return {
-        "ground": _ground(surface, 121), "learning_rate": rate, "decays": list(paths),
-        "paths": list(paths.values()), "speeds": list(speeds.values()),
+        "ground": _ground(surface, 121),
+        "learning_rate": rate,
+        "decays": list(paths),
+        "paths": list(paths.values()),
+        "speeds": list(speeds.values()),
     }
 
 
 def _draw_valley_momentum(data: Data) -> Figure:
     names = ["SGD" if decay == 0 else f"Momentum γ = {decay:g}" for decay in data["decays"]]
     paths = [np.array(path) for path in data["paths"]]
-    along = [_until(np.abs(path[:, 0]) < 1) for path in paths]
-    across = [_until(np.abs(path[:, 1]) < 0.01) for path in paths]
+    halfway = [int((np.abs(path[:, 0]) < np.abs(path[0, 0]) / 2).argmax()) for path in paths]
+    # The last time that the path is farther than that, and one more.
+    across = [int(np.flatnonzero(np.abs(path[:, 1]) >= 0.01)[-1]) + 1 for path in paths]
     return plots.valley_momentum(
         _terrain(data),
         dict(zip(names, paths, strict=True)),
         dict(zip(names, map(np.array, data["speeds"]), strict=True)),
-        f"SGD and momentum at one learning rate, {data['learning_rate']:g}. Along the valley, to "
-        f"|x| < 1: {', '.join(along)} steps for γ = 0, 0.5, 0.9;\nacross it, to |y| < 0.01 for "
-        f"good: {', '.join(across)}. On a constant slope steps grow to 1/(1 − γ) of SGD's",
+        f"At one learning rate, {data['learning_rate']:g}: half the way along the valley takes SGD "
+        f"{halfway[0]} steps, and momentum {halfway[1]} with γ = 0.5, {halfway[2]} with 0.9;\n"
+        f"to be within 0.01 of the middle across it takes {across[0]}, {across[1]} and {across[2]}. "
+        "On a constant slope steps grow to 1/(1 − γ) times SGD's",
     )
-
-
-def _until(condition: np.ndarray) -> str:
-    """After how many steps a condition holds for good."""
-    if not condition[-1]:
-        return f"over {len(condition) - 1}"
-    return str(len(condition) - int(np.argmin(condition[::-1])) if not condition.all() else 0)
 
 
 # ------------------------------------------------------------------------------- JSON
@@ -363,11 +466,17 @@ PICTURES: Final = (
     Picture("saddle", "D16", _compute_saddle, _draw_saddle, _saddle_table),
     Picture("valley_momentum", "D21", _compute_valley_momentum, _draw_valley_momentum),
     Picture(
-        "race_valley", "D27", functools.partial(_compute_race, "valley"), draw_race,
+        "race_valley",
+        "D27",
+        functools.partial(_compute_race, "valley"),
+        draw_race,
         animate=_animate_race,
     ),
     Picture(
-        "race_saddle", "D27", functools.partial(_compute_race, "saddle"), draw_race,
+        "race_saddle",
+        "D27",
+        functools.partial(_compute_race, "saddle"),
+        draw_race,
         animate=_animate_race,
     ),
     Picture("races", "D27", _compute_races, _draw_races),

@@ -54,9 +54,9 @@ def race(
     the surface's box it gets the one with the lowest mean height over the second half of the
     steps: to be down by then, and to stay there. Heights that are above the surface's minimum by
     less than `FLOOR` of the start's count as equal; of equals the smallest rate wins, and where
-    every rate leaves the box, the smallest. For Adadelta,
-    which has no rate of its own, it is the factor on its change that PyTorch calls so; the
-    document's is 1. All other hyperparameters are the document's.
+    every rate leaves the box, the smallest. For Adadelta, which has no rate of its own, it is the
+    factor on its change that PyTorch calls so; the document's is 1. All other hyperparameters are
+    the document's.
 
     Args:
         surface: The surface. Another function is another program; another start is not.

@@ -177,9 +177,7 @@ def beale(w: Float[Array, "2"]) -> Float[Array, ""]:
     0.0
     """
     x, y = w
-    return (
-        (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
-    )
+    return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
 
 def rosenbrock(w: Float[Array, "2"]) -> Float[Array, ""]:

@@ -16,8 +16,8 @@ from jaxmnist.plots import style, terrain
 from jaxmnist.plots.terrain import Terrain
 
 RULE: Final = (
-    "Each has, of one grid of learning rates for all, the one with the lowest mean height over the "
-    "second half\nof the steps, among those that never leave the box"
+    "Learning rates by one rule: of one grid for all, the rate with the lowest mean height over the "
+    "second half of the steps, among those that never leave the box"
 )
 """How each optimizer got its rate, as pictures say it."""
 
@@ -139,12 +139,16 @@ def race_frames(
     losses.set_xlim(0, steps)
     _label_losses(losses, optimizers, result, gaps)
     figure.suptitle(title)
+    above.set_title(" ")  # Room for the clock.
     lines = [[terrain.path_lines(axes, name) for name in optimizers] for axes in (above, side)]
     curves = [losses.plot([], [], **style.OPTIMIZERS[name].line)[0] for name in optimizers]
-    clock = above.text(0.98, 0.97, "", ha="right", va="top", transform=above.transAxes, zorder=9)
+    clock = above.text(0.5, 1.015, "", ha="center", transform=above.transAxes)
     moving = [
-        *((axes, artist) for axes, row in zip((above, side), lines, strict=True)
-          for artist in sorted(sum(row, ()), key=Line2D.get_zorder)),
+        *(
+            (axes, artist)
+            for axes, row in zip((above, side), lines, strict=True)
+            for artist in sorted(sum(row, ()), key=Line2D.get_zorder)
+        ),
         *((losses, curve) for curve in curves),
         (above, clock),
     ]
@@ -166,7 +170,7 @@ def race_frames(
             line.set_data_3d(x, y, z)
             mark.set_data_3d(x[-1:], y[-1:], z[-1:])
             curves[index].set_data(np.arange(now + 1), gaps[index, : now + 1])
-        clock.set_text(f"step {now}")
+        clock.set_text(f"Step {now}")
         for axes, artist in moving:
             axes.draw_artist(artist)
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -89,31 +89,33 @@ def draw_hills(axes: Axes3D, terrain: Terrain) -> None:
         axes: The axes.
         terrain: The surface.
     """
-    x, y = np.meshgrid(terrain.x, terrain.y)
-    raised = terrain.raised(terrain.height)
+    coarse = slice(None, None, max(1, len(terrain.x) // 60))
+    x, y = np.meshgrid(terrain.x[coarse], terrain.y[coarse])
+    raised = terrain.raised(terrain.height)[coarse, coarse]
     middle = (raised[:-1, :-1] + raised[1:, :-1] + raised[:-1, 1:] + raised[1:, 1:]) / 4
     # On a grid of squares the edges of bands would be stairs: here the colours are continuous.
     colors = LinearSegmentedColormap.from_list("height", height_colors().colors)
     axes.computed_zorder = False
-    axes.plot_surface(
+    surface = axes.plot_surface(
         x,
         y,
         raised,
         facecolors=colors(np.sqrt(middle)),
-        rcount=len(terrain.y),
-        ccount=len(terrain.x),
+        rstride=1,
+        cstride=1,
         linewidth=0,
         antialiased=False,
         shade=False,
         rasterized=True,
         zorder=0,
     )
+    surface.set_clip_on(False)
     axes.set_axis_off()
     axes.set_xlim(terrain.x[0], terrain.x[-1])
     axes.set_ylim(terrain.y[0], terrain.y[-1])
     axes.set_zlim(0, 1)
     axes.view_init(*terrain.view)
-    axes.set_box_aspect((1.2, 1.2, 0.75), zoom=1.1)
+    axes.set_box_aspect((1.2, 1.2, 0.75), zoom=1.02)
 
 
 def path_lines(
@@ -161,7 +163,10 @@ def draw_paths(
 
 
 def draw_paths_on_hills(
-    axes: Axes3D, terrain: Terrain, paths: Mapping[str, np.ndarray], losses: Mapping[str, np.ndarray]
+    axes: Axes3D,
+    terrain: Terrain,
+    paths: Mapping[str, np.ndarray],
+    losses: Mapping[str, np.ndarray],
 ) -> None:
     """Draw optimizers' paths on the surface seen from the side.
 
@@ -236,10 +241,14 @@ def spread(
     there = np.flatnonzero(np.isfinite(moved).all(axis=1))
     # Points on one spot have no direction to be pushed in: each gets a little one of its own.
     angle = 2 * np.pi * there / max(len(points), 1)
-    nudge = np.stack([np.cos(angle), np.sin(angle)], axis=1) if points.shape[1] == 2 else (
-        there[:, None] / len(points)
+    nudge = (
+        np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        if points.shape[1] == 2
+        else (there[:, None] / len(points))
     )
-    some = moved[there] + 1e-3 * distance * nudge if _crowded(moved[there], distance) else moved[there]
+    some = (
+        moved[there] + 1e-3 * distance * nudge if _crowded(moved[there], distance) else moved[there]
+    )
     for _ in range(400):
         if not _crowded(some, distance):
             break
@@ -275,9 +284,7 @@ def label_lines(axes: Axes, values: Mapping[str, float], texts: Mapping[str, str
     heights = _inside(heights, 1.5 * style.FONT_SIZE / size)
     for name, height in zip(values, heights, strict=True):
         color = style.OPTIMIZERS[name].color
-        axes.text(
-            1.03, height, texts[name], color=color, va="center", transform=axes.transAxes
-        )
+        axes.text(1.03, height, texts[name], color=color, va="center", transform=axes.transAxes)
 
 
 def _inside(heights: np.ndarray, distance: float) -> np.ndarray:

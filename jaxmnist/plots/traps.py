@@ -15,6 +15,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 from jaxmnist.plots import style, terrain
 from jaxmnist.plots.terrain import Terrain
 
+
 def local_minimum(
     profile: Float[np.ndarray, "2 points"],
     summit: float,
@@ -54,8 +55,14 @@ def local_minimum(
         line.set_path_effects([Stroke(linewidth=2, foreground=style.background()), Normal()])
         axes.scatter(x, height, 14, color=color, edgecolors=style.background(), lw=0.5, zorder=3)
         axes.plot(
-            x[-1], height[-1], "o" if escapes else "s", color=color, markersize=10,
-            markeredgecolor=style.background(), markeredgewidth=1.2, zorder=4,
+            x[-1],
+            height[-1],
+            "o" if escapes else "s",
+            color=color,
+            markersize=10,
+            markeredgecolor=style.background(),
+            markeredgewidth=1.2,
+            zorder=4,
         )
         axes.set_title(name)
         axes.set_xlabel("x")
@@ -167,8 +174,13 @@ def valley_momentum(
     along, across, speed = lower.subplots(1, 3)
     for look, (name, path) in zip(_MOMENTA, paths.items(), strict=False):
         (line,) = above.plot(
-            *path.T, label=name, **look, markersize=terrain.MARK, markevery=[-1],
-            markeredgecolor=style.background(), markeredgewidth=1.2,
+            *path.T,
+            label=name,
+            **look,
+            markersize=terrain.MARK,
+            markevery=[-1],
+            markeredgecolor=style.background(),
+            markeredgewidth=1.2,
         )
         line.set_path_effects([Stroke(linewidth=3.4, foreground=style.background()), Normal()])
         points = np.arange(len(path))
@@ -176,12 +188,21 @@ def valley_momentum(
         across.plot(points, np.abs(path[:, 1]), **_line(look))
         speed.plot(np.arange(1, len(speeds[name]) + 1), speeds[name], **_line(look))
         speed.annotate(
-            f"{speeds[name][-1]:.3g}", (len(speeds[name]), speeds[name][-1]), (4, 0),
-            textcoords="offset points", va="center", color=look["color"],
+            f"{speeds[name][-1]:.3g}",
+            (len(speeds[name]), speeds[name][-1]),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            color=look["color"],
         )
     legend = above.legend(
-        loc="lower right", ncols=3, frameon=True, facecolor=style.background(), edgecolor="none",
-        framealpha=0.85, handlelength=3.5,
+        loc="lower right",
+        ncols=3,
+        frameon=True,
+        facecolor=style.background(),
+        edgecolor="none",
+        framealpha=0.85,
+        handlelength=3.5,
     )
     legend.set_zorder(9)
     for axes, name in ((along, "Along: |x|"), (across, "Across: |y|")):
@@ -231,6 +252,11 @@ def _draw_curvatures(axes: Axes3D, ground: Terrain, eigenvalues: np.ndarray) -> 
         axes.plot(x, y, raised, color=style.ink(), linewidth=1, zorder=2)
         end = 0
         axes.text(
-            x[end], y[end], raised[end] + 0.06, f"λ = {eigenvalue:+.3g}".replace("-", "−"),
-            color=style.ink(), zorder=9, ha="center",
+            x[end],
+            y[end],
+            raised[end] + 0.06,
+            f"λ = {eigenvalue:+.3g}".replace("-", "−"),
+            color=style.ink(),
+            zorder=9,
+            ha="center",
         )
