@@ -317,8 +317,9 @@ def race(
             for it here.
         out: The picture to write: a .png, or a .gif or .mp4 that moves.
     """
+    given = {} if learning_rate is None else {"learning_rate": learning_rate}
     for name in optimizers:
-        check_arguments(name, learning_rate=learning_rate)
+        check_arguments(name, **given)
     from rich.table import Table
 
     from jaxmnist import landscapes
@@ -326,7 +327,7 @@ def race(
 
     if out is not None:
         pictures.check_out(out)
-    rates = landscapes.LEARNING_RATES if learning_rate is None else [learning_rate]
+    rates = list(given.values()) or landscapes.LEARNING_RATES
     console = _console()
     with _progress(console, f"racing on {surface}") as (progress, task):
         data = pictures.race_data(surface, tuple(dict.fromkeys(optimizers)), steps, rates)

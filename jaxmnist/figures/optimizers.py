@@ -1,4 +1,4 @@
-"""Part C and D of the document: where descent stays, and the optimizers' races (D15, D16, D21, D27)."""
+"""Parts C and D of the document: where descent stays, and races (D15, D16, D21, D27)."""
 
 import functools
 import io
@@ -58,8 +58,9 @@ def race_data(
     result = landscapes.race(
         surface, optimizers, STEPS.get(name, 100) if steps is None else steps, learning_rates
     )
-    tolerance = TOLERANCE * np.hypot(*np.ptp(surface.bounds, axis=1))
-    arrivals = [landscapes.arrival(path, surface.minima, tolerance) for path in result.path]
+    tolerance = float(TOLERANCE * np.hypot(*np.ptp(surface.bounds, axis=1)))
+    minima = jnp.asarray(surface.minima)
+    arrivals = [landscapes.arrival(path, minima, tolerance) for path in result.path]
     return {
         "surface": name,
         "title": surface.title,
@@ -81,7 +82,7 @@ def draw_race(data: Data) -> Figure:
 
 
 def race_frames(data: Data) -> Iterator[np.ndarray]:
-    """Draw what `race_data` found as it happens, in 50 to 100 frames where there are so many steps."""
+    """Draw what `race_data` found as it happens, in about 75 frames."""
     result = _race(data)
     every = _frame_steps(result.loss.shape[1] - 1)
     title = f"{data['title']}: each optimizer at its best learning rate (beside its name)"
@@ -191,8 +192,8 @@ def _draw_races(data: Data) -> Figure:
         {race["title"]: _terrain(race) for race in races},
         next(iter(races))["optimizers"],
         {race["title"]: _race(race) for race in races},
-        f"The same race on {len(lengths)} other surfaces, {min(lengths)} to {max(lengths)} steps; × is "
-        f"a minimum\n{_wrapped(plots.RULE)}",
+        f"The same race on {len(lengths)} other surfaces, {min(lengths)} to {max(lengths)} steps; "
+        f"a cross is a minimum\n{_wrapped(plots.RULE)}",
     )
 
 
@@ -363,9 +364,9 @@ def _draw_saddle(data: Data) -> Figure:
         np.array(data["eigenvalues"])[::-1],
         np.array(data["offsets"]),
         choices,
-        "At a saddle the gradient is 0 and the Hessian's eigenvalues have both signs. SGD and momentum "
-        "leave later\nthe nearer they start to the ridge; optimizers that divide by the gradient's size "
-        "hardly mind; from on it, none leaves",
+        "At a saddle the gradient is 0 and the Hessian's eigenvalues have both signs. SGD and "
+        "momentum leave later\nthe nearer they start to the ridge; optimizers that divide by the "
+        "gradient's size hardly mind; from on it, none leaves",
     )
 
 
@@ -385,9 +386,9 @@ def _saddle_table(data: Data) -> str:
             shown = " | ".join("never" if count < 0 else str(count) for count in cells)
             lines.append(f"| {style.OPTIMIZERS[name].label} | {rate:.3g} | {shown} |")
     return (
-        f"Steps until |y| > {LEFT} on the saddle x² − y² + y⁴/4, from (−1.2, offset); never means not "
-        f"in {data['patience']}. Above, the race's learning rates; below, the document's (Adadelta "
-        "has none, which is 1).\n\n" + "\n".join(lines) + "\n"
+        f"Steps until |y| > {LEFT} on the saddle x² - y² + y⁴/4, from (-1.2, offset); never means "
+        f"not in {data['patience']}. Above, the race's learning rates; below, the document's "
+        "(Adadelta has none, which is 1).\n\n" + "\n".join(lines) + "\n"
     )
 
 
@@ -416,7 +417,7 @@ def _compute_valley_momentum(report: Report) -> Mapping[str, Any]:
 
 
 def _draw_valley_momentum(data: Data) -> Figure:
-    names = ["SGD" if decay == 0 else f"Momentum γ = {decay:g}" for decay in data["decays"]]
+    names = ["SGD" if decay == 0 else f"Momentum {decay:g}" for decay in data["decays"]]
     paths = [np.array(path) for path in data["paths"]]
     halfway = [int((np.abs(path[:, 0]) < np.abs(path[0, 0]) / 2).argmax()) for path in paths]
     # The last time that the path is farther than that, and one more.
@@ -426,9 +427,9 @@ def _draw_valley_momentum(data: Data) -> Figure:
         dict(zip(names, paths, strict=True)),
         dict(zip(names, map(np.array, data["speeds"]), strict=True)),
         f"At one learning rate, {data['learning_rate']:g}: half the way along the valley takes SGD "
-        f"{halfway[0]} steps, and momentum {halfway[1]} with γ = 0.5, {halfway[2]} with 0.9;\n"
-        f"to be within 0.01 of the middle across it takes {across[0]}, {across[1]} and {across[2]}. "
-        "On a constant slope steps grow to 1/(1 − γ) times SGD's",
+        f"{halfway[0]} steps, momentum 0.5 {halfway[1]}, and momentum 0.9 {halfway[2]};\n"
+        f"to be within 0.01 of the middle across it takes {across[0]}, {across[1]} and "
+        f"{across[2]}. On a constant slope steps grow to 1/(1 - momentum) times SGD's",
     )
 
 
@@ -450,15 +451,15 @@ def _ground(surface: Surface, points: int) -> dict[str, Any]:
 
 def _terrain(data: Data) -> plots.Terrain:
     ground = data["ground"]
-    arrays = (np.array(ground[name], float) for name in ("x", "y", "height", "minima"))
-    return plots.Terrain(*arrays, ground["relief"], tuple(ground["view"]))
+    x, y, height, minima = (np.array(ground[key], float) for key in ("x", "y", "height", "minima"))
+    return plots.Terrain(x, y, height, minima, ground["relief"], tuple(ground["view"]))
 
 
 def _race(data: Data) -> Race:
     """The race, with the infinities back that JSON has no word for."""
     parts = {name: np.array(data["race"][name], float) for name in Race._fields}
-    parts["scores"] = np.nan_to_num(parts["scores"], nan=np.inf)
-    return Race(**parts)
+    parts["scores"] = np.nan_to_num(parts["scores"], nan=np.inf, posinf=np.inf)
+    return Race(**{name: jnp.asarray(part, float) for name, part in parts.items()})
 
 
 PICTURES: Final = (

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -158,7 +158,7 @@ def trajectory(
     """
     gradient = jax.grad(function)
 
-    def step(carry, _):
+    def step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Any, Any], Array]:
         w, state = carry
         updates, state = optimizer.update(gradient(w), state, w)
         return (optax.apply_updates(w, updates), state), w
@@ -168,7 +168,7 @@ def trajectory(
 
 
 def arrival(
-    path: Float[Array, "points 2"], targets: Float[ArrayLike, "targets 2"], tolerance: float
+    path: Float[Array, "points 2"], targets: Float[Array, "targets 2"], tolerance: float
 ) -> Int[Array, ""]:
     """After how many steps a path is near one of several points, and stays near them.
 
@@ -181,10 +181,10 @@ def arrival(
         The number of steps, or -1 if the path does not end near any.
 
     >>> path = jnp.array([[0.0, 0.0], [3.0, 0.0], [0.1, 0.0], [0.0, 0.0]])
-    >>> print(arrival(path, [[0.0, 0.0]], 0.2), arrival(path, [[5.0, 5.0]], 0.2))
+    >>> print(arrival(path, jnp.zeros((1, 2)), 0.2), arrival(path, jnp.ones((1, 2)), 0.2))
     2 -1
     """
-    gaps = path[:, None, :] - jnp.asarray(targets, path.dtype)[None, :, :]
+    gaps = path[:, None, :] - targets[None, :, :]
     near = (jnp.linalg.norm(gaps, axis=-1) <= tolerance).any(axis=1)
     return first_step(jnp.flip(jnp.cumprod(jnp.flip(near).astype(int))).astype(bool))
 

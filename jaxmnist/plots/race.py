@@ -16,8 +16,8 @@ from jaxmnist.plots import style, terrain
 from jaxmnist.plots.terrain import Terrain
 
 RULE: Final = (
-    "Learning rates by one rule: of one grid for all, the rate with the lowest mean height over the "
-    "second half of the steps, among those that never leave the box"
+    "Learning rates by one rule: of one grid for all, the rate with the lowest mean height over "
+    "the second half of the steps, among those that never leave the box"
 )
 """How each optimizer got its rate, as pictures say it."""
 
@@ -37,18 +37,20 @@ def race(ground: Terrain, optimizers: Sequence[str], result: Race, title: str) -
     Source: document row D27.
     """
     figure = Figure(figsize=(10, 8.2), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.35, 1))
+    halves = figure.add_gridspec(2, 1, height_ratios=(1.35, 1))
+    upper, lower = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     grid = upper.add_gridspec(1, 2, width_ratios=(1.15, 1))
     above = upper.add_subplot(grid[0])
     side: Axes3D = upper.add_subplot(grid[1], projection="3d")
     losses, rates = lower.subplots(1, 2)
-    paths = _by_name(optimizers, result.path)
+    path, loss = np.asarray(result.path), np.asarray(result.loss)
+    paths = _by_name(optimizers, path)
     terrain.draw_contours(above, ground)
     terrain.draw_hills(side, ground)
-    terrain.draw_paths_on_hills(side, ground, paths, _by_name(optimizers, result.loss))
-    above.set_title("From above: colour is height, × a minimum")
+    terrain.draw_paths_on_hills(side, ground, paths, _by_name(optimizers, loss))
+    above.set_title("From above: colour is height, a cross a minimum")
     side.set_title("The same, from the side")
-    gaps = _gaps(ground, result.loss)
+    gaps = _gaps(ground, loss)
     for name, gap in _by_name(optimizers, gaps).items():
         losses.plot(gap, **style.OPTIMIZERS[name].line)
     _loss_axes(losses, gaps)
@@ -98,7 +100,8 @@ def races(
     figure.suptitle(title)
     figure.draw_without_rendering()
     for axes, name in zip(panels, grounds, strict=False):
-        terrain.draw_paths(axes, _by_name(optimizers, results[name].path), width=1.4, size=6.0)
+        paths = _by_name(optimizers, np.asarray(results[name].path))
+        terrain.draw_paths(axes, paths, width=1.4, size=6.0)
     return figure
 
 
@@ -133,7 +136,8 @@ def race_frames(
     losses = figure.add_subplot(grid[1, 1])
     terrain.draw_contours(above, ground)
     terrain.draw_hills(side, ground)
-    gaps = _gaps(ground, result.loss)
+    path, loss = np.asarray(result.path), np.asarray(result.loss)
+    gaps = _gaps(ground, loss)
     steps = gaps.shape[1] - 1
     _loss_axes(losses, gaps)
     losses.set_xlim(0, steps)
@@ -159,14 +163,13 @@ def race_frames(
     still = canvas.copy_from_bbox(figure.bbox)
     for now in [*range(0, steps, every), steps]:
         canvas.restore_region(still)
-        marks = terrain.apart(above, result.path[:, now])
+        marks = terrain.apart(above, path[:, now])
         for index in range(len(optimizers)):
-            path, loss = result.path[index, : now + 1], result.loss[index, : now + 1]
             line, mark = lines[0][index]
-            line.set_data(*path.T)
+            line.set_data(*path[index, : now + 1].T)
             mark.set_data(*marks[index, :, None])
             line, mark = lines[1][index]
-            x, y, z = terrain.on_hills(ground, path, loss)
+            x, y, z = terrain.on_hills(ground, path[index, : now + 1], loss[index, : now + 1])
             line.set_data_3d(x, y, z)
             mark.set_data_3d(x[-1:], y[-1:], z[-1:])
             curves[index].set_data(np.arange(now + 1), gaps[index, : now + 1])
@@ -181,14 +184,14 @@ def _by_name(optimizers: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarra
 
 
 def _gaps(ground: Terrain, losses: np.ndarray) -> np.ndarray:
-    """Heights above the lowest point, as a logarithmic axis can show them."""
+    """Heights above the lowest point, cut to what a logarithmic axis shows."""
     nearest = [
         ground.height[np.abs(ground.y - y).argmin(), np.abs(ground.x - x).argmin()]
         for x, y in ground.minima[:1]
     ]
     lowest = min(np.nanmin(losses), *nearest, ground.height.min())
     gaps = losses - lowest
-    return np.maximum(gaps, FLOOR * gaps[0, 0])
+    return np.clip(gaps, FLOOR * gaps[0, 0], 100 * gaps[0, 0])
 
 
 def _loss_axes(axes: Axes, gaps: np.ndarray) -> None:
@@ -204,7 +207,7 @@ def _label_losses(axes: Axes, optimizers: Sequence[str], result: Race, gaps: np.
     """Name each line at its end, with its rate."""
     texts = {
         name: f"{style.OPTIMIZERS[name].label} {rate:.3g}"
-        for name, rate in zip(optimizers, result.learning_rate, strict=True)
+        for name, rate in zip(optimizers, np.asarray(result.learning_rate), strict=True)
     }
     ends = {name: float(gap[-1]) for name, gap in _by_name(optimizers, gaps).items()}
     terrain.label_lines(axes, ends, texts)
@@ -212,15 +215,14 @@ def _label_losses(axes: Axes, optimizers: Sequence[str], result: Race, gaps: np.
 
 def _draw_rates(axes: Axes, optimizers: Sequence[str], result: Race, start: float) -> None:
     """Score against learning rate, with the chosen ones marked."""
-    for name, scores in _by_name(optimizers, result.scores).items():
+    rates = np.asarray(result.learning_rates)
+    for name, scores in _by_name(optimizers, np.asarray(result.scores)).items():
         look = style.OPTIMIZERS[name]
         seen = np.where(np.isfinite(scores), scores, np.nan)
-        axes.plot(result.learning_rates, seen, **look.line)
+        axes.plot(rates, seen, **look.line)
         best = scores.argmin()
         if np.isfinite(scores[best]):
-            axes.plot(
-                result.learning_rates[best], scores[best], zorder=4, **terrain.mark_look(name)
-            )
+            axes.plot(rates[best], scores[best], zorder=4, **terrain.mark_look(name))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(0.7 * FLOOR * start, 3 * start)

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
@@ -115,12 +114,10 @@ def draw_hills(axes: Axes3D, terrain: Terrain) -> None:
     axes.set_ylim(terrain.y[0], terrain.y[-1])
     axes.set_zlim(0, 1)
     axes.view_init(*terrain.view)
-    axes.set_box_aspect((1.2, 1.2, 0.75), zoom=1.02)
+    axes.set_box_aspect((1.2, 1.2, 0.75), zoom=1)
 
 
-def path_lines(
-    axes: Axes, name: str, width: float = 1.8, size: float = MARK
-) -> tuple[Line2D, Line2D]:
+def path_lines(axes: Axes, name: str, width: float = 1.8, size: float = MARK) -> tuple[Any, Any]:
     """Put an optimizer's empty line, and the mark of where it is, into axes.
 
     Args:
@@ -218,7 +215,7 @@ def apart(
         Where to draw them: the same, wherever there is room.
     """
     pixels = axes.transData.transform(points)
-    distance = size * axes.get_figure(root=True).dpi / 72
+    distance = size * axes.figure.dpi / 72
     return axes.transData.inverted().transform(spread(pixels, distance))
 
 
@@ -280,7 +277,7 @@ def label_lines(axes: Axes, values: Mapping[str, float], texts: Mapping[str, str
     shown = np.nan_to_num(np.array(list(values.values())), nan=top, posinf=top).clip(bottom, top)
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = np.array([to_axes.transform((axes.get_xlim()[0], value))[1] for value in shown])
-    size = axes.bbox.height * 72 / axes.get_figure(root=True).dpi
+    size = axes.bbox.height * 72 / axes.figure.dpi
     heights = _inside(heights, 1.5 * style.FONT_SIZE / size)
     for name, height in zip(values, heights, strict=True):
         color = style.OPTIMIZERS[name].color

@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
@@ -42,7 +41,8 @@ def local_minimum(
     Source: document row D15.
     """
     figure = Figure(figsize=(10, 6.8), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.25))
+    halves = figure.add_gridspec(2, 1, height_ratios=(1, 1.25))
+    upper, lower = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     low, high = profile[1].min(), profile[1].max()
     for axes, (name, (x, height)) in zip(
         upper.subplots(1, len(walks), sharey=True), walks.items(), strict=True
@@ -119,7 +119,8 @@ def saddle(
     Source: document row D16.
     """
     figure = Figure(figsize=(10, 6.2), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.05, 1))
+    halves = figure.add_gridspec(1, 2, width_ratios=(1.05, 1))
+    left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     side: Axes3D = left.add_subplot(projection="3d")
     terrain.draw_hills(side, ground)
     _draw_curvatures(side, ground, eigenvalues)
@@ -168,7 +169,8 @@ def valley_momentum(
     Source: document row D21.
     """
     figure = Figure(figsize=(10, 6.6), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    halves = figure.add_gridspec(2, 1, height_ratios=(1.15, 1))
+    upper, lower = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     above = upper.subplots()
     terrain.draw_contours(above, ground)
     along, across, speed = lower.subplots(1, 3)
@@ -233,9 +235,9 @@ def _line(look: Mapping[str, Any]) -> dict[str, Any]:
 
 def _share_colors() -> ListedColormap:
     """From what stays to what escapes, by way of the background."""
-    background = np.array(terrain.to_rgb(style.background()))
+    background = np.array(to_rgb(style.background()))
     share = np.linspace(-1, 1, 101)[:, None]
-    end = np.where(share < 0, terrain.to_rgb(style.BAD), terrain.to_rgb(style.GOOD))
+    end = np.where(share < 0, to_rgb(style.BAD), to_rgb(style.GOOD))
     weight = 0.08 + 0.72 * np.abs(share)
     return ListedColormap((1 - weight) * background + weight * end)
 
@@ -255,7 +257,7 @@ def _draw_curvatures(axes: Axes3D, ground: Terrain, eigenvalues: np.ndarray) -> 
             x[end],
             y[end],
             raised[end] + 0.06,
-            f"λ = {eigenvalue:+.3g}".replace("-", "−"),
+            f"λ = {eigenvalue:+.3g}",
             color=style.ink(),
             zorder=9,
             ha="center",
