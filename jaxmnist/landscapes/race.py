@@ -1,14 +1,14 @@
 """Optimizers racing over a surface, all of them and all learning rates as one program."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxmnist import optim
 from jaxmnist.errors import InputError
@@ -45,7 +45,7 @@ def race(
     surface: Surface,
     optimizers: tuple[str, ...] = optim.NAMES,
     steps: int = 100,
-    learning_rates: Float[ArrayLike, " rates"] = LEARNING_RATES,
+    learning_rates: Sequence[float] | Float[np.ndarray, " rates"] = LEARNING_RATES,
     start: Point | None = None,
 ) -> Race:
     """Race optimizers from one start, each at its best learning rate for this race.

@@ -329,7 +329,7 @@ SURFACES: Final[Mapping[str, Surface]] = MappingProxyType(
         "local_minimum": Surface(
             "A local minimum with an escape",
             local_minimum,
-            minima=((0.9999993429629614, 0.0), (-1.7882001513372106, 0.0)),
+            minima=((0.9999993420598248, 0.0), (-1.7882001546059585, 0.0)),
             bounds=((-4.5, 3.5), (-2.5, 2.5)),
             start=(-3.8, 0.8),
             relief=0.7,
