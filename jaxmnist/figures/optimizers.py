@@ -357,17 +357,28 @@ def _draw_saddle(data: Data) -> Figure:
         counts = np.array(data["choices"][choice]["steps"], float)[:, :-1]
         counts[counts < 0] = np.nan
         choices[title] = dict(zip(names, counts, strict=True))
+    start = SURFACES["saddle"].start[1]
+    race = choices["Rates as in the race"]
+    column = int(np.abs(np.log(np.array(data["offsets"]) / start)).argmin())
+    far, near = ([race[name][at] for name in ("sgd", "adam")] for at in (column, 0))
     return plots.saddle(
         _terrain(data),
-        dict(zip(names, result.path[:, seen], strict=True)),
-        dict(zip(names, result.loss[:, seen], strict=True)),
+        dict(zip(names, np.asarray(result.path)[:, seen], strict=True)),
+        dict(zip(names, np.asarray(result.loss)[:, seen], strict=True)),
         np.array(data["eigenvalues"])[::-1],
         np.array(data["offsets"]),
         choices,
-        "At a saddle the gradient is 0 and the Hessian's eigenvalues have both signs. SGD and "
-        "momentum leave later\nthe nearer they start to the ridge; optimizers that divide by the "
-        "gradient's size hardly mind; from on it, none leaves",
+        f"At a saddle the gradient is 0 and the Hessian's eigenvalues are {_pair(data)}. From "
+        f"{start:g} off the ridge SGD leaves\nit after {far[0]:g} steps and Adam after {far[1]:g}, "
+        f"from {data['offsets'][0]:g} after {near[0]:g} and {near[1]:g}; from on the ridge none "
+        "ever leaves",
     )
+
+
+def _pair(data: Data) -> str:
+    """The two eigenvalues, the positive one first."""
+    low, high = sorted(data["eigenvalues"])
+    return f"{high:+g} and {low:+g}"
 
 
 def _saddle_table(data: Data) -> str:

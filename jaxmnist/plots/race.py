@@ -57,7 +57,7 @@ def race(ground: Terrain, optimizers: Sequence[str], result: Race, title: str) -
     _label_losses(losses, optimizers, result, gaps)
     losses.set_title("Beside each name, its learning rate")
     rates.set_title("The rule for rates: each line's lowest point")
-    _draw_rates(rates, optimizers, result, gaps[0, 0])
+    _draw_rates(rates, optimizers, result, float(gaps[0, 0]))
     figure.suptitle(title)
     figure.draw_without_rendering()  # Marks are moved apart by what they cover at their final size.
     terrain.draw_paths(above, paths)

@@ -152,7 +152,7 @@ def saddle(
 def valley_momentum(
     ground: Terrain,
     paths: Mapping[str, Float[np.ndarray, "points 2"]],
-    speeds: Mapping[str, Float[np.ndarray, " points"]],
+    speeds: Mapping[str, Float[np.ndarray, " slope"]],
     title: str,
 ) -> Figure:
     """Draw what momentum does in a valley: along it, across it, and on a constant slope.
