@@ -19,6 +19,7 @@ COMMANDS = (
     ("predict",),
     ("evaluate",),
     ("figures",),
+    ("race",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),
