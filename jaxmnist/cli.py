@@ -337,6 +337,8 @@ def figures(
                     lambda share, done=index: progress.update(task, completed=done + share),
                 )
             _say(console, f"wrote: {', '.join(map(str, written))}")
+
+
 def race(
     surface: Positional[str] = "valley",
     optimizers: tuple[str, ...] = NAMES,
@@ -455,8 +457,7 @@ def data_show(
 def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     """Turn the command line into a call to be made; a mistake in it is said in one line."""
     app, data = SubcommandApp(), SubcommandApp()
-    for command in (train, predict, evaluate, verify, figures, export):
-    for command in (train, predict, evaluate, verify, export, race):
+    for command in (train, predict, evaluate, verify, race, figures, export):
         app.command(_deferred(command))
     for name, command in (("list", data_list), ("prepare", data_prepare), ("show", data_show)):
         data.command(name=name)(_deferred(command))

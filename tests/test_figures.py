@@ -149,7 +149,9 @@ def test_every_colour_is_seen_on_its_background(theme):
 def test_names_and_rows():
     for name, picture in figures.PICTURES.items():
         assert picture.name == name
-        assert all(row[0] == "D" and 1 <= int(row[1:]) <= 28 for row in picture.rows.split(", "))
+        assert all(1 <= row <= 28 for row in picture.rows_shown)
+    first = [picture.rows_shown[0] for picture in figures.PICTURES.values()]
+    assert first == sorted(first)
 
 
 # -------------------------------------------------------------------------------- command

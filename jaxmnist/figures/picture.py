@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     name: str
     """Of its files, without ending."""
     rows: str
-    """The document's rows that it shows, such as "D12"."""
+    """The document's rows that it shows, such as "D8, D9"."""
     compute: Callable[[Report], Mapping[str, Any]]
     """The numbers, arrays and text to draw; this may take minutes."""
     draw: Callable[[Data], Figure]
@@ -41,6 +41,11 @@ class Picture(NamedTuple):
     """Animations by the ending of their file, such as "gif", if it has any."""
     themes: tuple[style.Theme, ...] = ("light",)
     """Both for a picture that the README shows."""
+
+    @property
+    def rows_shown(self) -> tuple[int, ...]:
+        """The rows' numbers."""
+        return tuple(int(row.removeprefix("D")) for row in self.rows.split(", "))
 
 
 def make(picture: Picture, out: Path, report: Report = lambda _: None) -> list[Path]:

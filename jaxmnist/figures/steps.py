@@ -119,6 +119,6 @@ def _draw_bias_correction(data: Data) -> Figure:
 
 PICTURES: Final = (
     Picture("terminal_velocity", "D21", _terminal_velocity, _draw_terminal_velocity),
-    Picture("step_sizes", "D22 to D25", _step_sizes, _draw_step_sizes),
+    Picture("step_sizes", "D22, D23, D24, D25", _step_sizes, _draw_step_sizes),
     Picture("bias_correction", "D26", _bias_correction, _draw_bias_correction),
 )

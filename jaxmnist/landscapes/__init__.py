@@ -1,5 +1,7 @@
-"""Loss surfaces: a network's own, cut by a plane, and the paths of training over it (row D28)."""
+"""Loss surfaces, two-dimensional ones and the network's own, and how optimizers cross them."""
 
+from jaxmnist.landscapes.minibatch import descend as descend
+from jaxmnist.landscapes.minibatch import tilts as tilts
 from jaxmnist.landscapes.network import Course as Course
 from jaxmnist.landscapes.network import Plane as Plane
 from jaxmnist.landscapes.network import loss_on_plane as loss_on_plane
@@ -9,11 +11,6 @@ from jaxmnist.landscapes.network import point_on as point_on
 from jaxmnist.landscapes.network import project as project
 from jaxmnist.landscapes.network import random_plane as random_plane
 from jaxmnist.landscapes.network import share_in_plane as share_in_plane
-
-"""Loss surfaces: two-dimensional ones with a name, and how optimizers cross them."""
-
-from jaxmnist.landscapes.minibatch import descend as descend
-from jaxmnist.landscapes.minibatch import tilts as tilts
 from jaxmnist.landscapes.race import LEARNING_RATES as LEARNING_RATES
 from jaxmnist.landscapes.race import Race as Race
 from jaxmnist.landscapes.race import arrival as arrival
