@@ -114,7 +114,7 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
 
     Args:
         key: The run's key; the weights depend on it alone.
-        hyper: The optimizer's float arguments.
+        hyper: The optimizer's float arguments, and perhaps ``init_scale``.
         config: Layers, optimizer and convention.
         num_classes: Number of logits.
 
@@ -124,6 +124,8 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
     model, tx = _model_and_optimizer(config, num_classes, hyper)
     init_key, _ = jax.random.split(key)
     params = model.init(init_key, jnp.zeros((1, 28, 28)))
+    if "init_scale" in hyper:
+        params = jax.tree.map(lambda leaf: hyper["init_scale"] * leaf, params)
     return TrainState(params, tx.init(params))
 
 
@@ -441,7 +443,8 @@ _jitted_epoch = jax.jit(_epoch, static_argnums=(0, 1))
 def _model_and_optimizer(
     config: Config, num_classes: int, hyper: Hyper
 ) -> tuple[MLP, optax.GradientTransformation]:
-    tx = optim.create(config.optimizer, convention=config.convention, **hyper)
+    arguments = {name: value for name, value in hyper.items() if name != "init_scale"}
+    tx = optim.create(config.optimizer, convention=config.convention, **arguments)
     return MLP(config.hidden, num_classes), tx
 
 
