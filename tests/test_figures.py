@@ -185,7 +185,7 @@ def test_page_has_every_row_that_has_a_picture():
 def test_pages_code_runs(capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     exec(compile(code, str(PAGE), "exec"), {})
-    assert "df/dx = df/dq · dq/dx = -4 × 1 = -4" in capsys.readouterr().out
+    assert "df/dx = df/dq · dq/dx = -4 \N{MULTIPLICATION SIGN} 1 = -4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", figures.PICTURES)
