@@ -99,6 +99,15 @@ def test_spread_leaves_room_between_points_on_one_spot(count):
     gaps = np.linalg.norm(moved[:, None] - moved[None], axis=2) + 1e9 * np.eye(count)
     assert gaps.min() >= 9.89
     np.testing.assert_allclose(moved.mean(axis=0), 3, atol=0.1)
+    assert np.linalg.norm(moved - 3, axis=1).max() < 4 * count**0.5 + 6
+
+
+def test_spread_untangles_a_crowd_without_scattering_it():
+    crowd = np.random.default_rng(1).normal(0, 4, (8, 2))
+    moved = terrain.spread(crowd, 10.0)
+    gaps = np.linalg.norm(moved[:, None] - moved[None], axis=2) + 1e9 * np.eye(8)
+    assert gaps.min() >= 9.89
+    assert np.linalg.norm(moved - crowd, axis=1).max() < 15
 
 
 def test_spread_leaves_alone_what_has_room_and_what_is_not_there():
