@@ -157,8 +157,8 @@ def bias_correction(
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for power, base, name, color, dash in (
-        (b1_power, b1, "β₁", "#0072B2", (0, (6, 1.5))),
-        (b2_power, b2, "β₂", "#D55E00", "-"),
+        (b1_power, b1, "β₁", style.BLUE, (0, (6, 1.5))),
+        (b2_power, b2, "β₂", style.VERMILION, "-"),
     ):
         left.plot(updates, power, color=color, linestyle=dash, label=f"{name}ᵗ, {name} = {base:g}")
     left.set_ylabel("Share still missing from the average")

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from jaxmnist.plots import style
 
-_LINES: Final = (("#D55E00", (0, (6, 1.5)), "s"), ("#0072B2", (0, (2.5, 1)), "o"))
-_RADII: Final = (("#0072B2", "o"), ("#009E73", "s"), ("#D55E00", "^"))
+_LINES: Final = ((style.VERMILION, (0, (6, 1.5)), "s"), (style.BLUE, (0, (2.5, 1)), "o"))
+_RADII: Final = ((style.BLUE, "o"), (style.GREEN, "s"), (style.VERMILION, "^"))
 
 
 def taylor(
