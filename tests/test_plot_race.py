@@ -162,7 +162,7 @@ def test_gif_plays_and_shows_all_six_colours(frames):
     film = Image.open(io.BytesIO(content))
     assert film.n_frames == len(frames)  # type: ignore[attr-defined]
     assert film.info["loop"] == 0
-    durations = []
+    durations, shown = [], frames[0]
     for index, frame in enumerate(frames):
         film.seek(index)
         durations.append(film.info["duration"])
