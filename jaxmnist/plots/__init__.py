@@ -3,6 +3,8 @@
 from jaxmnist.plots.curves import training_curve as training_curve
 from jaxmnist.plots.curves import training_curves as training_curves
 from jaxmnist.plots.digits import digits as digits
+from jaxmnist.plots.graph import Layout as Layout
+from jaxmnist.plots.graph import graph as graph
 from jaxmnist.plots.style import theme as theme
 from jaxmnist.plots.verification import distributions as distributions
 from jaxmnist.plots.verification import divergence as divergence
