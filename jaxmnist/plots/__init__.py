@@ -3,7 +3,6 @@
 from jaxmnist.plots.curves import training_curve as training_curve
 from jaxmnist.plots.curves import training_curves as training_curves
 from jaxmnist.plots.digits import digits as digits
-from jaxmnist.plots.graph import Layout as Layout
 from jaxmnist.plots.graph import graph as graph
 from jaxmnist.plots.style import theme as theme
 from jaxmnist.plots.verification import distributions as distributions

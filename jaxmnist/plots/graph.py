@@ -18,21 +18,13 @@ _ROW = 0.19
 """Between two lines of text, in inches."""
 _CHARACTER = 0.088
 """The width of a digit, in inches."""
+_GAPS = (0.1, 0.5)
+"""The least and the most between two columns, in inches."""
+_WIDTH = 10.0
+"""That a picture has if its columns allow it, in inches."""
 
 
-class Layout(NamedTuple):
-    """Where everything is, in inches from the lower left corner."""
-
-    size: tuple[float, float]
-    """Width and height."""
-    nodes: Mapping[str, tuple[float, float]]
-    """The middle of each node, by name."""
-    edges: tuple[np.ndarray, ...]
-    """Of each edge, in the graph's order, the points [3 n + 1, 2] of cubic Bézier curves from
-    middle to middle; or two points, for a straight line."""
-
-
-def graph(graph: Graph, layout: Layout | None = None, title: str = "") -> Figure:
+def graph(graph: Graph, title: str = "") -> Figure:
     """Draw a graph from left to right: values in green above its nodes, gradients in red below.
 
     An input is a box with its name, an operation a round one with its sign. Of an array the
@@ -42,74 +34,69 @@ def graph(graph: Graph, layout: Layout | None = None, title: str = "") -> Figure
 
     Args:
         graph: What `jaxmnist.calculus.trace_graph` returns.
-        layout: Where to draw it; None for `layered`.
         title: Above it all.
 
     Returns:
-        A picture as wide as the layout.
+        A picture 10 inches wide or less, if the graph is not too deep for that.
 
     Source: document rows D12 and D13.
 
     >>> from jaxmnist.calculus import trace_graph
     >>> figure = graph(trace_graph(lambda x: x * x, 3.0), title="a square")
     >>> [text.get_text() for text in figure.axes[0].texts]
-    ['·6', 'x', '3', '6', '×', 'f = 9', '1']
+    ['6', 'x', '3', '6', '×', 'f = 9', '1']
     """
-    layout = layered(graph) if layout is None else layout
-    width, height = layout.size
-    figure = Figure(figsize=(max(width, 5), height + 0.45), layout="constrained")
+    places, (width, height) = _places(graph)
+    figure = Figure(figsize=(max(width, 6), height + 0.6), layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
-    for edge, points in zip(graph.edges, layout.edges, strict=True):
-        _draw_edge(axes, edge, points)
+    for edge in graph.edges:
+        _draw_edge(axes, edge, places[edge.source], places[edge.target])
     for name, node in graph.nodes.items():
-        _draw_node(axes, *layout.nodes[name], name, node)
+        _draw_node(axes, *places[name], name, node)
     figure.suptitle(title)
     return figure
 
 
-def layered(graph: Graph) -> Layout:
-    """Lay a graph out in columns by networkx, each node just before its first use.
-
-    Args:
-        graph: What `jaxmnist.calculus.trace_graph` returns.
-
-    Returns:
-        The layout, with straight edges. Between columns that are far apart an edge can pass
-        through a node.
-    """
-    network = nx.DiGraph()
-    network.add_nodes_from(graph.nodes)
-    network.add_edges_from((edge.source, edge.target) for edge in graph.edges)
-    back = network.reverse()
-    # Columns in the order in which a walk back from the output meets them cross little.
+def _places(graph: Graph) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+    """The middle of each node in inches, in columns by networkx, and the size of it all."""
+    back = nx.DiGraph()
+    back.add_nodes_from(graph.nodes)
+    back.add_edges_from((edge.target, edge.source) for edge in graph.edges)
+    # Each node is in the column before its first use. Within a column, top to bottom as a walk
+    # back from the output meets them: few edges cross.
     order = {name: rank for rank, name in enumerate(nx.dfs_preorder_nodes(back, graph.output))}
     columns = {
-        -depth: sorted(names, key=lambda name: order.get(name, len(order)))
+        -depth: sorted(names, key=lambda name: -order.get(name, len(order)))
         for depth, names in enumerate(nx.topological_generations(back))
     }
-    places = nx.multipartite_layout(network, subset_key=columns)
-    sizes = np.array([node_size(name, graph.nodes[name]) for name in graph.nodes])
+    places = nx.multipartite_layout(back, subset_key=columns)
     points = np.array([places[name] for name in graph.nodes])
-    step = sizes.max(axis=0) + (0.5, 0.05)
-    for axis in range(2):
-        gaps = np.diff(np.unique(points[:, axis].round(6)))
-        points[:, axis] *= step[axis] / gaps.min() if len(gaps) else 1
-    points += sizes.max(axis=0) / 2 - points.min(axis=0)
-    nodes = {name: (float(x), float(y)) for name, (x, y) in zip(graph.nodes, points, strict=True)}
-    width, height = points.max(axis=0) + sizes.max(axis=0) / 2
-    edges = tuple(np.array([nodes[edge.source], nodes[edge.target]]) for edge in graph.edges)
-    return Layout((float(width), float(height)), nodes, edges)
+    sizes = np.array([_size(name, node) for name, node in graph.nodes.items()])
+
+    # networkx scales to a square; here a column is as wide as its widest node.
+    column = np.unique(points[:, 0], return_inverse=True)[1]
+    members = [column == index for index in range(len(columns))]
+    widths = np.array([sizes[member, 0].max() for member in members])
+    widths += np.clip((_WIDTH - widths.sum()) / len(widths), *_GAPS)
+    points[:, 0] = (np.cumsum(widths) - widths / 2)[column]
+    row = sizes[:, 1].max()
+    gaps = [gap for member in members for gap in np.diff(np.sort(points[member, 1]))]
+    points[:, 1] *= row / min(gaps, default=1)
+    points[:, 1] += row / 2 - points[:, 1].min()
+
+    middles = {name: (float(x), float(y)) for name, (x, y) in zip(graph.nodes, points, strict=True)}
+    return middles, (float(widths.sum()), float(points[:, 1].max() + row / 2))
 
 
-def node_size(name: str, node: Node) -> tuple[float, float]:
+def _size(name: str, node: Node) -> tuple[float, float]:
     """The width and height, in inches, of a node with what is written above and below it."""
     above, middle, below = _lines(name, node)
-    width = max(len(line) for line in (*above, f"  {middle} ", *below)) * _CHARACTER
-    return max(width, 0.4), 2 * _ROW * (len(above) + 0.5) + 0.2
+    width = max(len(line) for line in (*above, f"{middle} ", *below)) * _CHARACTER
+    return max(width, 0.4), 2 * _ROW * (len(above) + 0.5) + 0.3
 
 
 def _lines(name: str, node: Node) -> tuple[list[str], str, list[str]]:
@@ -130,14 +117,20 @@ def _short(array: np.ndarray) -> str:
     return str(array) if array.ndim == 0 else str(array.dtype)
 
 
-def _draw_edge(axes: Axes, edge: Edge, points: np.ndarray) -> None:
-    line = {"edgecolor": style.muted(), "linewidth": 1.2, "zorder": 1}
-    codes = [Path.MOVETO, *[Path.LINETO if len(points) == 2 else Path.CURVE4] * (len(points) - 1)]
+def _draw_edge(
+    axes: Axes, edge: Edge, start: tuple[float, float], end: tuple[float, float]
+) -> None:
+    """Draw a curve that leaves and arrives level, clear of what is above and below a node."""
+    (x0, y0), (x1, y1) = start, end
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    path = Path([start, (x, y0), (x, y1), end], [Path.MOVETO, *[Path.CURVE4] * 3])
     dash = ":" if edge.contribution is None else "-"
-    axes.add_patch(PathPatch(Path(points, codes), facecolor="none", linestyle=dash, **line))
+    color = style.muted()
+    axes.add_patch(
+        PathPatch(path, facecolor="none", edgecolor=color, linestyle=dash, linewidth=1.2, zorder=1)
+    )
     if edge.derivative is not None and edge.derivative != 1:
-        x, y = _middle(points)
-        _write(axes, x, y, f"·{_short(edge.derivative)}", style.ink(), zorder=2)
+        _write(axes, x, y, f"{edge.derivative:.3g}", style.ink(), zorder=2)
 
 
 def _draw_node(axes: Axes, x: float, y: float, name: str, node: Node) -> None:
@@ -162,11 +155,3 @@ _CENTRED: Final[Mapping[str, Any]] = {"ha": "center", "va": "center"}
 def _write(axes: Axes, x: float, y: float, text: str, color: str, zorder: int = 4) -> None:
     blank = {"boxstyle": "square,pad=0.05", "facecolor": style.background(), "edgecolor": "none"}
     axes.text(x, y, text, color=color, bbox=blank, zorder=zorder, **_CENTRED)
-
-
-def _middle(points: np.ndarray) -> np.ndarray:
-    """The point halfway along the middle one of an edge's curves."""
-    if len(points) == 2:
-        return points.mean(axis=0)
-    first = 3 * ((len(points) - 1) // 3 // 2)
-    return np.array([1, 3, 3, 1]) @ points[first : first + 4] / 8
