@@ -59,9 +59,7 @@ def write(operation: str, params: Mapping[str, Any], operands: Sequence[Expressi
     return Expression(f"{operation}({', '.join(operand.text for operand in operands)})")
 
 
-def symbol(
-    operation: str, params: Mapping[str, Any], numbers: Sequence[Expression | None]
-) -> str:
+def symbol(operation: str, params: Mapping[str, Any], numbers: Sequence[Expression | None]) -> str:
     """Write an operation as short as a drawing has room for; "·" stands for its one operand.
 
     Args:
@@ -78,16 +76,15 @@ def symbol(
         return "× -1"
     if operation == "integer_pow":
         return f"^{params['y']}"
-    is_whole = all(number is None for number in numbers)
+    if all(number is None for number in numbers):
+        return _SYMBOLS.get(operation, operation)
     if operation in _SYMBOLS:
-        if is_whole:
-            return _SYMBOLS[operation]
         left, right = numbers
-        if right is not None or operation in ("add", "mul"):
-            return f"{_SYMBOLS[operation]} {(right or left).text}"
-    if operation in _INFIX or operation in ("max", "min"):
-        if not is_whole:
-            return write(operation, params, [n or Expression("·") for n in numbers]).text
+        number = left if right is None and operation in ("add", "mul") else right
+        if number is not None:
+            return f"{_SYMBOLS[operation]} {number.text}"
+    if operation in (*_INFIX, "max", "min"):
+        return write(operation, params, [number or Expression("·") for number in numbers]).text
     return operation
 
 

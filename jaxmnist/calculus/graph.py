@@ -1,12 +1,13 @@
 """Backpropagation laid open: any scalar JAX function as a graph of values and gradients."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend import core
 
 from jaxmnist.calculus.tape import Pull, Record, Tape, backward, forward, is_inexact, reachable
@@ -72,8 +73,8 @@ def trace_graph(
     ``exp_1``. A number that is written in the code, such as the 1 in ``1 + x``, is no node.
 
     A nested call is opened, so that its operations are nodes like all others, or folded into one
-    node with the call's name. A `jax.lax.cond` or `switch` opens into the branch taken. A `scan`, and
-    a `fori_loop` of a fixed number of steps, is always folded.
+    node with the call's name. A `jax.lax.cond` or `switch` opens into the branch taken. A `scan`,
+    and a `fori_loop` of a fixed number of steps, is always folded.
 
     Args:
         f: A function of arrays to a real scalar.
@@ -131,7 +132,7 @@ def trace_graph(
     gradients, passed = backward(tape, inputs, output)
     graph = _as_graph(tape, inputs, output, gradients, passed)
     if tape.opened_rules:
-        _check_rules(f, args, graph, names, tape.opened_rules)
+        _check_rules(f, args, dict(zip(names, leaves, strict=True)), graph, tape.opened_rules)
     return graph
 
 
@@ -151,28 +152,27 @@ def _as_graph(
         record = tape.records[number]
         gradient = None
         if is_inexact(record.value):
-            gradient = gradients.get(number, jnp.zeros_like(record.value))
+            gradient = _to_numpy(gradients.get(number, jnp.zeros_like(record.value)))
+        value, formula = _to_numpy(record.value), record.formula.text
         nodes[record.name] = Node(
-            kind=record.kind,
-            symbol=record.symbol,
-            expression=record.formula.text,
-            named=record.named,
-            value=_to_numpy(record.value),
-            gradient=_to_numpy(gradient),
+            record.kind, record.symbol, formula, record.named, value, gradient
         )
     edges = []
-    for step in tape.steps:
-        for result in step.results:
-            for operand in step.operands if result in needed else ():
-                pull = passed.get((operand, result), Pull(None, None))
-                ends = (tape.records[operand].name, tape.records[result].name)
-                edges.append(Edge(*ends, *map(_to_numpy, pull)))
+    for operand, result in (
+        (operand, result)
+        for step in tape.steps
+        for result in step.results
+        for operand in step.operands
+        if result in needed
+    ):
+        ends = (tape.records[operand].name, tape.records[result].name)
+        pull = passed.get((operand, result))
+        numbers = (None, None) if pull is None else (pull.derivative, pull.contribution)
+        edges.append(Edge(*ends, *(n if n is None else _to_numpy(n) for n in numbers)))
     return Graph(nodes, tuple(edges), tape.records[output].name)
 
 
-def _to_numpy(value: jax.Array | None) -> np.ndarray | None:
-    if value is None:
-        return None
+def _to_numpy(value: jax.Array) -> np.ndarray:
     is_key = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(value) if is_key else value)
 
@@ -200,7 +200,7 @@ def _argument_names(f: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
 
 def _checked(name: str, leaf: Any) -> jax.Array:
     """An input as an array, if it can be one of a gradient's."""
-    if isinstance(leaf, jax.core.Tracer):
+    if isinstance(leaf, Tracer):
         raise InputError(f"{name} is traced; call trace_graph outside jit, grad and vmap")
     if isinstance(leaf, int) and not isinstance(leaf, bool):
         raise InputError(
@@ -247,25 +247,23 @@ def _jaxpr(f: Callable[..., Any], args: tuple[Any, ...]) -> core.ClosedJaxpr:
 
 
 def _check_rules(
-    f: Callable[..., Any], args: tuple[Any, ...], graph: Graph, names: Sequence[str], opened: set[str]
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    leaves: Mapping[str, jax.Array],
+    graph: Graph,
+    opened: set[str],
 ) -> None:
-    """Hold the gradients through opened bodies against those by the rules."""
-    leaves, structure = jax.tree.flatten(args)
-    real = {
-        name: leaf
-        for name, leaf in zip(names, leaves, strict=True)
-        if graph.nodes[name].gradient is not None
-    }
+    """Hold the gradients through opened bodies against those by the functions' own rules."""
 
-    def value(real: Mapping[str, Any]) -> Any:
-        every = [real.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
-        return f(*jax.tree.unflatten(structure, every))
+    def value(real: Mapping[str, jax.Array]) -> Any:
+        moved = [real.get(name, leaf) for name, leaf in leaves.items()]
+        return f(*jax.tree.unflatten(jax.tree.structure(args), moved))
 
+    real = {name: leaf for name, leaf in leaves.items() if is_inexact(leaf)}
     for name, expected in jax.grad(value)(real).items():
+        found = np.asarray(graph.nodes[name].gradient)
         tolerance = float(jnp.finfo(expected.dtype).eps) ** 0.5
-        if not np.allclose(
-            graph.nodes[name].gradient, expected, rtol=tolerance, atol=tolerance, equal_nan=True
-        ):
+        if not np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
             raise InputError(
                 f"the gradient of {name} through the opened bodies of "
                 f"{', '.join(sorted(opened))} is not the one that their own rules give; name them "

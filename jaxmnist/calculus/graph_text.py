@@ -1,7 +1,7 @@
 """A graph in words: the chain rule step by step, and the DOT language."""
 
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def describe(array: np.ndarray) -> str:
     return f"‖{shape}‖ = {_number(np.linalg.norm(array))}"
 
 
-def _number(value: np.ndarray | float) -> str:
+def _number(value: Any) -> str:
     """Six decimals at most, as the document prints, or six digits where these would say little."""
     if np.iscomplexobj(value):
         return f"{complex(value):.6g}"
@@ -68,7 +68,7 @@ def chain_rule(graph: Graph) -> str:
         formula = f" = {node.expression}" if node.expression not in ("", name) else ""
         lines.append(f"{name}{formula} = {describe(node.value)}")
     lines.append("")
-    for name, node in reversed(graph.nodes.items()):
+    for name, node in reversed(list(graph.nodes.items())):
         if node.gradient is not None:
             uses = [e for e in graph.edges if e.source == name and e.contribution is not None]
             sides = [
@@ -86,7 +86,8 @@ def _symbolic_product(graph: Graph, edge: Edge) -> str:
 
 
 def _product(graph: Graph, edge: Edge) -> str:
-    return f"{describe(graph.nodes[edge.target].gradient)} × {describe(edge.derivative)}"
+    gradient = np.asarray(graph.nodes[edge.target].gradient)
+    return f"{describe(gradient)} × {describe(np.asarray(edge.derivative))}"
 
 
 def _ratio(d: str, above: str, below: str) -> str:
@@ -133,7 +134,9 @@ def to_dot(graph: Graph) -> str:
 
 def _table(name: str, node: Node) -> str:
     """Value, name or operation, and gradient, one above the other."""
-    value = f"{name} = {describe(node.value)}" if node.named and node.symbol else describe(node.value)
+    value = (
+        f"{name} = {describe(node.value)}" if node.named and node.symbol else describe(node.value)
+    )
     rows = [(value, f' color="{VALUE_COLOR}"'), (node.symbol or name, "")]
     if node.gradient is not None:
         rows.append((describe(node.gradient), f' color="{GRADIENT_COLOR}"'))

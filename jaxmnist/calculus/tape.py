@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_jaxpr
 from jax.extend import core
 
 from jaxmnist.calculus.expression import ATOM, SUM, Expression, operation_name, symbol, write
@@ -100,7 +101,7 @@ def forward(
         operands = [read(atom) for atom in equation.invars]
         call = _nested_call(equation, operands, tape)
         if equation.primitive.name == "name":  # It computes nothing.
-            results = operands
+            results: Sequence[Operand] = operands
             if isinstance(operands[0], int):
                 tape.name(operands[0], equation.params["name"])
         elif call is None or call.kind in folded or call.name in folded:
@@ -120,26 +121,27 @@ def _evaluate(
     operands: Sequence[Operand],
     tape: Tape,
     name: str,
-) -> list[Operand]:
+) -> list[int]:
     """Evaluate one equation, and write it down as a step."""
     # A value that is used twice is one argument here, and has one derivative.
     arguments: dict[int, Any] = {}
     for operand, atom in zip(operands, equation.invars, strict=True):
         if isinstance(operand, int):
             arguments.setdefault(operand, atom)
-    invars = [arguments.get(o) if isinstance(o, int) else o for o in operands]
+    invars: list[Any] = [arguments[o] if isinstance(o, int) else o for o in operands]
     alone = jaxpr.replace(
         constvars=[],
         invars=list(arguments.values()),
         outvars=equation.outvars,
         eqns=[equation.replace(invars=invars)],
     )
-    run = partial(jax.core.eval_jaxpr, alone, [])
+    run = partial(eval_jaxpr, alone, [])
     values = run(*(tape.records[number].value for number in arguments))
 
     texts = [_text(operand, tape) for operand in operands]
-    literals = [t if isinstance(o, core.Literal) else None for o, t in zip(operands, texts)]
-    results: list[Operand] = []
+    pairs = zip(operands, texts, strict=True)
+    literals = [t if isinstance(o, core.Literal) else None for o, t in pairs]
+    results = []
     for index, value in enumerate(values):
         part = name if len(values) == 1 else f"{name}[{index}]"
         formula = write(part, equation.params, texts)
@@ -183,9 +185,7 @@ _CALLS: Final = {
 """By JAX's name of the operation: the kind of the call, and which parameter is its body."""
 
 
-def _nested_call(
-    equation: core.JaxprEqn, operands: Sequence[Operand], tape: Tape
-) -> _Call | None:
+def _nested_call(equation: core.JaxprEqn, operands: Sequence[Operand], tape: Tape) -> _Call | None:
     """The call that an equation makes, if it can be opened."""
     primitive, params = equation.primitive.name, equation.params
     if primitive == "cond":
@@ -267,20 +267,22 @@ def _pull_back(
     pulls = {}
     for result in results:
         gradient = gradients.get(result, zeros[result])
-        is_scalar = _is_real_scalar(gradient)
-        # A scalar's derivatives are worth keeping; its gradient then multiplies them.
-        (parts,) = pullback({**zeros, result: jnp.ones_like(gradient) if is_scalar else gradient})
-        for operand, part in parts.items():
-            derivative = part if is_scalar and _is_real_scalar(part) else None
-            contribution = gradient * part if is_scalar else part
+        (contributions,) = pullback({**zeros, result: gradient})
+        (slopes,) = pullback({**zeros, result: jnp.ones_like(gradient)})
+        for operand, contribution in contributions.items():
             if result not in gradients:  # Not even an infinite derivative makes zero more.
-                contribution = jnp.zeros_like(part)
-            pulls[operand, result] = Pull(derivative, contribution)
+                contribution = jnp.zeros_like(contribution)
+            slope = slopes[operand]
+            has_derivative = _is_real_scalar(gradient) and _is_real_scalar(slope)
+            # A `custom_vjp` rule need not be linear, as where it clips the gradient.
+            if has_derivative and result in gradients:
+                has_derivative = np.allclose(slope * gradient, contribution, equal_nan=True)
+            pulls[operand, result] = Pull(slope if has_derivative else None, contribution)
     return pulls
 
 
 def reachable(start: Iterable[int], links: Iterable[tuple[list[int], list[int]]]) -> set[int]:
-    """What one comes to from the start by links, given in order, from any of one to all of other."""
+    """Follow links in their order, from any one of their sources to all of their targets."""
     found = set(start)
     for sources, targets in links:
         if not found.isdisjoint(sources):

@@ -35,8 +35,8 @@ def _draw_chain_rule(data: Data) -> Figure:
     gradient = graph.nodes["x"].gradient
     return plots.graph(
         graph,
-        f"f = (x + y) z. Above in green the value, below in red the gradient, df/dx = {gradient:g};\n"
-        "on an edge the local derivative that multiplies it (no number: 1)",
+        "f = (x + y) z: above in green the value, below in red the gradient, "
+        f"df/dx = {gradient:g};\non an edge the local derivative that multiplies it (no number: 1)",
     )
 
 
@@ -92,7 +92,7 @@ def _loss(
 
 def _draw_backpropagation(data: Data) -> Figure:
     graph = _as_graph(data)
-    w1, w2 = (np.linalg.norm(graph.nodes[name].gradient) for name in ("w1", "w2"))
+    w1, w2 = (np.linalg.norm(np.asarray(graph.nodes[name].gradient)) for name in ("w1", "w2"))
     return plots.graph(
         graph,
         f"One hidden layer and the cross-entropy of {_DIGITS} digits: shapes, norms of the values "
@@ -115,7 +115,9 @@ def _as_graph(data: Data) -> Graph:
         return None if value is None else np.array(value)
 
     nodes = {
-        name: Node(**{**node, "value": np.array(node["value"]), "gradient": array(node["gradient"])})
+        name: Node(
+            **{**node, "value": np.array(node["value"]), "gradient": array(node["gradient"])}
+        )
         for name, node in data["nodes"].items()
     }
     edges = tuple(

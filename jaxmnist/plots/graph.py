@@ -1,7 +1,7 @@
 """A graph of backpropagation: values above its nodes, gradients below (rows D12 and D13)."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import networkx as nx
 import numpy as np
@@ -10,9 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from jaxmnist.calculus.graph import Edge, Graph, Node
-from jaxmnist.calculus.graph_text import describe
 from jaxmnist.plots import style
+
+if TYPE_CHECKING:
+    from jaxmnist.calculus import Edge, Graph, Node
+else:  # Their types are no reason to load JAX.
+    Edge = Graph = Node = Any
 
 _ROW = 0.19
 """Between two lines of text, in inches."""
@@ -113,7 +116,7 @@ def _lines(name: str, node: Node) -> tuple[list[str], str, list[str]]:
 def _short(array: np.ndarray) -> str:
     """A number, or the norm of an array."""
     if np.issubdtype(array.dtype, np.inexact):
-        return describe(array) if array.ndim == 0 else f"{np.linalg.norm(array):.3g}"
+        return f"{array:.6g}" if array.ndim == 0 else f"{np.linalg.norm(array):.3g}"
     return str(array) if array.ndim == 0 else str(array.dtype)
 
 
