@@ -190,7 +190,7 @@ LABELS = np.array([0, 2, 1, 0, 2, 1])
 def mlp(params, x, labels):
     params, x, labels = jax.tree.map(jnp.asarray, (params, x, labels))
     logits = MLP.apply({"params": params}, x)
-    return losses.cross_entropy_with_integer_labels(logits, labels)
+    return losses.cross_entropy_with_integer_labels(jnp.asarray(logits), labels)
 
 
 def recurrence(w, xs):
@@ -300,9 +300,8 @@ class Replay:
         self.parents: list[list[int]] = []
         self.known, self.branches = iter(branches or ()), branches or []
         inputs = [self.keep(leaf, []) for leaf in leaves]
-        (self.output,) = self.run(closed.jaxpr, closed.consts, inputs)
-        if not isinstance(self.output, int):
-            self.output = self.keep(self.output.val, [])
+        (output,) = self.run(closed.jaxpr, closed.consts, inputs)
+        self.output = output if isinstance(output, int) else self.keep(output.val, [])
 
     def keep(self, value, parents) -> int:
         value, number = jnp.asarray(value), len(self.values)

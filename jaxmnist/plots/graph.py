@@ -50,7 +50,8 @@ def graph(graph: Graph, title: str = "") -> Figure:
     ['6', 'x', '3', '6', '×', 'f = 9', '1']
     """
     places, (width, height) = _places(graph)
-    figure = Figure(figsize=(max(width, 6), height + 0.6), layout="constrained")
+    above = 0.3 + _ROW * (1 + title.count("\n"))
+    figure = Figure(figsize=(max(width, 6), height + above), layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
     axes.set_aspect("equal")
