@@ -476,6 +476,28 @@ def test_opened_rule_must_agree_with_its_body():
     assert trace_graph(jax.nn.relu, 0.0).nodes["x"].gradient == 0
 
 
+@jax.custom_vjp
+def turned(x):
+    return jnp.sin(x), jnp.cos(x)
+
+
+turned.defvjp(
+    lambda x: (turned(x), x),
+    # Of both gradients together: no sum of what each one alone would give.
+    lambda x, g: (jnp.tanh(g[0] * jnp.cos(x) - g[1] * jnp.sin(x)),),
+)
+
+
+def test_rule_of_two_results_gets_both_gradients_at_once():
+    def f(x):
+        a, b = turned(x)
+        return 2 * a * b + a
+
+    graph = trace_graph(f, 0.3)
+    assert names(graph)[:2] == ["turned[0](x)", "turned[1](x)"]
+    np.testing.assert_allclose(graph.nodes["x"].gradient, jax.grad(f)(0.3), rtol=1e-14)
+
+
 # ------------------------------------------------------------------------------- names
 
 

@@ -96,6 +96,21 @@ def test_every_edge_runs_from_left_to_right(name, data):
         assert x[0] < x[-1]
 
 
+def test_no_edge_runs_through_a_node_on_its_way():
+    graph = trace_graph(jax.nn.softplus, 0.7, folded=())
+    figure = plots.graph(graph)
+    places = {
+        text.get_position() for text in drawn(figure) if text.get_bbox_patch() and text.zorder == 3
+    }
+    assert len(places) == len(graph.nodes)
+    for patch in figure.axes[0].patches:
+        (curve,) = patch.get_path().interpolated(1).to_polygons(closed_only=False)
+        ends = {tuple(np.round(curve[0], 6)), tuple(np.round(curve[-1], 6))}
+        for place in places:
+            if tuple(np.round(place, 6)) not in ends:
+                assert np.hypot(*(curve - place).T).min() > 0.3
+
+
 def test_edges_without_gradient_are_dotted():
     graph = trace_graph(lambda x: jnp.where(x > 0, x, -x), 2.0)
     figure = plots.graph(graph)

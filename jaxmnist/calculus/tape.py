@@ -235,27 +235,26 @@ def backward(
     passed: dict[tuple[int, int], Pull] = {}
     for step in reversed(tape.steps):
         try:
-            pulls = _pull_back(step, values, gradients)
+            totals, pulls = _pull_back(step, values, gradients)
         except (NotImplementedError, ValueError) as error:
             is_needed = not gradients.keys().isdisjoint(step.results)
             if is_needed and not varying.isdisjoint(step.operands):
                 raise InputError(_no_derivative(step, error)) from error
             continue
         passed.update(pulls)
-        for (operand, result), pull in pulls.items():
-            if result in gradients:
-                gradients[operand] = gradients.get(operand, 0) + pull.contribution
+        for operand, total in totals.items():
+            gradients[operand] = gradients.get(operand, 0) + total
     return gradients, passed
 
 
 def _pull_back(
     step: Step, values: Sequence[jax.Array], gradients: Mapping[int, jax.Array]
-) -> dict[tuple[int, int], Pull]:
-    """The vector-Jacobian product of one step, by operand and result."""
+) -> tuple[dict[int, jax.Array], dict[tuple[int, int], Pull]]:
+    """The vector-Jacobian product of one step by operand, and its part by operand and result."""
     operands = [number for number in step.operands if is_inexact(values[number])]
     results = [number for number in step.results if is_inexact(values[number])]
     if step.operation == "stop_gradient" or not operands or not results:
-        return {}
+        return {}, {}
 
     def run(moved: Mapping[int, jax.Array]) -> dict[int, jax.Array]:
         at = [moved.get(number, values[number]) for number in step.operands]
@@ -264,21 +263,27 @@ def _pull_back(
 
     _, pullback = jax.vjp(run, {number: values[number] for number in operands})
     zeros = {number: jnp.zeros_like(values[number]) for number in results}
+    incoming = {number: gradients[number] for number in results if number in gradients}
+    (totals,) = pullback({**zeros, **incoming})
+    if not incoming:  # Not even an infinite derivative makes zero more.
+        totals = {number: jnp.zeros_like(total) for number, total in totals.items()}
     pulls = {}
     for result in results:
-        gradient = gradients.get(result, zeros[result])
-        (contributions,) = pullback({**zeros, result: gradient})
-        (slopes,) = pullback({**zeros, result: jnp.ones_like(gradient)})
-        for operand, contribution in contributions.items():
-            if result not in gradients:  # Not even an infinite derivative makes zero more.
-                contribution = jnp.zeros_like(contribution)
-            slope = slopes[operand]
-            has_derivative = _is_real_scalar(gradient) and _is_real_scalar(slope)
-            # A `custom_vjp` rule need not be linear, as where it clips the gradient.
-            if has_derivative and result in gradients:
-                has_derivative = np.allclose(slope * gradient, contribution, equal_nan=True)
-            pulls[operand, result] = Pull(slope if has_derivative else None, contribution)
-    return pulls
+        gradient = incoming.get(result, zeros[result])
+        parts = totals if len(results) == 1 else pullback({**zeros, result: gradient})[0]
+        slopes = {}
+        if _is_real_scalar(gradient):
+            (slopes,) = pullback({**zeros, result: jnp.ones_like(gradient)})
+        for operand, part in parts.items():
+            slope = slopes.get(operand)
+            if slope is not None and not (
+                _is_real_scalar(slope)
+                # A custom_vjp rule need not be linear: it may clip the gradient.
+                and (not incoming or np.allclose(slope * gradient, part, equal_nan=True))
+            ):
+                slope = None
+            pulls[operand, result] = Pull(slope, part)
+    return ({} if not incoming else totals), pulls
 
 
 def reachable(start: Iterable[int], links: Iterable[tuple[list[int], list[int]]]) -> set[int]:

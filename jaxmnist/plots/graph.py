@@ -1,5 +1,6 @@
 """A graph of backpropagation: values above its nodes, gradients below (rows D12 and D13)."""
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +50,7 @@ def graph(graph: Graph, title: str = "") -> Figure:
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['6', 'x', '3', '6', '×', 'f = 9', '1']
     """
-    places, (width, height) = _places(graph)
+    places, routes, (width, height) = _lay_out(graph)
     above = 0.3 + _ROW * (1 + title.count("\n"))
     figure = Figure(figsize=(max(width, 6), height + above), layout="constrained")
     axes = figure.subplots()
@@ -57,29 +58,48 @@ def graph(graph: Graph, title: str = "") -> Figure:
     axes.set_aspect("equal")
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
-    for edge in graph.edges:
-        _draw_edge(axes, edge, places[edge.source], places[edge.target])
+    for edge, stops in zip(graph.edges, routes, strict=True):
+        _draw_edge(axes, edge, np.array([places[stop] for stop in stops]))
     for name, node in graph.nodes.items():
-        _draw_node(axes, *places[name], name, node)
+        x, y = places[name]
+        _draw_node(axes, x, y, name, node)
     figure.suptitle(title)
     return figure
 
 
-def _places(graph: Graph) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
-    """The middle of each node in inches, in columns by networkx, and the size of it all."""
+_Stop = Any
+"""A node's name, or a name and a depth: where its edge passes a column on its way."""
+
+
+def _lay_out(
+    graph: Graph,
+) -> tuple[dict[_Stop, np.ndarray], list[list[_Stop]], tuple[float, float]]:
+    """Places in inches, in columns by networkx; the way of each edge; and the size of it all."""
     back = nx.DiGraph()
     back.add_nodes_from(graph.nodes)
     back.add_edges_from((edge.target, edge.source) for edge in graph.edges)
-    # Each node is in the column before its first use. Within a column, top to bottom as a walk
-    # back from the output meets them: few edges cross.
-    order = {name: rank for rank, name in enumerate(nx.dfs_preorder_nodes(back, graph.output))}
+    # Each node is in the column before its first use, and holds a place in the columns up to
+    # its last, so that no edge runs through a node.
+    generations = enumerate(nx.topological_generations(back))
+    depth = {name: depth for depth, names in generations for name in names}
+    routes = []
+    for source, target, *_ in graph.edges:
+        between = range(depth[source] - 1, depth[target], -1)
+        routes.append([source, *((source, at) for at in between), target])
+    spread = nx.DiGraph()
+    spread.add_nodes_from(graph.nodes)
+    for route in routes:
+        nx.add_path(spread, route[::-1])
+    # Within a column, top to bottom as a walk back from the output meets them: few edges cross.
+    order = {stop: rank for rank, stop in enumerate(nx.dfs_preorder_nodes(spread, graph.output))}
     columns = {
-        -depth: sorted(names, key=lambda name: -order.get(name, len(order)))
-        for depth, names in enumerate(nx.topological_generations(back))
+        -depth: sorted(stops, key=lambda stop: -order.get(stop, len(order)))
+        for depth, stops in enumerate(nx.topological_generations(spread))
     }
-    places = nx.multipartite_layout(back, subset_key=columns)
-    points = np.array([places[name] for name in graph.nodes])
-    sizes = np.array([_size(name, node) for name, node in graph.nodes.items()])
+    layout = nx.multipartite_layout(spread, subset_key=columns)
+    points = np.array(list(layout.values()))
+    nodes = graph.nodes
+    sizes = np.array([_size(s, nodes[s]) if s in nodes else (0, 0) for s in layout])
 
     # networkx scales to a square; here a column is as wide as its widest node.
     column = np.unique(points[:, 0], return_inverse=True)[1]
@@ -91,9 +111,8 @@ def _places(graph: Graph) -> tuple[dict[str, tuple[float, float]], tuple[float, 
     gaps = [gap for member in members for gap in np.diff(np.sort(points[member, 1]))]
     points[:, 1] *= row / min(gaps, default=1)
     points[:, 1] += row / 2 - points[:, 1].min()
-
-    middles = {name: (float(x), float(y)) for name, (x, y) in zip(graph.nodes, points, strict=True)}
-    return middles, (float(widths.sum()), float(points[:, 1].max() + row / 2))
+    size = (float(widths.sum()), float(points[:, 1].max() + row / 2))
+    return dict(zip(layout, points, strict=True)), routes, size
 
 
 def _size(name: str, node: Node) -> tuple[float, float]:
@@ -121,19 +140,20 @@ def _short(array: np.ndarray) -> str:
     return str(array) if array.ndim == 0 else str(array.dtype)
 
 
-def _draw_edge(
-    axes: Axes, edge: Edge, start: tuple[float, float], end: tuple[float, float]
-) -> None:
-    """Draw a curve that leaves and arrives level, clear of what is above and below a node."""
-    (x0, y0), (x1, y1) = start, end
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2
-    path = Path([start, (x, y0), (x, y1), end], [Path.MOVETO, *[Path.CURVE4] * 3])
+def _draw_edge(axes: Axes, edge: Edge, stops: np.ndarray) -> None:
+    """Draw curves that leave and arrive level, clear of what is above and below a node."""
+    points = [stops[0]]
+    for (x0, y0), (x1, y1) in itertools.pairwise(stops):
+        halfway = (x0 + x1) / 2
+        points += [(halfway, y0), (halfway, y1), (x1, y1)]
+    path = Path(points, [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)])
     dash = ":" if edge.contribution is None else "-"
     color = style.muted()
     axes.add_patch(
         PathPatch(path, facecolor="none", edgecolor=color, linestyle=dash, linewidth=1.2, zorder=1)
     )
     if edge.derivative is not None and edge.derivative != 1:
+        x, y = stops[-2:].mean(axis=0)
         _write(axes, x, y, f"{edge.derivative:.3g}", style.ink(), zorder=2)
 
 
