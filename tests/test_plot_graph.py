@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,8 +105,8 @@ def test_no_edge_runs_through_a_node_on_its_way():
     }
     assert len(places) == len(graph.nodes)
     for patch in figure.axes[0].patches:
-        (polygon,) = patch.get_path().to_polygons(closed_only=False)
-        curve = np.asarray(polygon, float)
+        polygons: Any = patch.get_path().to_polygons(closed_only=False)
+        curve = np.asarray(polygons[0], float)
         for place in places:
             distance = np.hypot(*(curve - np.array([place])).T)
             assert min(distance[0], distance[-1]) < 1e-6 or distance.min() > 0.3
