@@ -495,7 +495,7 @@ def test_rule_of_two_results_gets_both_gradients_at_once():
 
     graph = trace_graph(f, 0.3)
     assert names(graph)[:2] == ["turned[0](x)", "turned[1](x)"]
-    np.testing.assert_allclose(graph.nodes["x"].gradient, jax.grad(f)(0.3), rtol=1e-14)
+    np.testing.assert_allclose(np.asarray(graph.nodes["x"].gradient), jax.grad(f)(0.3), rtol=1e-14)
 
 
 # ------------------------------------------------------------------------------- names
