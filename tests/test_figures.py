@@ -66,7 +66,7 @@ def test_make_writes_numbers_pictures_table_and_animation(picture, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     about = json.loads((tmp_path / "line.json").read_text())
     assert about["data"] == {
-        "y": [0.333333, None, None, 4.0],
+        "y": [0.3333333, None, None, 4.0],
         "title": "A line",
         "few": [3, True, None, [0, 1]],
     }
