@@ -22,6 +22,8 @@ GREEN: Final = "#009E73"
 ORANGE: Final = "#E69F00"
 PURPLE: Final = "#CC79A7"
 SKY: Final = "#56B4E9"
+# Not among the optimizers': momentum with another constant than the document's.
+BROWN: Final = "#8C5A2B"
 
 
 class Look(NamedTuple):
@@ -96,9 +98,7 @@ def theme(name: Theme = "light") -> Iterator[None]:
         "axes.axisbelow": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "legend.facecolor": "inherit",
-        "legend.edgecolor": "none",
-        "legend.framealpha": 0.85,
+        "legend.frameon": False,
         "font.size": FONT_SIZE,
         "font.family": ["DejaVu Sans"],
         "lines.linewidth": 1.8,
