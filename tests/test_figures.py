@@ -66,7 +66,7 @@ def test_make_writes_numbers_pictures_table_and_animation(picture, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     about = json.loads((tmp_path / "line.json").read_text())
     assert about["data"] == {
-        "y": [0.3333333, None, None, 4.0],
+        "y": [0.333333343, None, None, 4.0],
         "title": "A line",
         "few": [3, True, None, [0, 1]],
     }
@@ -185,7 +185,7 @@ def test_page_has_every_row_that_has_a_picture():
 def test_pages_code_runs(capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     exec(compile(code, str(PAGE), "exec"), {})
-    assert "df/dx = df/dq · dq/dx = -4 \N{MULTIPLICATION SIGN} 1 = -4" in capsys.readouterr().out
+    assert "df/dx = df/dq · ∂q/∂x = -4 × 1 = -4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", figures.PICTURES)

@@ -60,7 +60,7 @@ def taylor(
     right.set_ylim(1e-17, 1e2)
     right.set_xlabel("Order of the polynomial")
     right.set_ylabel("Largest error")
-    right.legend(loc="lower left", title="Measured; the line is Taylor's bound")
+    right.legend(loc="lower left", title="Lines: Taylor's bound")
     right.set_title("Every order lowers the error, down to float64's rounding")
     at_one = errors[list(radii).index(1)]
     figure.suptitle(
