@@ -556,6 +556,8 @@ def _over_pieces(
             if not np.isfinite(metrics[-2].loss).all():
                 break
             on_piece(len(metrics) - 1)
+    metrics[-1] = jax.device_get(metrics[-1])
+    on_piece(len(metrics))
     stacked = (jnp.asarray(np.concatenate(values)) for values in zip(*metrics, strict=True))
     return carry, BatchMetrics(*stacked)
 
