@@ -63,8 +63,8 @@ def train(
         data_dir: Where prepared sets lie, if not in TFDS's own folder.
         out: The run's folder; by default a new one under runs/.
         overwrite: Replace the run that the folder holds.
-        stream: Read a prepared set from disk as training goes on, with the same numbers; only a
-            few thousand of its images are in memory at a time.
+        stream: Read a prepared set from disk while it is trained on, with the same numbers; a few
+            megabytes of its images are in memory at a time.
     """
     started = time.perf_counter()
     from jaxmnist import runs
@@ -99,7 +99,7 @@ def train(
         def on_epoch(epoch: int, state: "TrainState", figures: "History") -> None:
             with _uninterrupted():
                 runs.append_epoch(run, epoch, state.params, figures)
-            on_progress(epoch + 1)
+            on_progress(epoch + 1.0)
             _say(console, EPOCH_LINE.format(epoch, *map(float, figures[:4])))
 
         try:

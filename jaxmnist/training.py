@@ -2,7 +2,7 @@
 
 Read from the top: `make_train` is the run, `train_epoch` and `evaluate` its two halves, and
 `train_step` and `eval_step` one batch of each. `fit` at the end is the same run under a host
-loop, for those who want to see every epoch as it ends.
+loop, for those who want to see every epoch as it ends, or whose data do not fit in memory.
 """
 
 import contextlib
@@ -373,10 +373,11 @@ def fit(
 ) -> tuple[TrainState, History]:
     """Run the epochs one by one from Python, with the numbers of ``jit(make_train(config))``.
 
-    A set in memory is trained on an epoch at a time. From a `PreparedSet` a few thousand images
-    are in memory at once, read and copied to the device while those before them are trained on.
-    Its batches are the same for the same seed, and so are the weights and every batch's figures,
-    to the last bit; an epoch's means may differ in the last bit, as another program sums them.
+    A set in memory is trained on an epoch at a time. Of a `PreparedSet` some twenty thousand
+    images are in memory at once (16 MB), read and copied to the device while those before them
+    are trained on, and four bytes for each image's place in the epoch's order. Its batches are the
+    same for the same seed, and so are the weights and every batch's figures, to the last bit; an
+    epoch's means may differ in the last bits, as another program sums them.
 
     Args:
         config: The run, its seed and learning rate included.
@@ -498,10 +499,7 @@ def _compile_pieces(
     """Compile an epoch on images on disk: a program for every piece, and one for a short last."""
     constants = (config, prepared.num_classes, hyper)
     samples, test_samples = sizes(prepared)
-    size, test_size = (
-        batch_size * max(1, _PIECE // batch_size)
-        for batch_size in (config.batch_size, config.eval_batch_size)
-    )
+    size, test_size = _piece_size(config.batch_size), _piece_size(config.eval_batch_size)
     for program, moved, total, full in (
         (_jitted_train_piece, state, samples, size),
         (_jitted_eval_piece, state.params, test_samples, test_size),
@@ -533,6 +531,11 @@ def _compile_pieces(
         return state, figures, train_metrics.loss
 
     return run_epoch
+
+
+def _piece_size(batch_size: int) -> int:
+    """Return how many images a piece has: whole batches, at least one."""
+    return batch_size * max(1, _PIECE // batch_size)
 
 
 def _over_pieces(

@@ -117,18 +117,12 @@ def read_records(
     Raises:
         InputError: a record is damaged, holds another kind of image, or has a label that is none.
     """
-    from tensorflow_datasets.proto import tf_example_pb2
-
     records = prepared.train if split == "train" else prepared.test
     with _reading(prepared.directory):
         encoded = records.__getitems__(keys)  # type: ignore[attr-defined]
-        # TFDS would parse a record too, but takes nine times as long for its generality.
-        examples = [
-            tf_example_pb2.Example.FromString(record).features.feature for record in encoded
-        ]
-        labels = np.array([example["label"].int64_list.value[0] for example in examples], np.int64)
-        pngs = [example["image"].bytes_list.value[0] for example in examples]
-        images = np.stack([_decode_png(png, prepared.directory) for png in pngs])
+        examples = [_decode_record(record, prepared.directory) for record in encoded]
+    images = np.stack([image for image, _ in examples])
+    labels = np.array([label for _, label in examples], np.int64)
     wrong = (labels < 0) | (labels >= prepared.num_classes)
     if wrong.any():
         first = int(wrong.argmax())
@@ -225,6 +219,16 @@ def _decode(directory: Path, name: str) -> Dataset:
         )
     except InputError as error:
         raise InputError(f"{directory}: {error}") from None
+
+
+def _decode_record(record: bytes, directory: Path) -> tuple[np.ndarray, int]:
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    # TFDS would parse it too, but takes nine times as long for its generality.
+    example = tf_example_pb2.Example.FromString(record)  # type: ignore[attr-defined]
+    feature = example.features.feature
+    image = _decode_png(feature["image"].bytes_list.value[0], directory)
+    return image, feature["label"].int64_list.value[0]
 
 
 def _decode_png(png: bytes, directory: Path) -> np.ndarray:
