@@ -21,6 +21,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
 from jaxmnist.config import Config
+from jaxmnist.conventions import NAMES, check_arguments
 from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
@@ -353,6 +354,52 @@ def figures(
             _say(console, f"wrote: {', '.join(map(str, written))}")
 
 
+def race(
+    surface: Positional[str] = "valley",
+    optimizers: tuple[str, ...] = NAMES,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    out: Path | None = None,
+) -> None:
+    """Race optimizers over a surface of two parameters, and draw it.
+
+    Args:
+        surface: Such as valley, saddle, rosenbrock, beale, himmelblau.
+        optimizers: Which; by default all six.
+        steps: How many; by default 100, and 60 on saddles.
+        learning_rate: For all of them; by default each has the one of a common grid that is best
+            for it here.
+        out: The picture to write: a .png, or a .gif or .mp4 that moves.
+    """
+    given = {} if learning_rate is None else {"learning_rate": learning_rate}
+    for name in optimizers:
+        check_arguments(name, **given)
+    from rich.table import Table
+
+    from jaxmnist import landscapes
+    from jaxmnist.figures import optimizers as pictures
+
+    if out is not None:
+        pictures.check_out(out)
+    rates = list(given.values()) or landscapes.LEARNING_RATES
+    console = _console()
+    with _progress(console, f"racing on {surface}") as (progress, task):
+        data = pictures.race_data(surface, tuple(dict.fromkeys(optimizers)), steps, rates)
+        if out is not None:
+
+            def on_frame(done: int, total: int) -> None:
+                progress.update(task, description="drawing", completed=done, total=total)
+
+            pictures.save_race(data, out, on_frame)
+    columns = ("optimizer", "learning rate", "final loss", "steps to a minimum", "end point")
+    table = Table(*columns, title=f"{data['title']}, from {landscapes.surface(surface).start}")
+    for row in pictures.race_rows(data):
+        table.add_row(*row)
+    console.print(table)
+    if out is not None:
+        _say(console, f"wrote: {out}")
+
+
 def data_list(data_dir: str | None = None) -> None:
     """List the data sets that have a name, and where they lie.
 
@@ -425,7 +472,7 @@ def data_show(
 def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     """Turn the command line into a call to be made; a mistake in it is said in one line."""
     app, data = SubcommandApp(), SubcommandApp()
-    for command in (train, predict, evaluate, verify, figures, export):
+    for command in (train, predict, evaluate, verify, race, figures, export):
         app.command(_deferred(command))
     for name, command in (("list", data_list), ("prepare", data_prepare), ("show", data_show)):
         data.command(name=name)(_deferred(command))

@@ -118,7 +118,7 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
 
     Args:
         key: The run's key; the weights depend on it alone.
-        hyper: The optimizer's float arguments.
+        hyper: The optimizer's float arguments, and perhaps ``init_scale``.
         config: Layers, optimizer and convention.
         num_classes: Number of logits.
 
@@ -128,12 +128,14 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
     model, tx = _model_and_optimizer(config, num_classes, hyper)
     init_key, _ = jax.random.split(key)
     params = model.init(init_key, jnp.zeros((1, 28, 28)))
+    if "init_scale" in hyper:
+        params = jax.tree.map(lambda leaf: hyper["init_scale"] * leaf, params)
     return TrainState(params, tx.init(params))
 
 
 def train_epoch(
     state: TrainState,
-    order: Int[Array, " samples"],
+    order: Int[Array, " visits"],
     images: UInt8[Array, "samples 28 28"],
     labels: Int[Array, " samples"],
     *,
@@ -146,6 +148,7 @@ def train_epoch(
     Args:
         state: Before the epoch.
         order: A permutation of the samples: batch k is ``order[k * batch_size:][:batch_size]``.
+            A part of one makes a part of an epoch.
         images: All training images.
         labels: Their classes.
         apply_fn: ``apply_fn(params, x) -> logits``.
@@ -607,7 +610,8 @@ _jitted_permutation = jax.jit(permutation, static_argnums=1)
 def _model_and_optimizer(
     config: Config, num_classes: int, hyper: Hyper
 ) -> tuple[MLP, optax.GradientTransformation]:
-    tx = optim.create(config.optimizer, convention=config.convention, **hyper)
+    arguments = {name: value for name, value in hyper.items() if name != "init_scale"}
+    tx = optim.create(config.optimizer, convention=config.convention, **arguments)
     return MLP(config.hidden, num_classes), tx
 
 

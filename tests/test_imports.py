@@ -21,6 +21,7 @@ COMMANDS = (
     ("predict",),
     ("evaluate",),
     ("figures",),
+    ("race",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),
