@@ -314,8 +314,11 @@ def test_second_fit_from_disk_traces_nothing(stream, monkeypatch):
     jm.fit(dataclasses.replace(CONFIG, seed=4, learning_rate=0.01, epochs=1), stream)
 
 
-def test_fit_ends_its_threads(stream):
+def test_fit_ends_its_threads(stream, monkeypatch):
+    kept = []  # So that they do not end by being forgotten.
+    monkeypatch.setattr(training, "pieces", lambda *a: kept.append(pieces(*a)) or kept[-1])
     jm.fit(dataclasses.replace(CONFIG, epochs=1), stream)
+    assert len(kept) == 2
     deadline = time.monotonic() + 5
     while alive := [t.name for t in threading.enumerate() if "grain" in t.name]:
         assert time.monotonic() < deadline, alive
