@@ -1,7 +1,7 @@
 """Show that training on ten million images takes no more memory at its end than at its start.
 
 Generates a prepared set of as many images in a temporary folder, MNIST's records over and over
-(ten million take 3.9 GB of disk, and are deleted afterwards), and trains an epoch of the default
+(ten million take 3.84 GB of disk, and are deleted afterwards), and trains an epoch of the default
 run on it from disk, shuffled over all of it. The process's resident memory (VmRSS and its peak,
 VmHWM, from /proc/self/status) is sampled along the way. The same is done first with 60,000
 images, so that what ten million add can be seen. At the end, epochs of 60,000 images in memory and
@@ -13,8 +13,8 @@ Linux only. The JSON is brought up to date with every sample, so that a run that
 what it saw; `--stop-after` ends the epoch early, and the shuffle is over the whole set all the
 same.
 
-Result on two x86-64 cores that other work shared (45 minutes; idle ones should take a third):
-after all of the ten million images (7.8 GB in memory) 726 MiB resident; medians of 774 MiB in the
+Result on two x86-64 cores that much other work shared (50 minutes, the generation included): after
+all of the ten million images (7.8 GB in memory) 726 MiB resident; medians of 774 MiB in the
 first quarter of the epoch and 780 in the last; 417 after the 60,000. The peak, 1.9 GB, is the
 shuffle's before the first batch: random tags for every image. An epoch from disk took 3.4 to 3.8
 times one in memory: decoding PNGs takes one core.
