@@ -54,6 +54,7 @@ def train(
     data_dir: str | None = None,
     out: Path | None = None,
     overwrite: bool = False,
+    stream: bool = False,
 ) -> None:
     """Train the network and write the run's folder.
 
@@ -63,19 +64,23 @@ def train(
         data_dir: Where prepared sets lie, if not in TFDS's own folder.
         out: The run's folder; by default a new one under runs/.
         overwrite: Replace the run that the folder holds.
+        stream: Read a prepared set from disk while it is trained on, with the same numbers; a few
+            megabytes of its images are in memory at a time.
     """
     started = time.perf_counter()
     from jaxmnist import runs
-    from jaxmnist.data import load_dataset
-    from jaxmnist.training import DivergedError, check_batches_fit, fit
+    from jaxmnist.data import Dataset, load_dataset, open_stream
+    from jaxmnist.data.stream import head
+    from jaxmnist.training import DivergedError, check_batches_fit, fit, sizes
 
     imported = time.perf_counter()
     if out is None:
         moment = datetime.now().strftime("%Y%m%d-%H%M%S")
         out = Path("runs", f"{Path(dataset).stem}-{config.optimizer}-{moment}".replace(":", "-"))
     runs.check_free(out, overwrite)
-    images = load_dataset(dataset, data_dir)
+    images = open_stream(dataset, data_dir) if stream else load_dataset(dataset, data_dir)
     check_batches_fit(config, images)
+    samples, _ = sizes(images)
     run = runs.Run(out, config, images.num_classes, dataset, data_dir)
     runs.create(run)
     loaded = compiled = time.perf_counter()
@@ -88,15 +93,24 @@ def train(
             compiled = time.perf_counter()
             progress.reset(task, total=config.epochs, description="training")
 
+        def on_progress(epochs: float) -> None:
+            rate = epochs * samples / (time.perf_counter() - compiled)
+            progress.update(task, completed=epochs, rate=f"{rate:,.0f} images/s")
+
         def on_epoch(epoch: int, state: "TrainState", figures: "History") -> None:
             with _uninterrupted():
                 runs.append_epoch(run, epoch, state.params, figures)
-            rate = (epoch + 1) * len(images.train_labels) / (time.perf_counter() - compiled)
-            progress.update(task, advance=1, rate=f"{rate:,.0f} images/s")
+            on_progress(epoch + 1.0)
             _say(console, EPOCH_LINE.format(epoch, *map(float, figures[:4])))
 
         try:
-            state, history = fit(config, images, on_compiled=on_compiled, on_epoch=on_epoch)
+            state, history = fit(
+                config,
+                images,
+                on_compiled=on_compiled,
+                on_progress=on_progress,
+                on_epoch=on_epoch,
+            )
             diverged = None
         except DivergedError as error:
             state, history, diverged = error.state, error.history, error
@@ -104,7 +118,8 @@ def train(
 
     epochs = history.eval_accuracy.size
     if epochs:
-        runs.save_pictures(run, state.params, history, images)
+        shown = images if isinstance(images, Dataset) else head(images, config.eval_batch_size)
+        runs.save_pictures(run, state.params, history, shown)
         best = int(history.eval_accuracy.argmax())
         _say(
             console,

@@ -12,7 +12,9 @@ import jaxmnist as jm
 PACKAGE = Path(jm.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-HEAVY = ("jax", "flax", "optax", "tensorflow", "tensorflow_datasets", "matplotlib", "torch")
+HEAVY = (
+    *("jax", "flax", "optax", "grain", "tensorflow", "tensorflow_datasets", "matplotlib", "torch"),
+)
 COMMANDS = (
     (),
     ("train",),
@@ -220,7 +222,7 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
         if library == "torch":
             assert part in ("verify", "interop"), where
             assert inside, where
-        if library == "tensorflow_datasets":
+        if library in ("tensorflow_datasets", "grain"):
             assert part == "data", where
         if library == "matplotlib":
             # A run's folder writes figures, and names their type.
