@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from jaxmnist import interop as interop
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
+    from jaxmnist import parallel as parallel
     from jaxmnist import plots as plots
+    from jaxmnist import processes as processes
     from jaxmnist import runs as runs
     from jaxmnist import training as training
     from jaxmnist import verify as verify
@@ -41,7 +43,9 @@ _MODULES = (
     "interop",
     "losses",
     "optim",
+    "parallel",
     "plots",
+    "processes",
     "runs",
     "training",
     "verify",

@@ -90,8 +90,7 @@ def train(
     """
     started = time.perf_counter()
     if distributed:
-        processes.hush()
-        processes.join(joining)
+        processes.join(joining, on_abort=processes.hush())
     elif alone := sorted(given & {field.name for field in fields(joining)}):
         raise InputError(f"--{alone[0].replace('_', '-')} is for --distributed")
     if distributed and "devices" in given:

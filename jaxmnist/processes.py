@@ -72,11 +72,13 @@ class Processes:
                 )
 
 
-def join(processes: Processes) -> None:
+def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None) -> None:
     """Meet the run's other processes; call it before anything else of JAX.
 
     Args:
         processes: How to find them.
+        on_abort: Called with what it means if the runtime ends this process from here on; what
+            `hush` returned.
 
     Raises:
         InputError: It is not known where or who they are, the port is taken, or not all of them
@@ -92,6 +94,13 @@ def join(processes: Processes) -> None:
     local = host == "localhost" or host.startswith("127.")
     if address and processes.process_id == 0:
         _check_port(address, local)
+    count = "all" if processes.num_processes is None else f"all {processes.num_processes}"
+    not_met = (
+        f"not {count} processes met at {address or 'process 0'} within {processes.start_timeout} "
+        "s: check --num-processes, that each has a --process-id of its own, and that the address "
+        "can be reached"
+    )
+    on_abort(not_met)
     try:
         jax.distributed.initialize(
             address,
@@ -107,12 +116,9 @@ def join(processes: Processes) -> None:
             f"the run's processes are not known ({error}); give --coordinator-address HOST:PORT, "
             "--num-processes and --process-id, or start them by SLURM or Open MPI"
         ) from error
-    except RuntimeError as error:
-        raise InputError(
-            f"not all {processes.num_processes or ''} processes met at {address or 'process 0'} "
-            f"within {processes.start_timeout} s: check --num-processes, that each has its own "
-            "--process-id, and that the address can be reached"
-        ) from error
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(not_met) from error
+    on_abort(LOST)
 
 
 def joined() -> bool:
@@ -198,12 +204,15 @@ def leave() -> None:
         jax.distributed.shutdown()
 
 
-def hush() -> None:
+def hush() -> Callable[[str], None]:
     """Keep to one line what the runtime says when another process is gone.
 
     The coordination service ends the process from C++, with a stack trace on stderr and no way
     to be asked for less; and Gloo greets on stdout. So both streams of the *process* are led
     through a filter, a process of its own that survives it, while Python's stdout is kept apart.
+
+    Returns:
+        A function that takes what to say, from now on, if the service ends this process.
     """
     sys.stdout.flush()
     sys.stdout = os.fdopen(
@@ -211,7 +220,7 @@ def hush() -> None:
     )
     # In a session of its own, Ctrl-C does not end the filter before what it filters.
     filtering = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _FILTER, LOST],
+        [sys.executable, "-I", "-S", "-c", _FILTER],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -221,13 +230,23 @@ def hush() -> None:
         os.dup2(filtering.stdin.fileno(), stream)
     filtering.stdin.close()
 
+    def mean(text: str) -> None:
+        sys.stderr.write(f"\0{text}\n")
+        sys.stderr.flush()
 
+    return mean
+
+
+# It repeats what comes, up to this package's own last word or the service's.
 _FILTER = """
 import sys
-said = False
+meaning, said = b"", False
 for line in sys.stdin.buffer:
+    if line.startswith(b"\\0"):
+        meaning = line[1:]
+        continue
     if b"JAX distributed service detected fatal errors" in line:
-        line = b"jaxmnist: %s\\n" % sys.argv[1].encode()
+        line = b"jaxmnist: " + meaning
     if not said and not line.startswith(b"[Gloo] "):
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
