@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import jaxmnist as jm
-from jaxmnist import processes
+from jaxmnist import cli, processes
 
 CONFIG = jm.Config(hidden=(8,), optimizer="momentum", epochs=4, eval_batch_size=48, seed=1)
 OPTIONS = (
@@ -209,7 +209,7 @@ def test_killed_process_stops_the_other_three_and_the_run_goes_on(npz, alone, tm
     assert re.fullmatch(r"going on after [23] of 4 epochs", finished[0][1][0])
     assert [out for _, out, _ in finished[1:]] == [[]] * 3
     assert_is_the_run(folder, alone)
-    jm.cli.main(["train", "--resume", str(tmp_path / "single")])
+    cli.main(["train", "--resume", str(tmp_path / "single")])
     assert_is_the_run(tmp_path / "single", alone)
 
 
@@ -224,7 +224,7 @@ def test_first_process_killed_stops_the_other(npz, alone, tmp_path):
     assert (status != 0, out) == (True, [])
     assert re.fullmatch(rf"jaxmnist: {LOST}[^\n]*\n", err)
     assert_is_the_run(tmp_path / "run", alone, 3)
-    jm.cli.main(["train", "--resume", str(tmp_path / "run")])
+    cli.main(["train", "--resume", str(tmp_path / "run")])
     assert_is_the_run(tmp_path / "run", alone)
 
 
@@ -267,6 +267,15 @@ def test_processes_that_do_not_meet_say_so(npz, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_processes_that_are_not_known_say_what_is_missing():
+    with running([], [{}, {"--coordinator-address": "127.0.0.1:1"}]) as started:
+        (status, _, nothing), (also, _, no_number) = map(ended, started)
+    assert (status, also) == (2, 2)
+    for err, word in ((nothing, "coordinator_address"), (no_number, "Number of processes")):
+        assert re.fullmatch(rf"jaxmnist: the run's processes are not known \({word}[^\n]*\n", err)
+        assert "--coordinator-address HOST:PORT, --num-processes and --process-id" in err
+
+
 def test_port_in_use_is_refused():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -279,8 +288,6 @@ def test_port_in_use_is_refused():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, r"not known \(coordinator_address .*--coordinator-address HOST:PORT"),
-        ({"coordinator_address": "127.0.0.1:1"}, r"not known \(Number of processes .*SLURM"),
         ({"coordinator_address": "127.0.0.1"}, "'127.0.0.1'; it must be HOST:PORT"),
         ({"coordinator_address": "here:99999"}, "'here:99999'; it must be HOST:PORT"),
         ({"num_processes": 0}, "num_processes is 0; .*at least 1"),
