@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -397,14 +398,25 @@ def _checkpoints(run: Run) -> Any:
 def _restore(run: Run, step: int, checkpoints: Any) -> TrainState:
     from orbax.checkpoint import args
 
+    shown = sys.unraisablehook
+
+    def show(noise: Any) -> None:
+        # The first damaged array ends Orbax's event loop, and what is said of the others finds it
+        # closed: noise on stderr, and some of it later than the error itself.
+        if str(noise.exc_value) != "Event loop is closed":
+            shown(noise)
+
+    sys.unraisablehook = show
     try:
-        return checkpoints.restore(step, args=args.StandardRestore(_state_like(run)))
+        state = checkpoints.restore(step, args=args.StandardRestore(_state_like(run)))
     except Exception as error:  # Whatever the storage library meets in a damaged file.
         place = run.path / _CHECKPOINTS / str(step)
         raise InputError(
             f"{place} cannot be read ({_first_line(error)}); without that folder the run goes on "
             "from the checkpoint before it"
         ) from error
+    sys.unraisablehook = shown
+    return state
 
 
 def _state_like(run: Run) -> Any:

