@@ -8,6 +8,7 @@ whatever moment, keeps what it reached and can go on from its newest checkpoint.
 """
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -401,9 +402,10 @@ def _restore(run: Run, step: int, checkpoints: Any) -> TrainState:
     shown = sys.unraisablehook
 
     def show(noise: Any) -> None:
-        # The first damaged array ends Orbax's event loop, and what is said of the others finds it
-        # closed: noise on stderr, and some of it later than the error itself.
-        if str(noise.exc_value) != "Event loop is closed":
+        # The first damaged array ends Orbax's event loop, and the others' readers find it closed:
+        # noise on stderr, and some of it later than the error itself.
+        late = str(noise.exc_value) == "Event loop is closed" or inspect.iscoroutine(noise.object)
+        if not late:
             shown(noise)
 
     sys.unraisablehook = show
