@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from jaxmnist import landscapes as landscapes
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
+    from jaxmnist import parallel as parallel
     from jaxmnist import plots as plots
+    from jaxmnist import processes as processes
     from jaxmnist import runs as runs
     from jaxmnist import training as training
     from jaxmnist import verify as verify
@@ -45,7 +47,9 @@ _MODULES = (
     "landscapes",
     "losses",
     "optim",
+    "parallel",
     "plots",
+    "processes",
     "runs",
     "training",
     "verify",

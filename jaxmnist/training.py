@@ -104,7 +104,9 @@ def make_train(config: Config, num_classes: int = 10) -> Train:
         check_batches_fit(config, data)
 
         def epoch(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, History]:
-            state, figures, _ = _epoch(config, num_classes, key, hyper, data, index, state)
+            state, figures, _ = train_and_evaluate(
+                config, num_classes, key, hyper, data, index, state
+            )
             return state, figures
 
         state = init(key, hyper, config, num_classes)
@@ -393,6 +395,8 @@ def fit(
     config: Config,
     dataset: Dataset | PreparedSet,
     *,
+    state: TrainState | None = None,
+    epoch: int = 0,
     on_compiled: Callable[[], None] = lambda: None,
     on_progress: Callable[[float], None] = lambda _: None,
     on_epoch: Callable[[int, TrainState, History], None] = lambda *_: None,
@@ -408,13 +412,15 @@ def fit(
     Args:
         config: The run, its seed and learning rate included.
         dataset: The images, in memory or as `jaxmnist.data.open_stream` returns them.
+        state: Where to begin, such as where an earlier run was stopped; None for the start.
+        epoch: The first epoch to run, from 0: how many are behind ``state``.
         on_compiled: Called once, when the program is ready and the first epoch begins.
         on_progress: Called within the epochs of a `PreparedSet` with the number of epochs so
             far, such as 2.5.
         on_epoch: Called after each epoch with its index from 0, the state, and its figures.
 
     Returns:
-        The final state, and the history with one entry per epoch.
+        The final state, and the history with one entry per epoch that was run.
 
     Raises:
         InputError: A batch is larger than the data, or a record cannot be read.
@@ -430,15 +436,42 @@ def fit(
     key = jax.random.key(config.seed)
     # What the programs do not depend on is blanked, so that the next fit finds them compiled.
     program = replace(config, epochs=1, seed=0, learning_rate=None)
-    state = _jitted_init(key, hyper(config), program, dataset.num_classes)
+    start = state or _jitted_init(key, hyper(config), program, dataset.num_classes)
     if isinstance(dataset, PreparedSet):
-        run_epoch = _compile_pieces(program, key, hyper(config), dataset, state, on_progress)
+        run_epoch = _compile_pieces(program, key, hyper(config), dataset, start, on_progress)
     else:
-        run_epoch = _compile_epoch(program, key, hyper(config), dataset, state)
+        run_epoch = _compile_epoch(program, key, hyper(config), dataset, start)
     on_compiled()
+    return run_epochs(run_epoch, start, range(epoch, config.epochs), on_epoch)
 
+
+RunEpoch = Callable[[int, TrainState], tuple[TrainState, History, Any]]
+"""An epoch by its index: the state after it, its figures, and each batch's train loss."""
+
+
+def run_epochs(
+    run_epoch: RunEpoch,
+    state: TrainState,
+    indices: range,
+    on_epoch: Callable[[int, TrainState, History], None],
+) -> tuple[TrainState, History]:
+    """Run epochs one after another, and stop where a loss stops being finite.
+
+    Args:
+        run_epoch: From an epoch's index and the state before it to the state after it, its
+            figures, and each batch's train loss.
+        state: Before the first of them.
+        indices: Which epochs.
+        on_epoch: Called after each epoch with its index, the state, and its figures.
+
+    Returns:
+        The final state, and the history with one entry per epoch that was run.
+
+    Raises:
+        DivergedError: A loss is NaN or infinite; it carries what was reached before.
+    """
     epochs: list[History] = []
-    for index in range(config.epochs):
+    for index in indices:
         reached = state
         state, figures, losses = run_epoch(index, state)
         losses = np.append(losses, figures.eval_loss)
@@ -451,10 +484,6 @@ def fit(
     return state, _stack(epochs)
 
 
-RunEpoch = Callable[[int, TrainState], tuple[TrainState, History, Any]]
-"""An epoch by its index: the state after it, its figures, and each batch's train loss."""
-
-
 def _compile_epoch(
     config: Config, key: Key[Array, ""], hyper: Hyper, dataset: Dataset, state: TrainState
 ) -> RunEpoch:
@@ -464,7 +493,7 @@ def _compile_epoch(
     return lambda index, state: jax.block_until_ready(_jitted_epoch(*constants, index, state))
 
 
-def _epoch(
+def train_and_evaluate(
     config: Config,
     num_classes: int,
     key: Key[Array, ""],
@@ -472,15 +501,31 @@ def _epoch(
     data: Arrays,
     index: Int[Array, ""] | int,
     state: TrainState,
+    place: Callable[[ApplyFn], ApplyFn] = lambda apply_fn: apply_fn,
 ) -> tuple[TrainState, History, Float[Array, " steps"]]:
-    """Train on every batch once and evaluate: the state, the figures, each batch's train loss."""
+    """Train on every batch once and evaluate: one epoch of `make_train` and of `fit`.
+
+    Args:
+        config: Layers, optimizer, convention and batch sizes.
+        num_classes: Number of logits.
+        key: The run's key.
+        hyper: The optimizer's float arguments.
+        data: The images.
+        index: The epoch's index, from 0; with the key it gives the order.
+        state: Before the epoch.
+        place: Wraps the model's ``apply``, such as to spread a batch over devices.
+
+    Returns:
+        The state after the epoch, its figures, and each batch's train loss.
+    """
     model, tx = _model_and_optimizer(config, num_classes, hyper)
+    apply_fn = place(model.apply)
     state, train_metrics = train_epoch(
         state,
         epoch_order(key, index, data.train_labels.size),
         data.train_images,
         data.train_labels,
-        apply_fn=model.apply,
+        apply_fn=apply_fn,
         tx=tx,
         batch_size=config.batch_size,
     )
@@ -488,7 +533,7 @@ def _epoch(
         state.params,
         data.test_images,
         data.test_labels,
-        apply_fn=model.apply,
+        apply_fn=apply_fn,
         batch_size=config.eval_batch_size,
     )
     figures = _figures(config, train_metrics, eval_metrics, *sizes(data))
@@ -620,7 +665,7 @@ def _eval_piece(
 
 
 _jitted_init = jax.jit(init, static_argnums=(2, 3))
-_jitted_epoch = jax.jit(_epoch, static_argnums=(0, 1))
+_jitted_epoch = jax.jit(train_and_evaluate, static_argnums=(0, 1))
 _jitted_train_piece = jax.jit(_train_piece, static_argnums=(0, 1))
 _jitted_eval_piece = jax.jit(_eval_piece, static_argnums=(0, 1))
 _jitted_figures = jax.jit(_figures, static_argnums=(0, 3, 4))

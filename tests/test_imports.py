@@ -13,7 +13,15 @@ PACKAGE = Path(jm.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 HEAVY = (
-    *("jax", "flax", "optax", "grain", "tensorflow", "tensorflow_datasets", "matplotlib", "torch"),
+    "jax",
+    "flax",
+    "optax",
+    "orbax",
+    "grain",
+    "tensorflow",
+    "tensorflow_datasets",
+    "matplotlib",
+    "torch",
 )
 COMMANDS = (
     (),
@@ -33,6 +41,7 @@ LAYERS = {
     "errors": 0,
     "conventions": 1,
     "files": 1,
+    "processes": 1,
     "calculus": 1,
     "config": 2,
     "losses": 2,
@@ -227,7 +236,20 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
         if library == "matplotlib":
             # A run's folder writes figures, and names their type.
             assert part in ("plots", "runs", "figures"), where
-        if part in ("__init__", "__main__", "cli", "config", "conventions", "errors", "files"):
+        if library == "orbax":
+            # Loading it takes a third of a second, and only a checkpoint needs it.
+            assert part == "runs", where
+            assert inside, where
+        if part in (
+            "__init__",
+            "__main__",
+            "cli",
+            "config",
+            "conventions",
+            "errors",
+            "files",
+            "processes",
+        ):
             assert inside, where
 
 
