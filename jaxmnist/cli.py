@@ -99,6 +99,8 @@ def train(
         raise InputError(f"--{alone[0].replace('_', '-')} is for --distributed")
     if distributed and "devices" in given:
         raise InputError("--devices is for one process; --distributed takes all devices of each")
+    if stream and (distributed or devices != 1):
+        raise InputError("--stream is for one device: leave --devices and --distributed away")
     if resume is not None and (moved := sorted(given & {"out", "overwrite"})):
         raise InputError(f"--resume goes on in {resume}: leave --{moved[0]} away")
     import jax
@@ -110,21 +112,19 @@ def train(
     from jaxmnist.training import DivergedError, check_batches_fit, sizes
 
     imported = time.perf_counter()
-    if stream and (distributed or devices > 1):
-        raise InputError("--stream is for one device; leave it, or --devices and --distributed")
-    open_images = open_stream if stream else load_dataset
     fit = _fit_on(None if distributed else devices)
-    state, past = None, None
+    load = open_stream if stream else load_dataset
+    images, state, past = None, None, None
 
     def begin() -> dict[str, Any]:
         """Make the new run's folder, or bring the old one's back to its newest checkpoint."""
-        nonlocal state, past
+        nonlocal images, state, past
         if resume is None:
             moment = datetime.now().strftime("%Y%m%d-%H%M%S")
             name = f"{Path(dataset).stem}-{config.optimizer}-{moment}".replace(":", "-")
             place = out or Path("runs", name)
             runs.check_free(place, overwrite)
-            images = open_images(dataset, data_dir)
+            images = load(dataset, data_dir)
             check_batches_fit(config, images)
             classes = images.num_classes
             run = runs.Run(place, config, classes, dataset, data_dir, checkpoint_every, keep)
@@ -152,7 +152,8 @@ def train(
         return
     if resume is None and run.config != config:
         raise InputError("this process was given other options than process 0")
-    images = open_images(run.dataset, run.data_dir)
+    if images is None:
+        images = load(run.dataset, run.data_dir)
     samples, _ = sizes(images)
     if resume is not None:
         _say(console, f"going on after {epoch} of {run.config.epochs} epochs")
@@ -163,11 +164,11 @@ def train(
         def on_compiled() -> None:
             nonlocal compiled
             compiled = time.perf_counter()
-            progress.reset(task, total=run.config.epochs - epoch, description="training")
+            progress.reset(task, total=run.config.epochs, completed=epoch, description="training")
 
         def on_progress(epochs: float) -> None:
             rate = (epochs - epoch) * samples / (time.perf_counter() - compiled)
-            progress.update(task, completed=epochs - epoch, rate=f"{rate:,.0f} images/s")
+            progress.update(task, completed=epochs, rate=f"{rate:,.0f} images/s")
 
         def on_epoch(index: int, state: "TrainState", figures: "History") -> None:
             if first:
@@ -184,8 +185,8 @@ def train(
                 state=state,
                 epoch=epoch,
                 on_compiled=on_compiled,
-                **({"on_progress": on_progress} if stream else {}),
                 on_epoch=on_epoch,
+                **({"on_progress": on_progress} if stream else {}),
             )
             diverged = None
         except DivergedError as error:
@@ -196,10 +197,8 @@ def train(
         history = jax.tree.map(jnp.append, past, history)
     epochs = history.eval_accuracy.size
     if epochs:
+        shown = images if isinstance(images, Dataset) else head(images, run.config.eval_batch_size)
         if first:
-            shown = (
-                images if isinstance(images, Dataset) else head(images, run.config.eval_batch_size)
-            )
             runs.save_pictures(run, state.params, history, shown)
         best = int(history.eval_accuracy.argmax())
         _say(
