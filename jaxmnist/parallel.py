@@ -35,8 +35,8 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     Returns:
         The mesh.
 
-    >>> data_mesh(jax.devices()[:1]).shape
-    OrderedDict({'data': 1})
+    >>> dict(data_mesh(jax.devices()[:1]).shape)
+    {'data': 1}
     """
     return Mesh(np.array(jax.devices() if devices is None else devices), ("data",))
 
