@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxmnist import calculus as calculus
     from jaxmnist import data as data
     from jaxmnist import export as export
     from jaxmnist import figures as figures
     from jaxmnist import interop as interop
+    from jaxmnist import landscapes as landscapes
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
     from jaxmnist import parallel as parallel
@@ -37,10 +39,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = (
+    "calculus",
     "data",
     "export",
     "figures",
     "interop",
+    "landscapes",
     "losses",
     "optim",
     "parallel",

@@ -24,6 +24,7 @@ from tyro.extras import SubcommandApp
 
 from jaxmnist import processes
 from jaxmnist.config import Config
+from jaxmnist.conventions import NAMES, check_arguments
 from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def train(
     data_dir: str | None = None,
     out: Path | None = None,
     overwrite: bool = False,
+    stream: bool = False,
     checkpoint_every: int = 5,
     keep: int = 2,
     resume: Path | None = None,
@@ -80,6 +82,8 @@ def train(
         data_dir: Where prepared sets lie, if not in TFDS's own folder.
         out: The run's folder; by default a new one under runs/.
         overwrite: Replace the run that the folder holds.
+        stream: Read a prepared set from disk while it is trained on, with the same numbers; a few
+            megabytes of its images are in memory at a time.
         checkpoint_every: Epochs between checkpoints, which --resume needs; 0 for none.
         keep: How many checkpoints to keep, the newest.
         resume: The folder of a run that was stopped: go on from its newest checkpoint, to more
@@ -95,28 +99,32 @@ def train(
         raise InputError(f"--{alone[0].replace('_', '-')} is for --distributed")
     if distributed and "devices" in given:
         raise InputError("--devices is for one process; --distributed takes all devices of each")
+    if stream and (distributed or devices != 1):
+        raise InputError("--stream is for one device: leave --devices and --distributed away")
     if resume is not None and (moved := sorted(given & {"out", "overwrite"})):
         raise InputError(f"--resume goes on in {resume}: leave --{moved[0]} away")
     import jax
     import jax.numpy as jnp
 
     from jaxmnist import runs
-    from jaxmnist.data import load_dataset
-    from jaxmnist.training import DivergedError, check_batches_fit
+    from jaxmnist.data import Dataset, load_dataset, open_stream
+    from jaxmnist.data.stream import head
+    from jaxmnist.training import DivergedError, check_batches_fit, sizes
 
     imported = time.perf_counter()
     fit = _fit_on(None if distributed else devices)
-    state, past = None, None
+    load = open_stream if stream else load_dataset
+    images, state, past = None, None, None
 
     def begin() -> dict[str, Any]:
         """Make the new run's folder, or bring the old one's back to its newest checkpoint."""
-        nonlocal state, past
+        nonlocal images, state, past
         if resume is None:
             moment = datetime.now().strftime("%Y%m%d-%H%M%S")
             name = f"{Path(dataset).stem}-{config.optimizer}-{moment}".replace(":", "-")
             place = out or Path("runs", name)
             runs.check_free(place, overwrite)
-            images = load_dataset(dataset, data_dir)
+            images = load(dataset, data_dir)
             check_batches_fit(config, images)
             classes = images.num_classes
             run = runs.Run(place, config, classes, dataset, data_dir, checkpoint_every, keep)
@@ -144,7 +152,9 @@ def train(
         return
     if resume is None and run.config != config:
         raise InputError("this process was given other options than process 0")
-    images = load_dataset(run.dataset, run.data_dir)
+    if images is None:
+        images = load(run.dataset, run.data_dir)
+    samples, _ = sizes(images)
     if resume is not None:
         _say(console, f"going on after {epoch} of {run.config.epochs} epochs")
     loaded = compiled = time.perf_counter()
@@ -154,16 +164,18 @@ def train(
         def on_compiled() -> None:
             nonlocal compiled
             compiled = time.perf_counter()
-            progress.reset(task, total=run.config.epochs - epoch, description="training")
+            progress.reset(task, total=run.config.epochs, completed=epoch, description="training")
+
+        def on_progress(epochs: float) -> None:
+            rate = (epochs - epoch) * samples / (time.perf_counter() - compiled)
+            progress.update(task, completed=epochs, rate=f"{rate:,.0f} images/s")
 
         def on_epoch(index: int, state: "TrainState", figures: "History") -> None:
             if first:
                 with _uninterrupted():
                     runs.append_epoch(run, index, state.params, figures)
                     runs.save_checkpoint(run, index, state)
-            done = (index + 1 - epoch) * len(images.train_labels)
-            rate = done / (time.perf_counter() - compiled)
-            progress.update(task, advance=1, rate=f"{rate:,.0f} images/s")
+            on_progress(index + 1.0)
             _say(console, EPOCH_LINE.format(index, *map(float, figures[:4])))
 
         try:
@@ -174,6 +186,7 @@ def train(
                 epoch=epoch,
                 on_compiled=on_compiled,
                 on_epoch=on_epoch,
+                **({"on_progress": on_progress} if stream else {}),
             )
             diverged = None
         except DivergedError as error:
@@ -184,8 +197,9 @@ def train(
         history = jax.tree.map(jnp.append, past, history)
     epochs = history.eval_accuracy.size
     if epochs:
+        shown = images if isinstance(images, Dataset) else head(images, run.config.eval_batch_size)
         if first:
-            runs.save_pictures(run, state.params, history, images)
+            runs.save_pictures(run, state.params, history, shown)
         best = int(history.eval_accuracy.argmax())
         _say(
             console,
@@ -421,6 +435,52 @@ def figures(
             _say(console, f"wrote: {', '.join(map(str, written))}")
 
 
+def race(
+    surface: Positional[str] = "valley",
+    optimizers: tuple[str, ...] = NAMES,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    out: Path | None = None,
+) -> None:
+    """Race optimizers over a surface of two parameters, and draw it.
+
+    Args:
+        surface: Such as valley, saddle, rosenbrock, beale, himmelblau.
+        optimizers: Which; by default all six.
+        steps: How many; by default 100, and 60 on saddles.
+        learning_rate: For all of them; by default each has the one of a common grid that is best
+            for it here.
+        out: The picture to write: a .png, or a .gif or .mp4 that moves.
+    """
+    given = {} if learning_rate is None else {"learning_rate": learning_rate}
+    for name in optimizers:
+        check_arguments(name, **given)
+    from rich.table import Table
+
+    from jaxmnist import landscapes
+    from jaxmnist.figures import optimizers as pictures
+
+    if out is not None:
+        pictures.check_out(out)
+    rates = list(given.values()) or landscapes.LEARNING_RATES
+    console = _console()
+    with _progress(console, f"racing on {surface}") as (progress, task):
+        data = pictures.race_data(surface, tuple(dict.fromkeys(optimizers)), steps, rates)
+        if out is not None:
+
+            def on_frame(done: int, total: int) -> None:
+                progress.update(task, description="drawing", completed=done, total=total)
+
+            pictures.save_race(data, out, on_frame)
+    columns = ("optimizer", "learning rate", "final loss", "steps to a minimum", "end point")
+    table = Table(*columns, title=f"{data['title']}, from {landscapes.surface(surface).start}")
+    for row in pictures.race_rows(data):
+        table.add_row(*row)
+    console.print(table)
+    if out is not None:
+        _say(console, f"wrote: {out}")
+
+
 def data_list(data_dir: str | None = None) -> None:
     """List the data sets that have a name, and where they lie.
 
@@ -496,7 +556,7 @@ def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     words = sys.argv[1:] if arguments is None else arguments
     given = (word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--"))
     app.command(_deferred(train, given=frozenset(given)))
-    for command in (predict, evaluate, verify, figures, export):
+    for command in (predict, evaluate, verify, race, figures, export):
         app.command(_deferred(command))
     for name, command in (("list", data_list), ("prepare", data_prepare), ("show", data_show)):
         data.command(name=name)(_deferred(command))

@@ -11,6 +11,8 @@ from jaxmnist.errors import InputError
 Hyper = dict[str, Any]
 """The optimizer's float arguments by name; None stands for "has none" (Adadelta's rate).
 
+A further entry, ``init_scale``, multiplies the initial parameters; without it they stay as drawn.
+
 It is a pytree of numbers, so it may be traced, mapped over and differentiated:
 ``{**hyper(config), "learning_rate": rates}`` with ``in_axes={"learning_rate": 0}``.
 """

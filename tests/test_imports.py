@@ -13,14 +13,17 @@ PACKAGE = Path(jm.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 HEAVY = (
-    "jax",
-    "flax",
-    "optax",
-    "orbax",
-    "tensorflow",
-    "tensorflow_datasets",
-    "matplotlib",
-    "torch",
+    *(
+        "jax",
+        "flax",
+        "optax",
+        "orbax",
+        "grain",
+        "tensorflow",
+        "tensorflow_datasets",
+        "matplotlib",
+        "torch",
+    ),
 )
 COMMANDS = (
     (),
@@ -28,6 +31,7 @@ COMMANDS = (
     ("predict",),
     ("evaluate",),
     ("figures",),
+    ("race",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),
@@ -229,7 +233,7 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
         if library == "torch":
             assert part in ("verify", "interop"), where
             assert inside, where
-        if library == "tensorflow_datasets":
+        if library in ("tensorflow_datasets", "grain"):
             assert part == "data", where
         if library == "matplotlib":
             # A run's folder writes figures, and names their type.

@@ -137,6 +137,15 @@ def test_same_seed_same_numbers_and_other_seed_others(dataset):
     assert np.mean(first != other) > 0.9
 
 
+def test_init_scale_multiplies_the_initial_parameters_and_reaches_no_optimizer():
+    key, hyper = jax.random.key(1), jm.hyper(CONFIG)
+    drawn = training.init(key, hyper, CONFIG).params
+    scaled = training.init(key, {**hyper, "init_scale": 0.5}, CONFIG).params
+    for one, half in zip(jax.tree.leaves(drawn), jax.tree.leaves(scaled), strict=True):
+        assert jnp.any(one != 0)
+        np.testing.assert_array_equal(half, one / 2)
+
+
 def test_every_epoch_has_its_own_order(dataset):
     images = jnp.zeros_like(jnp.asarray(dataset.train_images))
     orders = []

@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     name: str
     """Of its files, without ending."""
     rows: str
-    """The document's rows that it shows, such as "D12"."""
+    """The document's rows that it shows, such as "D8, D9"."""
     compute: Callable[[Report], Mapping[str, Any]]
     """The numbers, arrays and text to draw; this may take minutes."""
     draw: Callable[[Data], Figure]
@@ -41,6 +41,11 @@ class Picture(NamedTuple):
     """Animations by the ending of their file, such as "gif", if it has any."""
     themes: tuple[style.Theme, ...] = ("light",)
     """Both for a picture that the README shows."""
+
+    @property
+    def rows_shown(self) -> tuple[int, ...]:
+        """The rows' numbers."""
+        return tuple(int(row.removeprefix("D")) for row in self.rows.split(", "))
 
 
 def make(picture: Picture, out: Path, report: Report = lambda _: None) -> list[Path]:
@@ -111,7 +116,7 @@ def redraw(picture: Picture, out: Path) -> list[Path]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn arrays into lists and numbers into six significant digits, enough for any picture."""
+    """Turn arrays into lists and numbers into nine significant digits, all of float32's."""
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -123,5 +128,5 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in array]
     if np.issubdtype(array.dtype, np.floating):
         # JSON has no NaN and no infinity; NumPy reads None as NaN again.
-        return float(f"{array:.6g}") if np.isfinite(array) else None
+        return float(f"{array:.9g}") if np.isfinite(array) else None
     return array.item()

@@ -1,0 +1,82 @@
+"""Part A of the document: cross-entropy and softmax, and where plain forms fail (D1 to D3)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxmnist import losses, plots
+from jaxmnist.figures.picture import Data, Picture, Report
+
+
+def _softmax(report: Report) -> Mapping[str, Any]:
+    del report
+    logits = jnp.array([2.0, -1.0, 0.5, 3.0, 1.0])
+    distances = jnp.geomspace(0.1, 1e4, 401)
+    shifts = jnp.concatenate([-distances[::-1], jnp.zeros(1), distances])
+    shifted = logits[None, :] + shifts[:, None]
+    exponentials = jnp.exp(shifted)
+    largest = jnp.argmax(logits)
+    return {
+        "logits": logits,
+        "exponentials": jnp.exp(logits),
+        "probabilities": losses.softmax(logits),
+        "shifts": shifts,
+        "of_largest": losses.softmax(shifted)[:, largest],
+        "of_largest_unshifted": exponentials[:, largest] / exponentials.sum(axis=1),
+    }
+
+
+def _draw_softmax(data: Data) -> Figure:
+    return plots.softmax(**{name: np.array(values, float) for name, values in data.items()})
+
+
+def _cross_entropy(report: Report) -> Mapping[str, Any]:
+    del report
+    logits = jnp.linspace(-50.0, 50.0, 1001)
+
+    def clamped(logit: Any, target: Any) -> Any:
+        return losses.binary_cross_entropy(jax.nn.sigmoid(logit), target)
+
+    def against_logit(loss: Any) -> Mapping[int, Any]:
+        by_target = {}
+        for target in (1, 0):
+            both = jax.vmap(jax.value_and_grad(loss), in_axes=(0, None))
+            value, gradient = both(logits, jnp.array(float(target)))
+            by_target[target] = {"loss": value, "gradient": gradient}
+        return by_target
+
+    p = jnp.linspace(0.005, 1.0, 200)
+    return {
+        "p": p,
+        "surprise": jax.vmap(losses.binary_cross_entropy, in_axes=(0, None))(p, jnp.array(1.0)),
+        "logits": logits,
+        "clamped": against_logit(clamped),
+        "stable": against_logit(losses.binary_cross_entropy_with_logits),
+    }
+
+
+def _draw_cross_entropy(data: Data) -> Figure:
+    clamped, stable = (
+        {
+            int(target): {name: np.array(values, float) for name, values in curves.items()}
+            for target, curves in data[form].items()
+        }
+        for form in ("clamped", "stable")
+    )
+    return plots.cross_entropy(
+        p=np.array(data["p"]),
+        surprise=np.array(data["surprise"]),
+        logits=np.array(data["logits"]),
+        clamped=clamped,
+        stable=stable,
+    )
+
+
+PICTURES: Final = (
+    Picture("softmax", "D3", _softmax, _draw_softmax),
+    Picture("cross_entropy", "D1, D2", _cross_entropy, _draw_cross_entropy),
+)

@@ -1,0 +1,24 @@
+"""Loss surfaces, two-dimensional ones and the network's own, and how optimizers cross them."""
+
+from jaxmnist.landscapes.minibatch import descend as descend
+from jaxmnist.landscapes.minibatch import tilts as tilts
+from jaxmnist.landscapes.network import Course as Course
+from jaxmnist.landscapes.network import Plane as Plane
+from jaxmnist.landscapes.network import loss_on_plane as loss_on_plane
+from jaxmnist.landscapes.network import make_course as make_course
+from jaxmnist.landscapes.network import plane_through as plane_through
+from jaxmnist.landscapes.network import point_on as point_on
+from jaxmnist.landscapes.network import project as project
+from jaxmnist.landscapes.network import random_plane as random_plane
+from jaxmnist.landscapes.network import share_in_plane as share_in_plane
+from jaxmnist.landscapes.race import LEARNING_RATES as LEARNING_RATES
+from jaxmnist.landscapes.race import Race as Race
+from jaxmnist.landscapes.race import arrival as arrival
+from jaxmnist.landscapes.race import first_step as first_step
+from jaxmnist.landscapes.race import race as race
+from jaxmnist.landscapes.race import trajectories as trajectories
+from jaxmnist.landscapes.race import trajectory as trajectory
+from jaxmnist.landscapes.surfaces import SURFACES as SURFACES
+from jaxmnist.landscapes.surfaces import Surface as Surface
+from jaxmnist.landscapes.surfaces import heights as heights
+from jaxmnist.landscapes.surfaces import surface as surface

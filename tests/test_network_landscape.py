@@ -1,0 +1,354 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import jaxmnist as jm
+from jaxmnist import training
+from jaxmnist.data.batches import permutation
+from jaxmnist.landscapes import (
+    Plane,
+    loss_on_plane,
+    make_course,
+    plane_through,
+    point_on,
+    project,
+    random_plane,
+    share_in_plane,
+)
+
+CONFIG = jm.Config(hidden=(8,), optimizer="momentum", epochs=2, batch_size=64, eval_batch_size=48)
+KEY = 3
+EPS = np.finfo(np.float64).eps
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset() -> jm.Dataset:
+    """Real digits, in a number that leaves a short last batch: 10 of 64, and 10."""
+    mnist = jm.load_dataset("mnist")
+    return jm.Dataset(
+        mnist.train_images[:650],
+        mnist.train_labels[:650],
+        mnist.test_images[:245],
+        mnist.test_labels[:245],
+        num_classes=10,
+        name="mnist, some",
+    )
+
+
+def tree(seed: int) -> dict[str, jax.Array]:
+    """Parameters as of a small network, in float64, with rows of very different norms."""
+    draw = np.random.default_rng(seed).standard_normal
+    rows = 10.0 ** np.arange(-2, 3)
+    return {
+        "bias": jnp.asarray(draw(5)),
+        "kernel": jnp.asarray(draw((5, 3, 2)) * rows[:, None, None]),
+        "weight": jnp.asarray(draw((5, 7)) * rows[:, None]),
+    }
+
+
+def flat(params) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
+
+
+def bent(params) -> dict[str, jax.Array]:
+    """A loss without symmetry, and a second figure with an axis of its own."""
+    w, k = params["weight"], params["kernel"]
+    loss = jnp.sum(jnp.sin(w) ** 2) + jnp.sum(jnp.tanh(k) * k) + jnp.sum(params["bias"] ** 3)
+    return {"loss": loss, "rows": jnp.sum(w, axis=1)}
+
+
+# ------------------------------------------------------------------------------- planes
+
+
+def test_random_directions_have_the_rows_norms_of_the_parameters(x64):
+    params = tree(0)
+    plane = random_plane(jax.random.key(0), params)
+    jax.tree.map(np.testing.assert_array_equal, plane.origin, params)
+    for direction in (plane.u, plane.v):
+        for name in ("kernel", "weight"):
+            ours, theirs = (
+                np.linalg.norm(np.asarray(side[name]).reshape(5, -1), axis=1)
+                for side in (direction, params)
+            )
+            assert direction[name].dtype == jnp.float64
+            # A sum of seven squares, a root, a quotient and a product: a few roundings.
+            np.testing.assert_allclose(ours, theirs, rtol=16 * EPS)
+        np.testing.assert_array_equal(direction["bias"], 0)
+
+
+def test_random_directions_are_drawn_independently_for_each_leaf_direction_and_key(x64):
+    same = jnp.ones((40, 50))
+    planes = [random_plane(jax.random.key(seed), {"a": same, "b": same}) for seed in (0, 1)]
+    directions = [side[leaf].ravel() for plane in planes for side in plane[1:] for leaf in "ab"]
+    cosines = np.corrcoef(np.stack(directions))
+    np.fill_diagonal(cosines, 0)
+    # Of 2,000 numbers each: six standard deviations are 6 / sqrt(2000).
+    assert np.abs(cosines).max() < 0.14
+
+
+def test_a_row_of_zeros_stays_zero():
+    plane = random_plane(jax.random.key(0), jnp.array([[0.0, 0.0], [3.0, 4.0]]))
+    np.testing.assert_array_equal(np.asarray(plane.u)[0], 0)
+    assert np.isfinite(np.asarray(plane.u)).all()
+
+
+def test_three_points_lie_in_their_plane_at_their_distances(x64):
+    a, b, c = tree(1), tree(2), tree(3)
+    plane = plane_through(a, b, c)
+    u, v, ab, ac = flat(plane.u), flat(plane.v), flat(b) - flat(a), flat(c) - flat(a)
+    np.testing.assert_allclose([u @ u, v @ v, u @ v], [1, 1, 0], atol=16 * EPS)
+    size = np.linalg.norm(ac)
+    along = ac @ ab / np.linalg.norm(ab)
+    expected = [[0, 0], [np.linalg.norm(ab), 0], [along, np.sqrt(size**2 - along**2)]]
+    found = np.stack([np.asarray(project(plane, point)) for point in (a, b, c)])
+    np.testing.assert_allclose(found, expected, rtol=1e-14, atol=16 * EPS * size)
+    for point, (x, y) in zip((a, b, c), found, strict=True):
+        there = point_on(plane, jnp.asarray(x), jnp.asarray(y))
+        np.testing.assert_allclose(flat(there), flat(point), rtol=0, atol=32 * EPS * size)
+
+
+def test_loss_at_the_three_points_is_their_own(x64):
+    points = tree(1), tree(2), tree(3)
+    plane = plane_through(*points)
+    for point in points:
+        x, y = project(plane, point)
+        here = loss_on_plane(bent, plane, x[None], y[None])
+        own = bent(point)
+        # The point is off by some eps of its distance, about 300, and the slope is below 20.
+        np.testing.assert_allclose(here["loss"][0, 0], own["loss"], rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(here["rows"][0, 0], own["rows"], rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize("direction", [-2.0, 0.0, 1.0])
+def test_three_points_on_a_line_are_refused(direction):
+    a, b = (jax.tree.map(jnp.float32, tree(seed)) for seed in (1, 2))
+    c = jax.tree.map(lambda a, b: a + direction * (b - a), a, b)
+    with pytest.raises(jm.InputError, match=r"the three points lie on one line: c is \S+ from the"):
+        plane_through(a, b, c)
+
+
+def test_two_equal_points_are_refused():
+    a, b = jnp.array([1.0, 2.0]), jnp.array([3.0, 1.0])
+    for points in ((a, a, b), (a, b, a), (a, b, b), (a, a, a)):
+        with pytest.raises(jm.InputError, match="on one line"):
+            plane_through(*points)
+
+
+def test_unlike_trees_are_refused_by_leaf_and_shapes():
+    a = {"w": jnp.zeros((2, 3)), "b": jnp.zeros(2)}
+    reshaped = {**a, "w": jnp.zeros((3, 2))}
+    missing = {"w": a["w"]}
+    more = {**a, "c": jnp.zeros(4)}
+    plane = Plane(a, a, a)
+    for call in (
+        lambda other: plane_through(a, other, a),
+        lambda other: plane_through(a, a, other),
+        lambda other: project(plane, other),
+        lambda other: share_in_plane(plane, a, other),
+        lambda other: share_in_plane(plane, other, a),
+    ):
+        with pytest.raises(jm.InputError, match=r"w has shape \(3, 2\), .* its shape is \(2, 3\)"):
+            call(reshaped)
+        with pytest.raises(jm.InputError, match=r"b is missing, .* its shape is \(2,\)"):
+            call(missing)
+        with pytest.raises(jm.InputError, match=r"c has shape \(4,\), .* no such leaf"):
+            call(more)
+
+
+# ------------------------------------------------------------------------------- the grid
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 12, 100])
+def test_grid_is_what_a_loop_finds(x64, batch_size):
+    plane = random_plane(jax.random.key(2), tree(0))
+    xs, ys = jnp.linspace(-1, 1, 4), jnp.linspace(0, 3, 3)
+    grid = loss_on_plane(bent, plane, xs, ys, batch_size=batch_size)
+    assert grid["loss"].shape == (3, 4)
+    assert grid["rows"].shape == (3, 4, 5)
+    for i, y in enumerate(ys):
+        for j, x in enumerate(xs):
+            here = jax.tree.map(lambda o, u, v, x=x, y=y: o + x * u + y * v, *plane)
+            for name, value in bent(here).items():
+                np.testing.assert_allclose(grid[name][i, j], value, rtol=1e-12, atol=1e-12)
+
+
+def test_grid_is_one_program():
+    traced = []
+
+    def loss(params):
+        traced.append(params.shape)
+        return jnp.sum(params**2)
+
+    plane = Plane(jnp.zeros(3), jnp.array([1.0, 0.0, 0.0]), jnp.array([0.0, 1.0, 0.0]))
+    measure = jax.jit(lambda plane, xs, ys: loss_on_plane(loss, plane, xs, ys, batch_size=8))
+    for shift in (0.0, 1.0):
+        measure(plane._replace(origin=plane.origin + shift), jnp.arange(5.0), jnp.arange(7.0))
+    # Four batches of eight, and one of three: two programs, for all planes.
+    assert traced == [(3,), (3,)]
+
+
+# ------------------------------------------------------------------------------- projection
+
+
+def oblique_plane() -> Plane:
+    """Two directions at an angle, of different lengths, and parameters away from 0."""
+    u, other = tree(5), tree(6)
+    return Plane(tree(4), u, jax.tree.map(lambda a, b: 0.7 * a + 0.3 * b, u, other))
+
+
+def test_point_in_the_plane_is_projected_to_its_coordinates(x64):
+    plane = oblique_plane()
+    for x, y in ((0.0, 0.0), (1.5, -2.0), (-0.3, 0.01)):
+        there = point_on(plane, jnp.asarray(x), jnp.asarray(y))
+        # The normal equations square the condition of the directions, here about 5.
+        np.testing.assert_allclose(project(plane, there), [x, y], rtol=1e-12, atol=1e-12)
+        if x:
+            share = share_in_plane(plane, plane.origin, there)
+            np.testing.assert_allclose(share, 1, rtol=1e-13)
+
+
+def test_displacement_at_right_angles_is_not_seen(x64):
+    plane = oblique_plane()
+    basis, _ = np.linalg.qr(np.stack([flat(plane.u), flat(plane.v)], axis=1))
+    away = flat(tree(7))
+    away -= basis @ (basis.T @ away)
+    away -= basis @ (basis.T @ away)
+    _, unravel = ravel_pytree(plane.origin)
+    end = jax.tree.map(jnp.add, plane.origin, unravel(jnp.asarray(away)))
+    assert np.linalg.norm(away) > 10
+    np.testing.assert_allclose(project(plane, end), [0, 0], atol=1e-13)
+    assert share_in_plane(plane, plane.origin, end) < 1e-13
+
+
+def test_projection_and_share_are_least_squares(x64):
+    plane, start, end = oblique_plane(), tree(8), tree(9)
+    directions = np.stack([flat(plane.u), flat(plane.v)], axis=1)
+    expected, *_ = np.linalg.lstsq(directions, flat(end) - flat(plane.origin))
+    np.testing.assert_allclose(project(plane, end), expected, rtol=1e-12)
+    way = flat(end) - flat(start)
+    seen = directions @ np.linalg.lstsq(directions, way)[0]
+    share = share_in_plane(plane, start, end)
+    assert 0.05 < share < 0.95
+    np.testing.assert_allclose(share, np.linalg.norm(seen) / np.linalg.norm(way), rtol=1e-12)
+    # Where the plane lies does not matter to it.
+    moved = share_in_plane(plane._replace(origin=tree(3)), start, end)
+    np.testing.assert_array_equal(moved, share)
+
+
+def test_share_of_no_way_is_nan(x64):
+    assert np.isnan(share_in_plane(oblique_plane(), tree(1), tree(1)))
+
+
+def test_path_is_projected_under_vmap(x64):
+    plane = oblique_plane()
+    path = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(tree(seed) for seed in (1, 2, 3)))
+    together = jax.vmap(project, in_axes=(None, 0))(plane, path)
+    singly = np.stack([np.asarray(project(plane, tree(seed))) for seed in (1, 2, 3)])
+    np.testing.assert_allclose(together, singly, rtol=1e-13)
+
+
+# ------------------------------------------------------------------------------- courses
+
+
+@pytest.fixture(scope="module")
+def run(dataset):
+    """A course over two epochs of eleven steps, seen after every fourth."""
+    course = jax.jit(make_course(CONFIG, every=4))
+    return course(jax.random.key(KEY), jm.hyper(CONFIG), dataset.arrays())
+
+
+def test_course_ends_where_make_train_does_to_the_last_bit(dataset, run):
+    state, course = run
+    train = jax.jit(jm.make_train(CONFIG))
+    expected, history = train(jax.random.key(KEY), jm.hyper(CONFIG), dataset.arrays())
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+    last = jax.tree.map(lambda leaf: leaf[-1], course.seen)
+    jax.tree.map(np.testing.assert_array_equal, last, expected.params)
+    np.testing.assert_array_equal(course.steps, [0, 4, 8, 11, 15, 19, 22])
+    # A mean of eleven, perhaps summed in another order.
+    means = course.batches.loss.reshape(2, 11).mean(axis=1)
+    np.testing.assert_allclose(means, history.train_loss, rtol=5e-7)
+
+
+def test_every_point_is_where_a_loop_of_steps_comes(dataset, run):
+    _, course = run
+    key, data = jax.random.key(KEY), dataset.arrays()
+    model, tx = jm.MLP(CONFIG.hidden), jm.optim.create("momentum")
+    step = jax.jit(lambda *a: training.train_step(*a, apply_fn=model.apply, tx=tx))
+    state = training.init(key, jm.hyper(CONFIG), CONFIG)
+    states, losses = [state], []
+    for epoch in range(CONFIG.epochs):
+        order = permutation(jax.random.fold_in(jax.random.split(key)[1], epoch), 650)
+        for start in range(0, 650, 64):
+            batch = order[start : start + 64]
+            state, metrics = step(state, data.train_images[batch], data.train_labels[batch])
+            states.append(state)
+            losses.append(metrics.loss)
+    for point, steps in enumerate(course.steps):
+        seen = jax.tree.map(lambda leaf, point=point: leaf[point], course.seen)
+        # The weights are about 0.1, and each of 22 steps may round otherwise: some 22 eps.
+        np.testing.assert_allclose(flat(seen), flat(states[steps].params), rtol=0, atol=2e-6)
+    np.testing.assert_allclose(course.batches.loss, losses, rtol=2e-5)
+    moved = np.abs(flat(states[4].params) - flat(states[8].params)).max()
+    assert moved > 1e-3
+
+
+def test_optimizers_start_alike_and_take_the_same_batches(dataset):
+    @jax.jit
+    def courses(key, data):
+        def course(name):
+            config = jm.Config(**{**vars(CONFIG), "hidden": (), "optimizer": name})
+            # At a rate of 0 the weights stay, and the losses tell only which batches came.
+            hyper = {**jm.hyper(config), "learning_rate": 0.0}
+            return make_course(config, every=5)(key, hyper, data)[1]
+
+        return {name: course(name) for name in jm.optim.NAMES}
+
+    every = courses(jax.random.key(4), dataset.arrays())
+    for course in every.values():
+        starts = [jax.tree.map(lambda leaf: leaf[0], of.seen) for of in (course, every["sgd"])]
+        jax.tree.map(np.testing.assert_array_equal, *starts)
+        np.testing.assert_array_equal(course.batches.loss, every["sgd"].batches.loss)
+    assert len(np.unique(every["sgd"].batches.loss)) == 22
+
+
+@pytest.mark.parametrize(
+    ("samples", "every", "steps"),
+    [
+        (650, 20, [0, 11, 22]),
+        (640, 5, [0, 5, 10, 15, 20]),
+        (130, 1, [0, 1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_points_come_every_so_many_steps_and_at_an_epochs_end(dataset, samples, every, steps):
+    config = jm.Config(**{**vars(CONFIG), "hidden": ()})
+    data = dataset.arrays()._replace(
+        train_images=jnp.asarray(dataset.train_images[:samples]),
+        train_labels=jnp.asarray(dataset.train_labels[:samples]),
+    )
+
+    def norm(params):
+        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)))
+
+    course = make_course(config, every=every, observe=norm)
+    state, watched = jax.jit(course)(jax.random.key(0), jm.hyper(config), data)
+    np.testing.assert_array_equal(watched.steps, steps)
+    assert watched.seen.shape == (len(steps),)
+    assert watched.batches.loss.shape == (steps[-1],)
+    np.testing.assert_allclose(watched.seen[-1], np.linalg.norm(flat(state.params)), rtol=1e-6)
+
+
+def test_course_refuses_what_cannot_be_run(dataset):
+    with pytest.raises(jm.InputError, match="every is 0; it must be a whole number of at least 1"):
+        make_course(CONFIG, every=0)
+    course = make_course(jm.Config(batch_size=651), every=1)
+    with pytest.raises(jm.InputError, match="batch_size is 651"):
+        course(jax.random.key(0), jm.hyper(CONFIG), dataset.arrays())
