@@ -19,10 +19,9 @@ import numpy as np
 from safetensors.numpy import save as save_safetensors
 
 from jaxmnist import interop, runs
-from jaxmnist.data.batches import normalize
 from jaxmnist.errors import InputError
 from jaxmnist.files import write_whole
-from jaxmnist.training import ApplyFn, Params
+from jaxmnist.training import ApplyFn, Params, inputs
 
 FORMATS: Final = ("safetensors", "stablehlo", "onnx")
 
@@ -142,7 +141,7 @@ def onnx(apply_fn: ApplyFn, params: Params) -> bytes:
 
 
 def _logits(apply_fn: ApplyFn, params: Params) -> Callable[[Any], Any]:
-    return lambda images: apply_fn(params, normalize(images))
+    return lambda images: apply_fn(params, inputs(images, params))
 
 
 def _check(exported: Callable[[np.ndarray], Any], apply_fn: ApplyFn, params: Params) -> None:

@@ -25,7 +25,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.files import write_whole
 from jaxmnist.model import MLP
 from jaxmnist.plots.curves import CURVES
-from jaxmnist.training import History, Params, predict
+from jaxmnist.training import History, Params, check_precision, predict
 
 _CONFIG = "config.json"
 _METRICS = "metrics.jsonl"
@@ -58,7 +58,7 @@ class Run:
     @property
     def model(self) -> MLP:
         """The run's network."""
-        return MLP(self.config.hidden, self.num_classes)
+        return MLP(self.config.hidden, self.num_classes, self.config.dtype)
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -176,7 +176,8 @@ def load(path: Path) -> tuple[Run, Params]:
         The run, and the parameters for its model.
 
     Raises:
-        InputError: The folder holds no run, or one of its files is damaged.
+        InputError: The folder holds no run, or one of its files is damaged; or the run is in
+            float64 while JAX's 64-bit numbers are off.
     """
     try:
         about = json.loads((path / _CONFIG).read_text())
@@ -193,6 +194,7 @@ def load(path: Path) -> tuple[Run, Params]:
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path / _CONFIG} is no run's configuration: {error!r}") from error
 
+    check_precision(config)
     params = interop.load_safetensors(path / _MODEL)
     found, expected = (
         {name: array.shape for name, array in interop.flatten(tree).items()}
