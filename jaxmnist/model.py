@@ -85,4 +85,4 @@ class MLP(nn.Module):
         for index, size in enumerate(self.hidden):
             h = nn.relu(Dense(size, self.dtype, name=f"dense_{index}")(h))
         logits = Dense(self.num_classes, self.dtype, name=f"dense_{len(self.hidden)}")(h)
-        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return logits.astype(jnp.float32) if jnp.finfo(logits.dtype).bits < 32 else logits

@@ -185,7 +185,8 @@ def load(path: Path) -> tuple[Run, Params]:
         run = Run(path, config, about["num_classes"], about["dataset"], about["data_dir"])
         if not isinstance(run.dataset, str) or not isinstance(run.data_dir, str | None):
             raise TypeError(f"dataset is {run.dataset!r} and data_dir {run.data_dir!r}")
-        shapes = jax.eval_shape(run.model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
+        model = MLP(config.hidden, run.num_classes)  # Its shapes need no dtype.
+        shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
     except OSError as error:
         raise InputError(
             f"{path} holds no run: cannot read {_CONFIG} ({error.strerror}); "

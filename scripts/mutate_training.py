@@ -46,7 +46,7 @@ class Mutation(NamedTuple):
 
 
 LOSS_AGAIN = """
-    logits = apply_fn(params, normalize(images))
+    logits = apply_fn(params, inputs(images, params))
     loss = cross_entropy_with_integer_labels(logits, labels)
     return TrainState(params, opt_state), B"""
 
