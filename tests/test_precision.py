@@ -197,9 +197,10 @@ def test_commands_work_in_every_precision(dtype, fitted, dataset, tmp_path, caps
         y_test=dataset.test_labels,
     )
     folder = tmp_path / "run"
-    options = "--hidden 16 8 --optimizer adam --epochs 1 --eval-batch-size 48".split()
+    options = ["--hidden", "16", "8", "--optimizer", "adam", "--epochs", "1"]
     data = ["--dataset", str(tmp_path / "some.npz")]
-    cli.main(["train", *options, "--dtype", dtype, *data, "--out", str(folder)])
+    options += ["--eval-batch-size", "48", "--dtype", dtype]
+    cli.main(["train", *options, *data, "--out", str(folder)])
     assert not jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
     line = json.loads((folder / "metrics.jsonl").read_text())
     state, history = fitted[dtype]
@@ -217,7 +218,7 @@ def test_commands_work_in_every_precision(dtype, fitted, dataset, tmp_path, caps
             np.testing.assert_array_equal(one, other)
         images = jnp.asarray(dataset.test_images[:2])
         probabilities = training.predict(params, images, apply_fn=run.model.apply)
-        logits = run.model.apply(params, training.inputs(images, params))
+        logits = np.asarray(run.model.apply(params, training.inputs(images, params)))
     capsys.readouterr()
     cli.main(["evaluate", str(folder)])
     shown = re.search(r"mean over batches: Eval Loss: (\S+),", capsys.readouterr().out)

@@ -11,9 +11,7 @@ from jaxmnist.plots import style
 
 
 def tuning(
-    courses: Mapping[
-        str, tuple[Float[np.ndarray, " iterations"], Float[np.ndarray, " iterations"]]
-    ],
+    courses: Mapping[str, Float[np.ndarray, "2 iterations"]],
     title: str,
 ) -> Figure:
     """Draw each optimizer's learning rates and the loss at each of them.
@@ -32,7 +30,7 @@ def tuning(
         look = style.OPTIMIZERS[name]
         best = int(np.nanargmin(losses))
         axes.plot(rates, losses, marker=look.marker, markersize=4, **look.line)
-        for index, size, face in ((0, 8, style.background()), (best, 11, look.color)):
+        for index, size, face in ((best, 11, look.color), (0, 7, style.background())):
             axes.plot(
                 rates[index],
                 losses[index],
