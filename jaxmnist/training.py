@@ -510,7 +510,9 @@ def _model_and_optimizer(
             f"learning_rate has the layers {', '.join(sorted(rates))}; "
             f"the network's are {', '.join(layers)}"
         )
-    each = {layer: create(**{**arguments, "learning_rate": rates[layer]}) for layer in layers}
+    each: dict[Any, optax.GradientTransformation] = {
+        layer: create(**{**arguments, "learning_rate": rates[layer]}) for layer in layers
+    }
     return model, optax.partition(each, {"params": {layer: layer for layer in layers}})
 
 

@@ -233,7 +233,8 @@ def test_commands_work_in_every_precision(dtype, fitted, dataset, tmp_path, caps
         content = bytearray((folder / "model.stablehlo").read_bytes())
         exported = jax.export.deserialize(content).call(images)
         assert exported.dtype == PARAMETERS[dtype]
-        limit = {"float64": 1e-13, "float32": 1e-5, "bfloat16": 1e-5}[dtype]
+        # As above: what is compiled rounds elsewhere, by 2^-9 of numbers up to 1, a few times.
+        limit = {"float64": 1e-13, "float32": 1e-5, "bfloat16": 1e-2}[dtype]
         np.testing.assert_allclose(exported, logits, rtol=limit, atol=limit)
 
 
