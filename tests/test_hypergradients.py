@@ -1,6 +1,7 @@
 """Derivatives through training: against differences, both modes, and what going back keeps."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -44,6 +45,10 @@ def dataset() -> jm.Dataset:
     )
 
 
+# Compiling takes nearly all of the time here.
+quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
 def vector(values) -> np.ndarray:
     return np.array([float(value) for value in jax.tree.leaves(values)])
 
@@ -59,9 +64,9 @@ def test_both_modes_match_differences_in_every_hyperparameter(optimizer, dataset
         # Checkpointing costs compile time; the optimizer with the largest state stands for all.
         scan = jm.checkpointed_scan if optimizer == "adam" else jax.lax.scan
         going_back = jm.make_train(config, scan=scan)
-        going_forward = jax.jit(jm.hypergradient(train, names))
+        going_forward = quick(jm.hypergradient(train, names))
         forward = going_forward(key, hyper, data)
-        reverse = jax.jit(jm.hypergradient(going_back, names, mode="reverse"))(key, hyper, data)
+        reverse = quick(jm.hypergradient(going_back, names, mode="reverse"))(key, hyper, data)
         h = 1e-5
         below2, below, above, above2 = (
             np.array(
@@ -98,12 +103,12 @@ def test_derivatives_by_layer_sum_to_that_by_the_common_rate(dataset):
         )
         train = jm.make_train(config, scan=jm.checkpointed_scan)
         plain = jm.hypergradient(jm.make_train(config), "learning_rate")
-        loss, common = jax.jit(plain)(key, hyper, data)
-        slope = jax.jit(jm.hypergradient(train, ["learning_rate"], mode="reverse"))
+        loss, common = quick(plain)(key, hyper, data)
+        slope = quick(jm.hypergradient(train, ["learning_rate"], mode="reverse"))
         same_loss, by_layer = slope(key, {**hyper, "learning_rate": rates}, data)
         # A layer whose rate is zero stays where it started.
         frozen = {**hyper, "learning_rate": {**rates, "dense_1": 0.0}}
-        state, _ = jax.jit(train)(key, frozen, data)
+        state, _ = quick(train)(key, frozen, data)
         start = training.init(key, frozen, config)
     parts = by_layer["learning_rate"]
     assert parts.keys() == rates.keys()
