@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from jaxmnist.data import load_dataset as load_dataset
     from jaxmnist.data import normalize as normalize
     from jaxmnist.errors import InputError as InputError
+    from jaxmnist.hypergradients import checkpointed_scan as checkpointed_scan
+    from jaxmnist.hypergradients import hypergradient as hypergradient
     from jaxmnist.model import MLP as MLP
     from jaxmnist.training import DivergedError as DivergedError
     from jaxmnist.training import History as History
@@ -62,6 +64,8 @@ _HOMES = {
     "load_dataset": "data",
     "normalize": "data",
     "InputError": "errors",
+    "checkpointed_scan": "hypergradients",
+    "hypergradient": "hypergradients",
     "MLP": "model",
     "DivergedError": "training",
     "History": "training",

@@ -6,7 +6,9 @@ mistyped option answer at once.
 
 import contextlib
 import functools
+import inspect
 import io
+import json
 import os
 import re
 import signal
@@ -58,6 +60,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
 
 
+def _in_its_precision(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command on a run in float64 have JAX's 64-bit numbers, which are off by default."""
+
+    @functools.wraps(command)
+    def run_command(*args: Any, **kwargs: Any) -> None:
+        given = inspect.signature(command).bind(*args, **kwargs).arguments
+        path = given.get("resume") or given.get("run")
+        if (given["config"].dtype if path is None else _dtype_of(path)) != "float64":
+            return command(*args, **kwargs)
+        import jax
+
+        with jax.enable_x64(True):
+            return command(*args, **kwargs)
+
+    return run_command
+
+
+def _dtype_of(run: Path) -> Any:
+    """Look up a run's dtype; what is wrong with the run is for its reader to say."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return json.loads((run / "config.json").read_text())["config"]["dtype"]
+
+
+@_in_its_precision
 def train(
     config: Annotated[Config, arg(name="")],
     joining: Annotated[processes.Processes, arg(name="")],
@@ -222,6 +248,7 @@ def train(
         )
 
 
+@_in_its_precision
 def predict(
     run: Positional[Path],
     indices: tuple[int, ...] = (),
@@ -273,6 +300,7 @@ def predict(
     _console().print(table)
 
 
+@_in_its_precision
 def evaluate(
     run: Positional[Path], dataset: str | None = None, data_dir: str | None = None
 ) -> None:
@@ -332,8 +360,6 @@ def verify(
         dtype: Of all arithmetic.
         out: Where to write all results as JSON.
     """
-    import json
-
     from jaxmnist.files import write_whole
     from jaxmnist.verify import report, suite
 
@@ -374,6 +400,7 @@ def verify(
         sys.exit(1)
 
 
+@_in_its_precision
 def export(
     run: Positional[Path],
     format: Literal["safetensors", "stablehlo", "onnx"],

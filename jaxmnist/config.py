@@ -3,15 +3,18 @@
 import math
 import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from jaxmnist import conventions
 from jaxmnist.errors import InputError
+
+DTYPES: Final = ("float32", "float64", "bfloat16")
 
 Hyper = dict[str, Any]
 """The optimizer's float arguments by name; None stands for "has none" (Adadelta's rate).
 
 A further entry, ``init_scale``, multiplies the initial parameters; without it they stay as drawn.
+``learning_rate`` may also be a dict with a rate for each layer by its name, ``dense_0`` onwards.
 
 It is a pytree of numbers, so it may be traced, mapped over and differentiated:
 ``{**hyper(config), "learning_rate": rates}`` with ``in_axes={"learning_rate": 0}``.
@@ -31,6 +34,9 @@ class Config:
         eval_batch_size: Images in a test batch; the last, shorter batch is kept.
         seed: The one source of the initial weights and of every epoch's order.
         convention: Whose arithmetic and defaults: document, pytorch or optax.
+        dtype: Of everything: float32 or float64; or bfloat16, in which the layers compute, while
+            parameters, optimizer and loss are in float32. A seed starts from the same weights in
+            each.
 
     Raises:
         InputError: A value that no run can have.
@@ -47,9 +53,12 @@ class Config:
     eval_batch_size: int = 128
     seed: int = 0
     convention: str = "document"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         conventions.hyperparameters(self.optimizer, self.convention)
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype is {self.dtype!r}; choose one of {', '.join(DTYPES)}")
         for name in ("epochs", "batch_size", "eval_batch_size"):
             value = getattr(self, name)
             if not (_is_whole(value) and value >= 1):

@@ -20,7 +20,8 @@ def uniform_in_fan_in(
         fan_in: Inputs of one output unit.
 
     Returns:
-        float32 samples.
+        Samples drawn in float32, so that a key gives the same ones in every precision; of JAX's
+        default dtype, float64 where that is enabled.
 
     Source: document row D7.
 
@@ -28,13 +29,15 @@ def uniform_in_fan_in(
     True
     """
     bound = fan_in**-0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    samples = jax.random.uniform(key, shape, jnp.float32, minval=-bound, maxval=bound)
+    return samples.astype(jnp.result_type(float))
 
 
 class Dense(nn.Module):
     """An affine layer ``y = x W^T + b`` with W of shape (out, in), as PyTorch stores it."""
 
     features: int
+    dtype: str | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch inputs"]) -> Float[Array, "batch features"]:
@@ -43,8 +46,9 @@ class Dense(nn.Module):
         weight = self.param("weight", uniform_in_fan_in, (self.features, fan_in), fan_in)
         bias = self.param("bias", uniform_in_fan_in, (self.features,), fan_in)
         # Contracting the last axis of both reads W as it lies: nothing is transposed in memory.
-        # The parameters' dtype decides, so float64 parameters give a float64 network.
-        return jnp.einsum("bi,oi->bo", x.astype(weight.dtype), weight) + bias[None, :]
+        # Without a dtype the parameters' decides, so float64 parameters give a float64 network.
+        x, weight, bias = (a.astype(self.dtype or weight.dtype) for a in (x, weight, bias))
+        return jnp.einsum("bi,oi->bo", x, weight) + bias[None, :]
 
 
 class MLP(nn.Module):
@@ -57,6 +61,8 @@ class MLP(nn.Module):
     Attributes:
         hidden: Sizes of the hidden layers, first to last; empty for softmax regression.
         num_classes: Number of logits.
+        dtype: What the layers compute in, such as bfloat16; None for the parameters' own dtype.
+            The logits are in no less than float32, and so is any loss of them.
 
     Source: document row D7.
 
@@ -70,11 +76,13 @@ class MLP(nn.Module):
 
     hidden: tuple[int, ...] = (256, 128, 64, 20)
     num_classes: int = 10
+    dtype: str | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch *features"]) -> Float[Array, "batch classes"]:
         """Map a batch of images, flat or 28x28, to logits."""
         h = x.reshape(x.shape[0], -1)
         for index, size in enumerate(self.hidden):
-            h = nn.relu(Dense(size, name=f"dense_{index}")(h))
-        return Dense(self.num_classes, name=f"dense_{len(self.hidden)}")(h)
+            h = nn.relu(Dense(size, self.dtype, name=f"dense_{index}")(h))
+        logits = Dense(self.num_classes, self.dtype, name=f"dense_{len(self.hidden)}")(h)
+        return logits.astype(jnp.float32) if jnp.finfo(logits.dtype).bits < 32 else logits

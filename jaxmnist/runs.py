@@ -30,7 +30,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.files import write_whole
 from jaxmnist.model import MLP
 from jaxmnist.plots.curves import CURVES
-from jaxmnist.training import History, Params, TrainState, init, predict
+from jaxmnist.training import History, Params, TrainState, check_precision, init, predict
 
 _CONFIG = "config.json"
 _METRICS = "metrics.jsonl"
@@ -78,7 +78,7 @@ class Run:
     @property
     def model(self) -> MLP:
         """The run's network."""
-        return MLP(self.config.hidden, self.num_classes)
+        return MLP(self.config.hidden, self.num_classes, self.config.dtype)
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -467,10 +467,13 @@ def load(path: Path) -> tuple[Run, Params]:
         The run, and the parameters for its model.
 
     Raises:
-        InputError: The folder holds no run, or one of its files is damaged.
+        InputError: The folder holds no run, or one of its files is damaged; or the run is in
+            float64 while JAX's 64-bit numbers are off.
     """
     run = read(path)
-    shapes = jax.eval_shape(run.model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
+    model = MLP(run.config.hidden, run.num_classes)  # Its shapes need no dtype.
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
+    check_precision(run.config)
     params = interop.load_safetensors(path / _MODEL)
     found, expected = (
         {name: array.shape for name, array in interop.flatten(tree).items()}

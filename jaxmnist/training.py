@@ -30,6 +30,8 @@ from jaxmnist.model import MLP
 Params = PyTree[Array]
 ApplyFn = Callable[..., Any]
 """``apply_fn(params, x) -> logits``, such as a Linen module's ``apply``."""
+Scan = Callable[..., tuple[Any, Any]]
+"""``scan(body, carry, xs) -> (carry, ys)``, as ``jax.lax.scan``."""
 
 
 class TrainState(NamedTuple):
@@ -71,7 +73,7 @@ Train = Callable[[Key[Array, ""], Hyper, Arrays], tuple[TrainState, History]]
 """A whole run: ``train(key, hyper, data) -> (state, history)``, pure."""
 
 
-def make_train(config: Config, num_classes: int = 10) -> Train:
+def make_train(config: Config, num_classes: int = 10, scan: Scan = jax.lax.scan) -> Train:
     """Build the whole run as one pure function, to be jitted, mapped or differentiated.
 
     The config fixes shapes and names only: its ``seed`` and ``learning_rate`` are not read here.
@@ -81,13 +83,16 @@ def make_train(config: Config, num_classes: int = 10) -> Train:
     Args:
         config: Layers, optimizer, convention, epochs and batch sizes.
         num_classes: Number of logits.
+        scan: What loops over epochs, steps and test batches: `jaxmnist.checkpointed_scan` for
+            reverse derivatives through runs of any length.
 
     Returns:
         ``train(key, hyper, data) -> (state, history)``; every array of the history has one
         entry per epoch.
 
     Raises:
-        InputError: When traced, if a batch is larger than the data.
+        InputError: When traced, if a batch is larger than the data, or the config's dtype is
+            float64 while JAX's 64-bit numbers are off.
 
     Source: document rows D6-D9.
 
@@ -105,12 +110,12 @@ def make_train(config: Config, num_classes: int = 10) -> Train:
 
         def epoch(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, History]:
             state, figures, _ = train_and_evaluate(
-                config, num_classes, key, hyper, data, index, state
+                config, num_classes, key, hyper, data, index, state, scan
             )
             return state, figures
 
         state = init(key, hyper, config, num_classes)
-        return jax.lax.scan(epoch, state, jnp.arange(config.epochs))
+        return scan(epoch, state, jnp.arange(config.epochs))
 
     return train
 
@@ -126,12 +131,20 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
 
     Returns:
         The state before the first step.
+
+    Raises:
+        InputError: The config's dtype is float64 while JAX's 64-bit numbers are off.
     """
     model, tx = _model_and_optimizer(config, num_classes, hyper)
     init_key, _ = jax.random.split(key)
-    params = model.init(init_key, jnp.zeros((1, 28, 28)))
+    dtype = jnp.float64 if config.dtype == "float64" else jnp.float32
+    params = jax.tree.map(
+        lambda leaf: leaf.astype(dtype), model.init(init_key, jnp.zeros((1, 28, 28)))
+    )
     if "init_scale" in hyper:
-        params = jax.tree.map(lambda leaf: hyper["init_scale"] * leaf, params)
+        params = jax.tree.map(
+            lambda leaf: jnp.asarray(hyper["init_scale"], leaf.dtype) * leaf, params
+        )
     return TrainState(params, tx.init(params))
 
 
@@ -144,6 +157,7 @@ def train_epoch(
     apply_fn: ApplyFn,
     tx: optax.GradientTransformation,
     batch_size: int,
+    scan: Scan = jax.lax.scan,
 ) -> tuple[TrainState, BatchMetrics]:
     """Take one step on every batch of the shuffled data, the short last one included.
 
@@ -156,6 +170,7 @@ def train_epoch(
         apply_fn: ``apply_fn(params, x) -> logits``.
         tx: The optimizer.
         batch_size: Images in a full batch.
+        scan: What loops over the steps, as in `make_train`.
 
     Returns:
         The state after the epoch, and each batch's figures, measured before its own step.
@@ -170,7 +185,7 @@ def train_epoch(
 
     full_batches = order.size // batch_size
     split = full_batches * batch_size
-    state, metrics = jax.lax.scan(step, state, order[:split].reshape(full_batches, batch_size))
+    state, metrics = scan(step, state, order[:split].reshape(full_batches, batch_size))
     if split < order.size:
         state, last = step(state, order[split:])
         metrics = _append(metrics, last)
@@ -207,6 +222,7 @@ def evaluate(
     *,
     apply_fn: ApplyFn,
     batch_size: int,
+    scan: Scan = jax.lax.scan,
 ) -> BatchMetrics:
     """Measure every batch of the data in its stored order, the short last one included.
 
@@ -216,6 +232,7 @@ def evaluate(
         labels: Their classes.
         apply_fn: ``apply_fn(params, x) -> logits``.
         batch_size: Images in a full batch.
+        scan: What loops over the batches, as in `make_train`.
 
     Returns:
         Each batch's figures.
@@ -224,8 +241,9 @@ def evaluate(
     """
     full_batches = labels.size // batch_size
     split = full_batches * batch_size
-    metrics = jax.lax.map(
-        lambda batch: eval_step(params, *batch, apply_fn=apply_fn),
+    _, metrics = scan(
+        lambda _, batch: (None, eval_step(params, *batch, apply_fn=apply_fn)),
+        None,
         (
             images[:split].reshape(full_batches, batch_size, *images.shape[1:]),
             labels[:split].reshape(full_batches, batch_size),
@@ -262,7 +280,7 @@ def train_step(
     """
 
     def loss_and_logits(params: Params) -> tuple[Float[Array, ""], Float[Array, "batch classes"]]:
-        logits = apply_fn(params, normalize(images))
+        logits = apply_fn(params, inputs(images, params))
         return cross_entropy_with_integer_labels(logits, labels), logits
 
     (loss, logits), grads = jax.value_and_grad(loss_and_logits, has_aux=True)(state.params)
@@ -289,7 +307,7 @@ def eval_step(
     Returns:
         The batch's figures.
     """
-    logits = apply_fn(params, normalize(images))
+    logits = apply_fn(params, inputs(images, params))
     return BatchMetrics(cross_entropy_with_integer_labels(logits, labels), accuracy(logits, labels))
 
 
@@ -335,7 +353,39 @@ def predict(
 
     Source: document rows D3 and D10.
     """
-    return softmax(apply_fn(params, normalize(images)))
+    return softmax(apply_fn(params, inputs(images, params)))
+
+
+def inputs(images: UInt8[Array, "*shape"], params: Params) -> Float[Array, "*shape"]:
+    """Normalise images in the precision of the parameters that they are for.
+
+    Args:
+        images: As stored.
+        params: The model's parameters.
+
+    Returns:
+        The images in float64 if a parameter is, else in float32.
+
+    Source: document row D5.
+    """
+    is_wide = any(jnp.result_type(leaf) == jnp.float64 for leaf in jax.tree.leaves(params))
+    return normalize(images, jnp.float64 if is_wide else jnp.float32)
+
+
+def check_precision(config: Config) -> None:
+    """Refuse float64 where JAX would silently compute in float32.
+
+    Args:
+        config: The run.
+
+    Raises:
+        InputError: The config's dtype is float64 while JAX's 64-bit numbers are off.
+    """
+    if config.dtype == "float64" and jnp.result_type(float) != jnp.float64:
+        raise InputError(
+            "dtype is float64, and JAX's 64-bit numbers are off: "
+            "put the call inside `with jax.enable_x64(True):`"
+        )
 
 
 def sizes(data: Arrays | Dataset | PreparedSet) -> tuple[int, int]:
@@ -501,6 +551,7 @@ def train_and_evaluate(
     data: Arrays,
     index: Int[Array, ""] | int,
     state: TrainState,
+    scan: Scan = jax.lax.scan,
     place: Callable[[ApplyFn], ApplyFn] = lambda apply_fn: apply_fn,
 ) -> tuple[TrainState, History, Float[Array, " steps"]]:
     """Train on every batch once and evaluate: one epoch of `make_train` and of `fit`.
@@ -513,6 +564,7 @@ def train_and_evaluate(
         data: The images.
         index: The epoch's index, from 0; with the key it gives the order.
         state: Before the epoch.
+        scan: What runs the steps; see `make_train`.
         place: Wraps the model's ``apply``, such as to spread a batch over devices.
 
     Returns:
@@ -528,6 +580,7 @@ def train_and_evaluate(
         apply_fn=apply_fn,
         tx=tx,
         batch_size=config.batch_size,
+        scan=scan,
     )
     eval_metrics = evaluate(
         state.params,
@@ -535,6 +588,7 @@ def train_and_evaluate(
         data.test_labels,
         apply_fn=apply_fn,
         batch_size=config.eval_batch_size,
+        scan=scan,
     )
     figures = _figures(config, train_metrics, eval_metrics, *sizes(data))
     return state, figures, train_metrics.loss
@@ -675,9 +729,23 @@ _jitted_epoch_order = jax.jit(epoch_order, static_argnums=2)
 def _model_and_optimizer(
     config: Config, num_classes: int, hyper: Hyper
 ) -> tuple[MLP, optax.GradientTransformation]:
+    check_precision(config)
+    model = MLP(config.hidden, num_classes, config.dtype)
     arguments = {name: value for name, value in hyper.items() if name != "init_scale"}
-    tx = optim.create(config.optimizer, convention=config.convention, **arguments)
-    return MLP(config.hidden, num_classes), tx
+    create = functools.partial(optim.create, config.optimizer, convention=config.convention)
+    rates = arguments.get("learning_rate")
+    if not isinstance(rates, dict):
+        return model, create(**arguments)
+    layers = [f"dense_{index}" for index in range(len(config.hidden) + 1)]
+    if sorted(rates) != sorted(layers):
+        raise InputError(
+            f"learning_rate has the layers {', '.join(sorted(rates))}; "
+            f"the network's are {', '.join(layers)}"
+        )
+    each: dict[Any, optax.GradientTransformation] = {
+        layer: create(**{**arguments, "learning_rate": rates[layer]}) for layer in layers
+    }
+    return model, optax.partition(each, {"params": {layer: layer for layer in layers}})
 
 
 def _take(array: Array, indices: Int[Array, " batch"]) -> Array:

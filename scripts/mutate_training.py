@@ -46,7 +46,7 @@ class Mutation(NamedTuple):
 
 
 LOSS_AGAIN = """
-    logits = apply_fn(params, normalize(images))
+    logits = apply_fn(params, inputs(images, params))
     loss = cross_entropy_with_integer_labels(logits, labels)
     return TrainState(params, opt_state), B"""
 
@@ -55,8 +55,9 @@ MUTATIONS = [
     Mutation(
         "ReLU after the last layer",
         "model.py",
-        'return Dense(self.num_classes, name=f"dense_{len(self.hidden)}")(h)',
-        'return nn.relu(Dense(self.num_classes, name=f"dense_{len(self.hidden)}")(h))',
+        'logits = Dense(self.num_classes, self.dtype, name=f"dense_{len(self.hidden)}")(h)',
+        "logits = nn.relu("
+        'Dense(self.num_classes, self.dtype, name=f"dense_{len(self.hidden)}")(h))',
     ),
     Mutation("no ReLU between", "model.py", "h = nn.relu(", "h = ("),
     Mutation("tanh for ReLU", "model.py", "h = nn.relu(", "h = nn.tanh("),
@@ -67,10 +68,12 @@ MUTATIONS = [
         """(self.features, fan_in), fan_in)
         bias = self.param("bias", uniform_in_fan_in, (self.features,), fan_in)
         # Contracting the last axis of both reads W as it lies: nothing is transposed in memory.
-        # The parameters' dtype decides, so float64 parameters give a float64 network.
+        # Without a dtype the parameters' decides, so float64 parameters give a float64 network.
+        x, weight, bias = (a.astype(self.dtype or weight.dtype) for a in (x, weight, bias))
         return jnp.einsum("bi,oi->bo\"""",
         """(fan_in, self.features), fan_in)
         bias = self.param("bias", uniform_in_fan_in, (self.features,), fan_in)
+        x, weight, bias = (a.astype(self.dtype or weight.dtype) for a in (x, weight, bias))
         return jnp.einsum("bi,io->bo\"""",
     ),
     # Loss and accuracy.

@@ -20,6 +20,7 @@ def test_config_defaults_are_the_documents():
         "eval_batch_size": 128,
         "seed": 0,
         "convention": "document",
+        "dtype": "float32",
     }
 
 
@@ -36,6 +37,7 @@ def test_config_is_frozen_and_hashable():
     [
         ("optimizer", "Adam", "'Adam'.*sgd, momentum, adagrad, rmsprop, adadelta, adam"),
         ("convention", "torch", "'torch'.*document, pytorch, optax"),
+        ("dtype", "float16", "'float16'.*float32, float64, bfloat16"),
         *(
             (field, value, rf"{field} is {value!r}; it must be a whole number of at least 1")
             for field in ("epochs", "batch_size", "eval_batch_size")

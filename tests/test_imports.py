@@ -50,6 +50,7 @@ LAYERS = {
     "data": 2,
     "interop": 3,
     "training": 3,
+    "hypergradients": 4,
     "sweep": 4,
     "parallel": 4,
     "verify": 4,
@@ -119,7 +120,7 @@ except SystemExit as stopped:
 
 PUBLIC = {
     "": "load_dataset Dataset Config hyper make_train fit MLP normalize InputError DivergedError "
-    "History TrainState",
+    "History TrainState hypergradient checkpointed_scan",
     "optim.": "sgd momentum adagrad rmsprop adadelta adam create",
     "losses.": "binary_cross_entropy binary_cross_entropy_with_logits softmax cross_entropy "
     "cross_entropy_with_integer_labels accuracy",

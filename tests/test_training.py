@@ -9,7 +9,7 @@ import torch
 
 import jaxmnist as jm
 from jaxmnist import training
-from jaxmnist.data.batches import normalize, permutation
+from jaxmnist.data.batches import permutation
 
 CONFIG = jm.Config(hidden=(16, 8), epochs=3, batch_size=64, eval_batch_size=48)
 FIGURES = training.History._fields
@@ -41,7 +41,7 @@ def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rat
     loss_function = torch.nn.CrossEntropyLoss()
 
     def batches(images, labels, order, size):
-        x = torch.from_numpy(np.array(normalize(jnp.asarray(images)))).double().flatten(1)
+        x = (torch.from_numpy(images).double().flatten(1) / 255 - 0.5) / 0.5
         y = torch.from_numpy(labels.astype(np.int64))
         for start in range(0, len(order), size):
             batch = torch.from_numpy(np.array(order[start : start + size])).long()
@@ -87,10 +87,11 @@ def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rat
 
 
 def test_run_matches_the_documents_program_in_torch(dataset, sequential):
+    config = dataclasses.replace(CONFIG, dtype="float64")
     with jax.enable_x64(True):
         key, data = jax.random.key(5), dataset.arrays()
-        start = training.init(key, jm.hyper(CONFIG), CONFIG)
-        state, history = jax.jit(jm.make_train(CONFIG))(key, jm.hyper(CONFIG), data)
+        start = training.init(key, jm.hyper(config), config)
+        state, history = jax.jit(jm.make_train(config))(key, jm.hyper(config), data)
         _, data_key = jax.random.split(key)
         orders = [permutation(jax.random.fold_in(data_key, e), 650) for e in range(CONFIG.epochs)]
 
@@ -191,7 +192,7 @@ def test_row_of_a_vmapped_sweep_equals_the_single_run(dataset, trained):
 
 
 def test_training_is_differentiable_in_the_learning_rate(dataset):
-    config = dataclasses.replace(CONFIG, epochs=1, hidden=(8,))
+    config = dataclasses.replace(CONFIG, epochs=1, hidden=(8,), dtype="float64")
     with jax.enable_x64(True):
         data = jax.tree.map(lambda leaf: leaf[:200], dataset.arrays())
         train = jm.make_train(config)

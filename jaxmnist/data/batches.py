@@ -2,26 +2,30 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 
-def normalize(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
+def normalize(
+    images: UInt8[Array, "*shape"], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "*shape"]:
     """Map bytes 0 ... 255 to [-1, 1] as the document's transform does, to the last bit.
 
-    ``(x / 255 - 0.5) / 0.5`` in float32, every operation rounded on its own.
+    ``(x / 255 - 0.5) / 0.5``, every operation rounded on its own.
 
     Args:
         images: uint8 pixels of any shape.
+        dtype: Of the result and the arithmetic: float32, as the document's, or float64.
 
     Returns:
-        float32 of the same shape.
+        The same shape in that dtype.
 
     Source: document row D5.
 
     >>> print(normalize(jnp.array([0, 51, 255], dtype=jnp.uint8)))
     [-1.  -0.6  1. ]
     """
-    pixels = images.astype(jnp.float32)
+    pixels = images.astype(dtype)
     # XLA would turn a division by 255 into a product with its rounded reciprocal, which is off by
     # one bit for 126 of the 256 values. x/255 = x/256 + x/(256 255) rounds as the division does:
     # the first term is exact, and the second is too small for its own rounding to show.

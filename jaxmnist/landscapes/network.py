@@ -273,7 +273,7 @@ def make_course(
 
     def course(key: Key[Array, ""], hyper: Hyper, data: Arrays) -> tuple[TrainState, Course]:
         check_batches_fit(config, data)
-        model = MLP(config.hidden, num_classes)
+        model = MLP(config.hidden, num_classes, config.dtype)
         tx = optim.create(config.optimizer, convention=config.convention, **hyper)
         samples = data.train_labels.size
         _, data_key = jax.random.split(key)

@@ -28,5 +28,6 @@ from jaxmnist.plots.terrain import Terrain as Terrain
 from jaxmnist.plots.traps import local_minimum as local_minimum
 from jaxmnist.plots.traps import saddle as saddle
 from jaxmnist.plots.traps import valley_momentum as valley_momentum
+from jaxmnist.plots.tuning import tuning as tuning
 from jaxmnist.plots.verification import distributions as distributions
 from jaxmnist.plots.verification import divergence as divergence

@@ -150,7 +150,7 @@ def training(
     """
     require_torch()
     check_dtype(dtype)
-    config = config if epochs is None else replace(config, epochs=epochs)
+    config = replace(config, dtype=dtype, epochs=config.epochs if epochs is None else epochs)
     dataset = load_dataset("mnist") if dataset is None else dataset
     check_batches_fit(config, dataset)
 
@@ -333,11 +333,11 @@ def _run_in_torch(
         images: np.ndarray, labels: np.ndarray, order: np.ndarray, batch_size: int, train: bool
     ) -> Iterator[_Batch]:
         for batch in torch.from_numpy(order).split(batch_size):
-            # The document's transform, in its float32.
-            x = (torch.from_numpy(images)[batch].flatten(1).float() / 255 - 0.5) / 0.5
+            pixels = torch.from_numpy(images)[batch].flatten(1).to(getattr(torch, dtype))
+            x = (pixels / 255 - 0.5) / 0.5
             y = torch.from_numpy(labels)[batch].long()
             with torch.set_grad_enabled(train):
-                logits = module(x.to(getattr(torch, dtype)))
+                logits = module(x)
                 loss = torch.nn.functional.cross_entropy(logits, y)
             if train:
                 module.zero_grad()

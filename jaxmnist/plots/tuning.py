@@ -1,0 +1,51 @@
+"""Where learning rates go when they follow the derivative of the loss."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+from jaxmnist.plots import style
+
+
+def tuning(
+    courses: Mapping[str, Float[np.ndarray, "2 iterations"]],
+    title: str,
+) -> Figure:
+    """Draw each optimizer's learning rates and the loss at each of them.
+
+    Args:
+        courses: By the optimizer's name: the rates of all iterations, and the losses, NaN for one
+            that was not finite.
+        title: Says what the losses are of.
+
+    Returns:
+        A picture with a path for each optimizer: hollow where it starts, large where it is best.
+    """
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, (rates, losses) in courses.items():
+        look = style.OPTIMIZERS[name]
+        best = int(np.nanargmin(losses))
+        axes.plot(rates, losses, marker=look.marker, markersize=4, **look.line)
+        for index, size, face in ((best, 11, look.color), (0, 7, style.background())):
+            axes.plot(
+                rates[index],
+                losses[index],
+                look.marker,
+                markersize=size,
+                markeredgecolor=look.color,
+                markerfacecolor=face,
+                zorder=3,
+            )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(ScalarFormatter())
+    axes.set_xlabel("Learning rate: hollow at the start, large where the loss was least")
+    axes.set_ylabel("Mean loss of the batches (nats)")
+    figure.legend(loc="outside lower center", ncols=len(courses))
+    figure.suptitle(title)
+    return figure
