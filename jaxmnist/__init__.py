@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jaxmnist import optim as optim
     from jaxmnist import plots as plots
     from jaxmnist import runs as runs
+    from jaxmnist import sweep as sweep
     from jaxmnist import training as training
     from jaxmnist import verify as verify
     from jaxmnist.config import Config as Config
@@ -43,6 +44,7 @@ _MODULES = (
     "optim",
     "plots",
     "runs",
+    "sweep",
     "training",
     "verify",
 )

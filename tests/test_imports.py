@@ -20,6 +20,7 @@ COMMANDS = (
     ("evaluate",),
     ("figures",),
     ("race",),
+    ("sweep",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),
@@ -112,6 +113,7 @@ PUBLIC = {
     "optim.": "sgd momentum adagrad rmsprop adadelta adam create",
     "losses.": "binary_cross_entropy binary_cross_entropy_with_logits softmax cross_entropy "
     "cross_entropy_with_integer_labels accuracy",
+    "sweep.": "run parse rows summary Sweep Cell",
     "interop.": "params_to_state_dict params_from_state_dict save_safetensors load_safetensors",
 }
 
