@@ -1,5 +1,6 @@
 """What a sweep found: curves with bands over its seeds, and a map of two axes."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,7 @@ _LABELS: Final = {
     "initial_accumulator_value": "initial accumulator",
 }
 _MARKERS: Final = "os^DvPX*"
+_LEAST: Final = 1e-4  # Error that a logarithmic scale still shows.
 _COLORMAP: Final = "viridis_r"  # Bright where the error is small.
 
 
@@ -81,7 +83,7 @@ def sweep(summary: Sequence[Mapping[str, Any]], history: Mapping[str, Any]) -> F
         above.tick_params(labelbottom=False)
         _draw_map(below, grid)
         _label_columns(below, grid)
-    figure.suptitle(_title(summary, epochs))
+    figure.suptitle(textwrap.fill(_title(summary, epochs), int(11.5 * width)))
     return figure
 
 
@@ -117,10 +119,10 @@ def _draw_curves(axes: Axes, grid: _Grid) -> None:
     """The error against the column; a run that has none leaves a gap."""
     x = np.arange(len(grid.column_values))
     named = isinstance(grid.column_values[0], str)
-    least = np.nanmin(grid.error, initial=1.0)
+    least = max(np.nanmin(grid.error, initial=1.0), _LEAST)
     for index, value in enumerate(grid.row_values):
         look = _look(grid, index, value)
-        error, half = grid.error[index], grid.half_width[index]
+        error, half = np.maximum(grid.error[index], _LEAST), grid.half_width[index]
         low, high = np.maximum(error - half, least / 2), np.minimum(error + half, 1)
         if named:
             axes.errorbar(
@@ -130,6 +132,8 @@ def _draw_curves(axes: Axes, grid: _Grid) -> None:
         else:
             axes.fill_between(x, low, high, color=look.color, alpha=0.22, linewidth=0)
             axes.plot(x, error, marker=look.marker, markersize=4.5, **look.line)
+    known = grid.error[np.isfinite(grid.error)]
+    axes.set_ylim(0.8 * max(known.min(initial=1.0), _LEAST), 1.2 * known.max(initial=_LEAST))
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
@@ -155,9 +159,9 @@ def _mark_diverged(axes: Axes, grid: _Grid) -> None:
 
 def _draw_map(axes: Axes, grid: _Grid) -> None:
     """Accuracies in percent, coloured by the error on a logarithmic scale."""
-    finite = grid.error[np.isfinite(grid.error)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.1, 1.0)
-    norm = LogNorm(max(low, 1e-4), max(high, 2e-4))
+    finite = np.maximum(grid.error[np.isfinite(grid.error)], _LEAST)
+    # A little room, since all errors may be the same.
+    norm = LogNorm(0.99 * finite.min(initial=1.0), 1.01 * finite.max(initial=_LEAST))
     colors = mpl.colormaps[_COLORMAP]
     # What its colours mean is written on them.
     axes.imshow(np.ma.masked_invalid(grid.error), norm=norm, cmap=colors, aspect="auto", zorder=1)
@@ -169,7 +173,7 @@ def _draw_map(axes: Axes, grid: _Grid) -> None:
         if not np.isfinite(error):
             axes.text(column, row, "✗", ha="center", va="center", color=style.BAD)
             continue
-        red, green, blue, _ = colors(norm(max(error, 1e-4)))
+        red, green, blue, _ = colors(float(norm(max(error, _LEAST))))
         # The cell's colour is the same in both themes, and so is what stands on it.
         on_cell = "#1F2328" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#FFFFFF"
         text = f"{100 * (1 - error):.1f}" + ("*" if grid.diverged[row, column] else "")
@@ -237,4 +241,4 @@ def _title(summary: Sequence[Mapping[str, Any]], epochs: int) -> str:
             f"(mean of {best['runs']} seeds, 95 % confidence)"
         )
     found = f"the best test accuracy is {accuracy}" if names else f"test accuracy {accuracy}"
-    return f"{count}: {found}" + (f",\nwith {where}" if names else "")
+    return f"{count}: {found}" + (f", with {where}" if names else "")

@@ -54,8 +54,8 @@ def run(
 
     Args:
         config: Everything that is no axis; its `seed` and `learning_rate` count too.
-        axes: Lists of values by name: optimizer, hidden, batch_size; seed; init_scale, which multiplies the
-            initial parameters; learning_rate and the optimizer's other numbers, as
+        axes: Lists of values by name: optimizer, hidden, batch_size; seed; init_scale, which
+            multiplies the initial parameters; learning_rate and the optimizer's other numbers, as
             `jaxmnist.hyper` names them.
         dataset: The images.
         out: A folder that keeps every chunk's results when it ends. A sweep that was stopped goes
