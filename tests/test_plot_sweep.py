@@ -90,7 +90,7 @@ def test_bands_are_the_confidence_intervals():
 
 def test_title_names_the_best_and_what_diverged():
     title = plots.sweep(summary(), HISTORY).get_suptitle()
-    assert title.replace("\n", " ") == (
+    assert title.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ") == (
         "48 runs of 5 epochs, 5 of which diverged: the best test accuracy is 97.00 ± 1.00 % "
         "(mean of 4 seeds, 95 % confidence), with Adam, learning rate η 0.01"
     )

@@ -16,7 +16,7 @@ from jaxmnist import sweep
 from jaxmnist.sweep import axes, folder, programs, results
 from jaxmnist.training import History
 
-CONFIG = jm.Config(hidden=(16, 8), epochs=2, eval_batch_size=48)
+CONFIG = jm.Config(hidden=(8,), epochs=2, eval_batch_size=48)
 AXES = {"learning_rate": [0.3, 0.03], "optimizer": ["sgd", "momentum"], "seed": [5, 0, 2**32 - 1]}
 
 
@@ -97,18 +97,18 @@ def test_documents_adadelta_takes_a_learning_rate_where_it_is_an_axis(dataset):
 
 
 def test_shapes_make_groups_of_their_own(dataset):
-    swept = {"hidden": [(8,), ()], "seed": [0, 1], "batch_size": [64, 50]}
+    swept = {"hidden": [(4,), ()], "seed": [0, 1], "batch_size": [64, 50]}
     cells = axes.cells(CONFIG, axes.check_axes(swept))
     programs_and_members = axes.groups(cells)
     assert [(p.hidden, p.batch_size) for p in programs_and_members] == [
-        ((8,), 64),
-        ((8,), 50),
+        ((4,), 64),
+        ((4,), 50),
         ((), 64),
         ((), 50),
     ]
     assert list(programs_and_members.values()) == [[0, 2], [1, 3], [4, 6], [5, 7]]
-    found = sweep.run(CONFIG, {"hidden": [(8,), (16, 8)], "seed": [4]}, dataset)
-    for index, hidden in enumerate([(8,), (16, 8)]):
+    found = sweep.run(CONFIG, {"hidden": [(), (8,)], "seed": [4]}, dataset)
+    for index, hidden in enumerate([(), (8,)]):
         _, history = jm.fit(dataclasses.replace(CONFIG, hidden=hidden, seed=4), dataset)
         assert_same_run(found, index, history)
 
@@ -127,17 +127,16 @@ def test_numbers_and_seeds_are_one_program_however_many_chunks(dataset, monkeypa
         return traced
 
     monkeypatch.setattr(programs, "make_train", counting)
-    programs.program.cache_clear()
-    config = dataclasses.replace(CONFIG, epochs=1, hidden=(4,), optimizer="adam")
+    # A config that no other test has, so that none finds the counting program.
+    config = dataclasses.replace(CONFIG, epochs=1, hidden=(), batch_size=60, optimizer="adam")
     first = {"learning_rate": [0.1, 0.01, 0.001], "b1": [0.5], "seed": [0]}
     sweep.run(config, first, dataset, chunk=1)
     assert len(traces) == 1
     second = {"seed": [3, 4], "b2": [0.9, 0.99], "learning_rate": [0.02]}
     sweep.run(config, second, dataset, chunk=1)
     assert len(traces) == 1
-    sweep.run(config, {"hidden": [(4,), (5,)], "seed": [0]}, dataset, chunk=1)
+    sweep.run(config, {"hidden": [(), (1,)], "seed": [0]}, dataset, chunk=1)
     assert len(traces) == 2
-    programs.program.cache_clear()
 
 
 def test_chunks_change_nothing_but_the_reports(dataset, swept):
@@ -237,7 +236,7 @@ def test_folder_tells_what_the_sweep_was_and_found(swept):
     assert about["axes"] == AXES
     assert about["command"] == "the command"
     assert about["config"] == {
-        "hidden": [16, 8],
+        "hidden": [8],
         **{
             name: value
             for name, value in dataclasses.asdict(CONFIG).items()

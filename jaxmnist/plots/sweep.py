@@ -238,7 +238,7 @@ def _title(summary: Sequence[Mapping[str, Any]], epochs: int) -> str:
     if best["eval_accuracy_ci"] is not None:
         accuracy = (
             f"{100 * best['eval_accuracy']:.2f} ± {100 * best['eval_accuracy_ci']:.2f} % "
-            f"(mean of {best['runs']} seeds, 95 % confidence)"
+            f"(mean of {best['runs']} seeds, 95\N{NO-BREAK SPACE}% confidence)"
         )
     found = f"the best test accuracy is {accuracy}" if names else f"test accuracy {accuracy}"
     return f"{count}: {found}" + (f", with {where}" if names else "")
