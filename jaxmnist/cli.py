@@ -13,15 +13,17 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, Suppress, arg
 from tyro.extras import SubcommandApp
 
+from jaxmnist import processes
 from jaxmnist.config import Config
 from jaxmnist.conventions import NAMES, check_arguments
 from jaxmnist.errors import InputError
@@ -78,7 +80,7 @@ class SweepAxes:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exit with 1 if a run diverged and with 2 on a person's mistake.
+    """Run one command; exit with 1 if a run failed and with 2 on a person's mistake.
 
     Args:
         arguments: The command line without the program's name; None takes the process's own.
@@ -87,67 +89,160 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _parse(arguments)()
     except InputError as error:
         _fail(str(error))
+    except processes.LostProcessError as error:
+        _fail(str(error), status=1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _exit(130)
+    except Exception:
+        if processes.joined():
+            traceback.print_exc()
+            _exit(1)
+        raise
 
 
 def train(
     config: Annotated[Config, arg(name="")],
+    joining: Annotated[processes.Processes, arg(name="")],
     dataset: str = "mnist",
     data_dir: str | None = None,
     out: Path | None = None,
     overwrite: bool = False,
+    stream: bool = False,
+    checkpoint_every: int = 5,
+    keep: int = 2,
+    resume: Path | None = None,
+    devices: int = 1,
+    distributed: bool = False,
+    given: Suppress[frozenset[str]] = frozenset(),
 ) -> None:
     """Train the network and write the run's folder.
 
     Args:
         config: The run.
+        joining: With --distributed.
         dataset: mnist, a prepared set such as fashion_mnist, a folder of IDX files, or an .npz.
         data_dir: Where prepared sets lie, if not in TFDS's own folder.
         out: The run's folder; by default a new one under runs/.
         overwrite: Replace the run that the folder holds.
+        stream: Read a prepared set from disk while it is trained on, with the same numbers; a few
+            megabytes of its images are in memory at a time.
+        checkpoint_every: Epochs between checkpoints, which --resume needs; 0 for none.
+        keep: How many checkpoints to keep, the newest.
+        resume: The folder of a run that was stopped: go on from its newest checkpoint, to more
+            epochs if --epochs says so. All else comes from the run.
+        devices: How many of this machine's devices share every batch.
+        distributed: Share every batch with other processes, started with the same options.
+        given: Which options the command line has.
     """
     started = time.perf_counter()
+    if distributed:
+        processes.join(joining, on_abort=processes.hush())
+    elif alone := sorted(given & {field.name for field in fields(joining)}):
+        raise InputError(f"--{alone[0].replace('_', '-')} is for --distributed")
+    if distributed and "devices" in given:
+        raise InputError("--devices is for one process; --distributed takes all devices of each")
+    if resume is not None and (moved := sorted(given & {"out", "overwrite"})):
+        raise InputError(f"--resume goes on in {resume}: leave --{moved[0]} away")
+    import jax
+    import jax.numpy as jnp
+
     from jaxmnist import runs
-    from jaxmnist.data import load_dataset
-    from jaxmnist.training import DivergedError, check_batches_fit, fit
+    from jaxmnist.data import Dataset, load_dataset, open_stream
+    from jaxmnist.data.stream import head
+    from jaxmnist.training import DivergedError, check_batches_fit, sizes
 
     imported = time.perf_counter()
-    if out is None:
-        moment = datetime.now().strftime("%Y%m%d-%H%M%S")
-        out = Path("runs", f"{Path(dataset).stem}-{config.optimizer}-{moment}".replace(":", "-"))
-    runs.check_free(out, overwrite)
-    images = load_dataset(dataset, data_dir)
-    check_batches_fit(config, images)
-    run = runs.Run(out, config, images.num_classes, dataset, data_dir)
-    runs.create(run)
+    if stream and (distributed or devices > 1):
+        raise InputError("--stream is for one device; leave it, or --devices and --distributed")
+    open_images = open_stream if stream else load_dataset
+    fit = _fit_on(None if distributed else devices)
+    state, past = None, None
+
+    def begin() -> dict[str, Any]:
+        """Make the new run's folder, or bring the old one's back to its newest checkpoint."""
+        nonlocal state, past
+        if resume is None:
+            moment = datetime.now().strftime("%Y%m%d-%H%M%S")
+            name = f"{Path(dataset).stem}-{config.optimizer}-{moment}".replace(":", "-")
+            place = out or Path("runs", name)
+            runs.check_free(place, overwrite)
+            images = open_images(dataset, data_dir)
+            check_batches_fit(config, images)
+            classes = images.num_classes
+            run = runs.Run(place, config, classes, dataset, data_dir, checkpoint_every, keep)
+            runs.create(run)
+            return {"path": str(place), "epoch": 0, **runs.about(run)}
+        values = {**vars(config), "dataset": dataset, "data_dir": data_dir}
+        values |= {"checkpoint_every": checkpoint_every, "keep": keep}
+        run = runs.reopen(resume, {name: values[name] for name in values if name in given})
+        epoch = None
+        if not runs.is_finished(run):
+            epoch, state, past = runs.rewind(run)
+        return {"path": str(resume), "epoch": epoch, **runs.about(run)}
+
+    begun = processes.from_first(begin)
+    run, epoch = runs.from_about(Path(begun["path"]), begun), begun["epoch"]
+    first = processes.is_first()
+    console = _console(quiet=not first)
+    if epoch is None:
+        _say(
+            console,
+            f"{run.path} is finished: its {run.config.epochs} epochs are trained, and nothing was "
+            "changed; a larger --epochs goes on",
+        )
+        processes.leave()
+        return
+    if resume is None and run.config != config:
+        raise InputError("this process was given other options than process 0")
+    images = open_images(run.dataset, run.data_dir)
+    samples, _ = sizes(images)
+    if resume is not None:
+        _say(console, f"going on after {epoch} of {run.config.epochs} epochs")
     loaded = compiled = time.perf_counter()
 
-    console = _console()
     with _progress(console, "compiling") as (progress, task):
 
         def on_compiled() -> None:
             nonlocal compiled
             compiled = time.perf_counter()
-            progress.reset(task, total=config.epochs, description="training")
+            progress.reset(task, total=run.config.epochs - epoch, description="training")
 
-        def on_epoch(epoch: int, state: "TrainState", figures: "History") -> None:
-            with _uninterrupted():
-                runs.append_epoch(run, epoch, state.params, figures)
-            rate = (epoch + 1) * len(images.train_labels) / (time.perf_counter() - compiled)
-            progress.update(task, advance=1, rate=f"{rate:,.0f} images/s")
-            _say(console, EPOCH_LINE.format(epoch, *map(float, figures[:4])))
+        def on_progress(epochs: float) -> None:
+            rate = (epochs - epoch) * samples / (time.perf_counter() - compiled)
+            progress.update(task, completed=epochs - epoch, rate=f"{rate:,.0f} images/s")
+
+        def on_epoch(index: int, state: "TrainState", figures: "History") -> None:
+            if first:
+                with _uninterrupted():
+                    runs.append_epoch(run, index, state.params, figures)
+                    runs.save_checkpoint(run, index, state)
+            on_progress(index + 1.0)
+            _say(console, EPOCH_LINE.format(index, *map(float, figures[:4])))
 
         try:
-            state, history = fit(config, images, on_compiled=on_compiled, on_epoch=on_epoch)
+            state, history = fit(
+                run.config,
+                images,
+                state=state,
+                epoch=epoch,
+                on_compiled=on_compiled,
+                **({"on_progress": on_progress} if stream else {}),
+                on_epoch=on_epoch,
+            )
             diverged = None
         except DivergedError as error:
             state, history, diverged = error.state, error.history, error
     trained = time.perf_counter()
 
+    if past is not None:
+        history = jax.tree.map(jnp.append, past, history)
     epochs = history.eval_accuracy.size
     if epochs:
-        runs.save_pictures(run, state.params, history, images)
+        if first:
+            shown = (
+                images if isinstance(images, Dataset) else head(images, run.config.eval_batch_size)
+            )
+            runs.save_pictures(run, state.params, history, shown)
         best = int(history.eval_accuracy.argmax())
         _say(
             console,
@@ -160,11 +255,12 @@ def train(
         f"time: import {imported - started:.1f} s, load {loaded - imported:.1f} s, "
         f"compile {compiled - loaded:.1f} s, train {trained - compiled:.1f} s",
     )
-    _say(console, f"wrote: {out}")
+    _say(console, f"wrote: {run.path}")
+    processes.leave()
     if diverged is not None:
         _fail(
             f"{diverged}; the {epochs} whole epochs before it are kept; "
-            f"a learning rate below {config.learning_rate or 'the default'} may help",
+            f"a learning rate below {run.config.learning_rate or 'the default'} may help",
             status=1,
         )
 
@@ -597,7 +693,10 @@ def data_show(
 def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     """Turn the command line into a call to be made; a mistake in it is said in one line."""
     app, data = SubcommandApp(), SubcommandApp()
-    for command in (train, predict, evaluate, sweep, verify, race, figures, export):
+    words = sys.argv[1:] if arguments is None else arguments
+    given = (word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--"))
+    app.command(_deferred(train, given=frozenset(given)))
+    for command in (predict, evaluate, sweep, verify, race, figures, export):
         app.command(_deferred(command))
     for name, command in (("list", data_list), ("prepare", data_prepare), ("show", data_show)):
         data.command(name=name)(_deferred(command))
@@ -627,12 +726,12 @@ def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     return parse()  # It was asked for help: again, now for the reader's own screen.
 
 
-def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+def _deferred(command: Callable[..., None], **known: Any) -> Callable[..., Callable[[], None]]:
     """Make a command whose call returns the call to be made, so that parsing ends before it."""
 
     @functools.wraps(command)
     def defer(*args: Any, **kwargs: Any) -> Callable[[], None]:
-        return functools.partial(command, *args, **kwargs)
+        return functools.partial(command, *args, **{**kwargs, **known})
 
     return defer
 
@@ -656,13 +755,39 @@ def _one_line(box: str) -> str:
 
 def _fail(message: str, status: int = 2) -> NoReturn:
     sys.stderr.write(f"jaxmnist: {message}\n")
+    _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    """End the process; one of several without waiting for the others, who may wait for it."""
+    if processes.joined():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 
-def _console() -> "Console":
+def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, History]]":
+    """Choose who runs the epochs: one device, several, or None for all of all processes."""
+    import jax
+
+    from jaxmnist import parallel, training
+
+    if devices == 1:
+        return training.fit
+    found = jax.devices()
+    if devices is not None and not 1 <= devices <= len(found):
+        raise InputError(
+            f"devices is {devices}; this machine has {len(found)} ({found[0].platform}); "
+            "XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU"
+        )
+    return functools.partial(parallel.fit, mesh=parallel.data_mesh(found[:devices]))
+
+
+def _console(quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    console = Console()
+    console = Console(quiet=quiet)
     if not console.is_terminal:
         console.width = 1_000_000  # Where there is no screen, a table is as wide as it needs to be.
     return console

@@ -2,10 +2,12 @@
 
 Read from the top: `make_train` is the run, `train_epoch` and `evaluate` its two halves, and
 `train_step` and `eval_step` one batch of each. `fit` at the end is the same run under a host
-loop, for those who want to see every epoch as it ends.
+loop, for those who want to see every epoch as it ends, or whose data do not fit in memory.
 """
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,6 +21,8 @@ from jaxmnist import optim
 from jaxmnist.config import Config, Hyper, hyper
 from jaxmnist.data.batches import normalize, permutation
 from jaxmnist.data.dataset import Arrays, Dataset
+from jaxmnist.data.stream import pieces
+from jaxmnist.data.tfds import PreparedSet
 from jaxmnist.errors import InputError
 from jaxmnist.losses import accuracy, cross_entropy_with_integer_labels, softmax
 from jaxmnist.model import MLP
@@ -100,7 +104,9 @@ def make_train(config: Config, num_classes: int = 10) -> Train:
         check_batches_fit(config, data)
 
         def epoch(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, History]:
-            state, figures, _ = _epoch(config, num_classes, key, hyper, data, index, state)
+            state, figures, _ = train_and_evaluate(
+                config, num_classes, key, hyper, data, index, state
+            )
             return state, figures
 
         state = init(key, hyper, config, num_classes)
@@ -169,6 +175,29 @@ def train_epoch(
         state, last = step(state, order[split:])
         metrics = _append(metrics, last)
     return state, metrics
+
+
+def epoch_order(
+    key: Key[Array, ""], index: Int[Array, ""] | int, samples: int
+) -> Int[Array, " samples"]:
+    """Shuffle the training images for an epoch.
+
+    Args:
+        key: The run's key.
+        index: The epoch, from 0.
+        samples: How many images there are, below 2**24.
+
+    Returns:
+        The order in which they are taken: it depends on the arguments alone, whatever was trained
+        before and wherever the images are.
+
+    Source: document row D6.
+
+    >>> epoch_order(jax.random.key(0), 3, 5).sort()
+    Array([0, 1, 2, 3, 4], dtype=int32)
+    """
+    _, data_key = jax.random.split(key)
+    return permutation(jax.random.fold_in(data_key, index), samples)
 
 
 def evaluate(
@@ -309,7 +338,21 @@ def predict(
     return softmax(apply_fn(params, normalize(images)))
 
 
-def check_batches_fit(config: Config, data: Arrays | Dataset) -> None:
+def sizes(data: Arrays | Dataset | PreparedSet) -> tuple[int, int]:
+    """Count the training and the test images.
+
+    Args:
+        data: In memory or on disk.
+
+    Returns:
+        How many there are of each.
+    """
+    if isinstance(data, PreparedSet):
+        return len(data.train), len(data.test)
+    return data.train_labels.size, data.test_labels.size
+
+
+def check_batches_fit(config: Config, data: Arrays | Dataset | PreparedSet) -> None:
     """Refuse batches that are larger than the data.
 
     Args:
@@ -319,14 +362,13 @@ def check_batches_fit(config: Config, data: Arrays | Dataset) -> None:
     Raises:
         InputError: A batch is larger than the data.
     """
-    for name, batch_size, labels in (
-        ("batch_size", config.batch_size, data.train_labels),
-        ("eval_batch_size", config.eval_batch_size, data.test_labels),
+    train, test = sizes(data)
+    for name, batch_size, samples in (
+        ("batch_size", config.batch_size, train),
+        ("eval_batch_size", config.eval_batch_size, test),
     ):
-        if batch_size > labels.size:
-            raise InputError(
-                f"{name} is {batch_size}; the data has only {labels.size} images for it"
-            )
+        if batch_size > samples:
+            raise InputError(f"{name} is {batch_size}; the data has only {samples} images for it")
 
 
 class DivergedError(ArithmeticError):
@@ -351,24 +393,37 @@ class DivergedError(ArithmeticError):
 
 def fit(
     config: Config,
-    dataset: Dataset,
+    dataset: Dataset | PreparedSet,
     *,
+    state: TrainState | None = None,
+    epoch: int = 0,
     on_compiled: Callable[[], None] = lambda: None,
+    on_progress: Callable[[float], None] = lambda _: None,
     on_epoch: Callable[[int, TrainState, History], None] = lambda *_: None,
 ) -> tuple[TrainState, History]:
     """Run the epochs one by one from Python, with the numbers of ``jit(make_train(config))``.
 
+    A set in memory is trained on an epoch at a time. Of a `PreparedSet` some twenty thousand
+    images are in memory at once (16 MB), read and copied to the device while those before them
+    are trained on, and four bytes for each image's place in the epoch's order. Its batches are the
+    same for the same seed, and so are the weights and every batch's figures, to the last bit; an
+    epoch's means may differ in the last bits, as another program sums them.
+
     Args:
         config: The run, its seed and learning rate included.
-        dataset: The images.
+        dataset: The images, in memory or as `jaxmnist.data.open_stream` returns them.
+        state: Where to begin, such as where an earlier run was stopped; None for the start.
+        epoch: The first epoch to run, from 0: how many are behind ``state``.
         on_compiled: Called once, when the program is ready and the first epoch begins.
+        on_progress: Called within the epochs of a `PreparedSet` with the number of epochs so
+            far, such as 2.5.
         on_epoch: Called after each epoch with its index from 0, the state, and its figures.
 
     Returns:
-        The final state, and the history with one entry per epoch.
+        The final state, and the history with one entry per epoch that was run.
 
     Raises:
-        InputError: A batch is larger than the data.
+        InputError: A batch is larger than the data, or a record cannot be read.
         DivergedError: A loss is NaN or infinite; it carries what was reached before.
 
     >>> from jaxmnist import load_dataset
@@ -377,20 +432,48 @@ def fit(
     >>> bool(history.eval_accuracy[-1] > 0.9)
     True
     """
-    data = dataset.arrays()
-    check_batches_fit(config, data)
+    check_batches_fit(config, dataset)
     key = jax.random.key(config.seed)
     # What the programs do not depend on is blanked, so that the next fit finds them compiled.
     program = replace(config, epochs=1, seed=0, learning_rate=None)
-    state = _jitted_init(key, hyper(config), program, dataset.num_classes)
-    constants = (program, dataset.num_classes, key, hyper(config), data)
-    _jitted_epoch.lower(*constants, 0, state).compile()
+    start = state or _jitted_init(key, hyper(config), program, dataset.num_classes)
+    if isinstance(dataset, PreparedSet):
+        run_epoch = _compile_pieces(program, key, hyper(config), dataset, start, on_progress)
+    else:
+        run_epoch = _compile_epoch(program, key, hyper(config), dataset, start)
     on_compiled()
+    return run_epochs(run_epoch, start, range(epoch, config.epochs), on_epoch)
 
+
+RunEpoch = Callable[[int, TrainState], tuple[TrainState, History, Any]]
+"""An epoch by its index: the state after it, its figures, and each batch's train loss."""
+
+
+def run_epochs(
+    run_epoch: RunEpoch,
+    state: TrainState,
+    indices: range,
+    on_epoch: Callable[[int, TrainState, History], None],
+) -> tuple[TrainState, History]:
+    """Run epochs one after another, and stop where a loss stops being finite.
+
+    Args:
+        run_epoch: From an epoch's index and the state before it to the state after it, its
+            figures, and each batch's train loss.
+        state: Before the first of them.
+        indices: Which epochs.
+        on_epoch: Called after each epoch with its index, the state, and its figures.
+
+    Returns:
+        The final state, and the history with one entry per epoch that was run.
+
+    Raises:
+        DivergedError: A loss is NaN or infinite; it carries what was reached before.
+    """
     epochs: list[History] = []
-    for index in range(config.epochs):
+    for index in indices:
         reached = state
-        state, figures, losses = jax.block_until_ready(_jitted_epoch(*constants, index, state))
+        state, figures, losses = run_epoch(index, state)
         losses = np.append(losses, figures.eval_loss)
         broken = ~np.isfinite(losses)
         if broken.any():
@@ -401,7 +484,16 @@ def fit(
     return state, _stack(epochs)
 
 
-def _epoch(
+def _compile_epoch(
+    config: Config, key: Key[Array, ""], hyper: Hyper, dataset: Dataset, state: TrainState
+) -> RunEpoch:
+    """Compile an epoch on images in memory: one program."""
+    constants = (config, dataset.num_classes, key, hyper, dataset.arrays())
+    _jitted_epoch.lower(*constants, 0, state).compile()
+    return lambda index, state: jax.block_until_ready(_jitted_epoch(*constants, index, state))
+
+
+def train_and_evaluate(
     config: Config,
     num_classes: int,
     key: Key[Array, ""],
@@ -409,17 +501,31 @@ def _epoch(
     data: Arrays,
     index: Int[Array, ""] | int,
     state: TrainState,
+    place: Callable[[ApplyFn], ApplyFn] = lambda apply_fn: apply_fn,
 ) -> tuple[TrainState, History, Float[Array, " steps"]]:
-    """Train on every batch once and evaluate: the state, the figures, each batch's train loss."""
+    """Train on every batch once and evaluate: one epoch of `make_train` and of `fit`.
+
+    Args:
+        config: Layers, optimizer, convention and batch sizes.
+        num_classes: Number of logits.
+        key: The run's key.
+        hyper: The optimizer's float arguments.
+        data: The images.
+        index: The epoch's index, from 0; with the key it gives the order.
+        state: Before the epoch.
+        place: Wraps the model's ``apply``, such as to spread a batch over devices.
+
+    Returns:
+        The state after the epoch, its figures, and each batch's train loss.
+    """
     model, tx = _model_and_optimizer(config, num_classes, hyper)
-    _, data_key = jax.random.split(key)
-    samples = data.train_labels.size
+    apply_fn = place(model.apply)
     state, train_metrics = train_epoch(
         state,
-        permutation(jax.random.fold_in(data_key, index), samples),
+        epoch_order(key, index, data.train_labels.size),
         data.train_images,
         data.train_labels,
-        apply_fn=model.apply,
+        apply_fn=apply_fn,
         tx=tx,
         batch_size=config.batch_size,
     )
@@ -427,17 +533,143 @@ def _epoch(
         state.params,
         data.test_images,
         data.test_labels,
-        apply_fn=model.apply,
+        apply_fn=apply_fn,
         batch_size=config.eval_batch_size,
     )
-    train_figures = average(train_metrics, config.batch_size, samples)
-    eval_figures = average(eval_metrics, config.eval_batch_size, data.test_labels.size)
-    figures = History(*train_figures[0], *eval_figures[0], *train_figures[1], *eval_figures[1])
+    figures = _figures(config, train_metrics, eval_metrics, *sizes(data))
     return state, figures, train_metrics.loss
 
 
+def _figures(
+    config: Config,
+    train_metrics: BatchMetrics,
+    eval_metrics: BatchMetrics,
+    train_samples: int,
+    test_samples: int,
+) -> History:
+    train_figures = average(train_metrics, config.batch_size, train_samples)
+    eval_figures = average(eval_metrics, config.eval_batch_size, test_samples)
+    return History(*train_figures[0], *eval_figures[0], *train_figures[1], *eval_figures[1])
+
+
+# Images in a piece of a stream, unless a single batch has more: enough to hide what a dispatch
+# costs, and a few megabytes.
+_PIECE = 4096
+
+
+def _compile_pieces(
+    config: Config,
+    key: Key[Array, ""],
+    hyper: Hyper,
+    prepared: PreparedSet,
+    state: TrainState,
+    on_progress: Callable[[float], None],
+) -> RunEpoch:
+    """Compile an epoch on images on disk: a program for every piece, and one for a short last."""
+    constants = (config, prepared.num_classes, hyper)
+    samples, test_samples = sizes(prepared)
+    size, test_size = _piece_size(config.batch_size), _piece_size(config.eval_batch_size)
+    for program, moved, total, full in (
+        (_jitted_train_piece, state, samples, size),
+        (_jitted_eval_piece, state.params, test_samples, test_size),
+    ):
+        for count in {min(full, total), total % full} - {0}:
+            images = jax.ShapeDtypeStruct((count, 28, 28), jnp.uint8)
+            labels = jax.ShapeDtypeStruct((count,), jnp.int32)
+            program.lower(*constants, moved, images, labels).compile()
+
+    def run_epoch(index: int, state: TrainState) -> tuple[TrainState, History, Any]:
+        order = np.asarray(_jitted_epoch_order(key, index, samples))
+        with contextlib.closing(pieces(prepared, "train", order, size)) as iterator:
+            state, train_metrics = _over_pieces(
+                functools.partial(_jitted_train_piece, *constants),
+                state,
+                iterator,
+                lambda done: on_progress(index + min(1.0, done * size / samples)),
+            )
+        if not np.isfinite(train_metrics.loss).all():
+            nothing = jnp.full(len(History._fields), jnp.nan)
+            return state, History(*nothing), train_metrics.loss
+        stored_order = range(test_samples)
+        with contextlib.closing(pieces(prepared, "test", stored_order, test_size)) as iterator:
+            _, eval_metrics = _over_pieces(
+                functools.partial(_jitted_eval_piece, *constants), state.params, iterator
+            )
+        figures = _jitted_figures(config, train_metrics, eval_metrics, samples, test_samples)
+        return state, figures, train_metrics.loss
+
+    return run_epoch
+
+
+def _piece_size(batch_size: int) -> int:
+    """Return how many images a piece has: whole batches, at least one."""
+    return batch_size * max(1, _PIECE // batch_size)
+
+
+def _over_pieces(
+    program: Callable[..., tuple[Any, BatchMetrics]],
+    carry: Any,
+    iterator: Iterator[tuple[np.ndarray, np.ndarray]],
+    on_piece: Callable[[int], None] = lambda _: None,
+) -> tuple[Any, BatchMetrics]:
+    """Run a program over every piece, or until a loss is not finite; stack the batches' figures.
+
+    To call it is only to dispatch it. While the device computes a piece, the next one is read and
+    copied there; then the figures of the one before are waited for, which keeps the host from
+    running further ahead: two pieces at most are on the device.
+    """
+    metrics: list[BatchMetrics] = []
+    for piece in iterator:
+        carry, figures = program(carry, *jax.device_put(piece))
+        metrics.append(figures)
+        if len(metrics) > 1:
+            metrics[-2] = jax.device_get(metrics[-2])
+            if not np.isfinite(metrics[-2].loss).all():
+                break
+            on_piece(len(metrics) - 1)
+    metrics[-1] = jax.device_get(metrics[-1])
+    on_piece(len(metrics))
+    stacked = (jnp.asarray(np.concatenate(values)) for values in zip(*metrics, strict=True))
+    return carry, BatchMetrics(*stacked)
+
+
+def _train_piece(
+    config: Config,
+    num_classes: int,
+    hyper: Hyper,
+    state: TrainState,
+    images: UInt8[Array, "samples 28 28"],
+    labels: Int[Array, " samples"],
+) -> tuple[TrainState, BatchMetrics]:
+    """Take one step on every batch of a piece that is in the epoch's order already."""
+    model, tx = _model_and_optimizer(config, num_classes, hyper)
+    order = jnp.arange(labels.size)
+    return train_epoch(
+        state, order, images, labels, apply_fn=model.apply, tx=tx, batch_size=config.batch_size
+    )
+
+
+def _eval_piece(
+    config: Config,
+    num_classes: int,
+    hyper: Hyper,
+    params: Params,
+    images: UInt8[Array, "samples 28 28"],
+    labels: Int[Array, " samples"],
+) -> tuple[Params, BatchMetrics]:
+    """Measure every batch of a piece."""
+    model, _ = _model_and_optimizer(config, num_classes, hyper)
+    batch_size = config.eval_batch_size
+    metrics = evaluate(params, images, labels, apply_fn=model.apply, batch_size=batch_size)
+    return params, metrics
+
+
 _jitted_init = jax.jit(init, static_argnums=(2, 3))
-_jitted_epoch = jax.jit(_epoch, static_argnums=(0, 1))
+_jitted_epoch = jax.jit(train_and_evaluate, static_argnums=(0, 1))
+_jitted_train_piece = jax.jit(_train_piece, static_argnums=(0, 1))
+_jitted_eval_piece = jax.jit(_eval_piece, static_argnums=(0, 1))
+_jitted_figures = jax.jit(_figures, static_argnums=(0, 3, 4))
+_jitted_epoch_order = jax.jit(epoch_order, static_argnums=2)
 
 
 def _model_and_optimizer(

@@ -42,7 +42,7 @@ CONFIG = jm.Config(
 )
 OPTIONS = words(
     "--hidden 8 6 --optimizer momentum --learning-rate 0.05 --epochs 2 --batch-size "
-    "64 --eval-batch-size 48 --seed 3"
+    "64 --eval-batch-size 48 --seed 3 --checkpoint-every 0"
 )
 # 5 and 3 batches, the last ones short.
 TRAIN_IMAGES, TEST_IMAGES = 300, 100
@@ -288,6 +288,7 @@ def test_train_writes_the_first_test_batchs_predictions(run, fitted, dataset):
 
 def test_train_shows_a_bar_with_rate_and_time_left_on_a_terminal(npz, tmp_path):
     options = ["--hidden", "4", "--epochs", "100", "--batch-size", "2", "--eval-batch-size", "48"]
+    options += ["--checkpoint-every", "0"]
     out = tmp_path / ("wide " * 20 + "run")  # Wider than the screen.
     status, shown = run_on_terminal("train", "--dataset", npz, "--out", out, *options)
     assert status == 0
@@ -519,7 +520,9 @@ def assert_reached(folder: Path, dataset: jm.Dataset, epochs: int) -> None:
 
 
 # Softmax regression, whose weights grow by about this rate with each step.
-DIVERGING = words("--hidden --learning-rate 2e34 --batch-size 150 --eval-batch-size 48")
+DIVERGING = words(
+    "--hidden --learning-rate 2e34 --batch-size 150 --eval-batch-size 48 --checkpoint-every 0"
+)
 
 
 def test_train_diverging_says_the_step_and_keeps_whole_epochs(npz, dataset, tmp_path, refused):
@@ -555,6 +558,7 @@ def test_train_diverging_at_once_keeps_no_epoch(npz, tmp_path, refused):
 def test_train_interrupted_keeps_whole_epochs(npz, dataset, tmp_path):
     command = [sys.executable, "-m", "jaxmnist", "train", "--dataset", npz, "--epochs", "100000"]
     options = ["--out", tmp_path / "run", "--hidden", "4", "--eval-batch-size", "48"]
+    options += ["--checkpoint-every", "0"]
     # A test run in the background may ignore SIGINT, and its children would too.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

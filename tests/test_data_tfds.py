@@ -229,7 +229,7 @@ def test_damaged_set_says_so(root, damage, words):
         ("features.json", '"28", "28", "1"', '"32", "32", "3"', ["(32, 32, 3)", "(28, 28, 1)"]),
         ("dataset_info.json", '"name": "test"', '"name": "dev"', ["train, dev", "test"]),
         ("dataset_info.json", '"array_record"', '"tfrecord"', ["tfrecord", "--data-dir"]),
-        ("features.json", '"numClasses": "10"', '"numClasses": "5"', ["_labels[", "5 classes"]),
+        ("features.json", '"numClasses": "10"', '"numClasses": "5"', ["train record", "5 classes"]),
     ],
 )
 def test_set_of_another_kind_says_so(root, file, old, new, words):

@@ -1,6 +1,7 @@
 """The document's pictures: made in two steps, and the command that makes them."""
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -65,7 +66,7 @@ def test_make_writes_numbers_pictures_table_and_animation(picture, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     about = json.loads((tmp_path / "line.json").read_text())
     assert about["data"] == {
-        "y": [0.333333, None, None, 4.0],
+        "y": [0.333333343, None, None, 4.0],
         "title": "A line",
         "few": [3, True, None, [0, 1]],
     }
@@ -152,6 +153,53 @@ def test_names_and_rows():
         assert all(1 <= row <= 28 for row in picture.rows_shown)
     first = [picture.rows_shown[0] for picture in figures.PICTURES.values()]
     assert first == sorted(first)
+
+
+# ----------------------------------------------------------------------------------- page
+
+PAGE = Path(__file__).parent.parent / "figures" / "README.md"
+
+
+def test_page_shows_every_picture_and_links_to_files_that_exist():
+    text = PAGE.read_text()
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text) + re.findall(
+        r'(?:src|srcset)="([^"]+)"', text
+    )
+    linked = re.findall(r"(?<!!)\[[^\]]+\]\(([^)]+)\)", text)
+    for file in shown + linked:
+        assert (PAGE.parent / file).is_file(), file
+    for name, picture in figures.PICTURES.items():
+        assert f"{name}.png" in shown
+        assert ("dark" in picture.themes) == (f"{name}-dark.png" in shown)
+        assert (picture.table is not None) == (f"{name}.md" in linked)
+        assert (picture.animate is not None) == (f"{name}.gif" in shown)
+        for file in ("json", "svg"):
+            assert (PAGE.parent / f"{name}.{file}").is_file()
+
+
+def test_page_has_every_row_that_has_a_picture():
+    rows = {row for picture in figures.PICTURES.values() for row in picture.rows_shown}
+    assert rows == {*range(1, 5), *range(8, 20), *range(21, 29)}
+
+
+def test_pages_code_runs(capsys):
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    exec(compile(code, str(PAGE), "exec"), {})
+    assert "df/dx = df/dq · ∂q/∂x = -4 × 1 = -4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", figures.PICTURES)
+def test_committed_picture_is_drawn_from_its_numbers(name):
+    """Every committed JSON is what today's code draws from, and its own command made it."""
+    about = json.loads((PAGE.parent / f"{name}.json").read_text())
+    picture = figures.PICTURES[name]
+    assert about["picture"] == name
+    assert about["rows"] == picture.rows
+    assert about["command"] == f"jaxmnist figures {name}"
+    with style.theme():
+        assert picture.draw(about["data"]).get_suptitle()
+    if picture.table is not None:
+        assert (PAGE.parent / f"{name}.md").read_text() == picture.table(about["data"])
 
 
 # -------------------------------------------------------------------------------- command

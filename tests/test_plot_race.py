@@ -60,12 +60,12 @@ def test_race_draws_its_numbers(data):
     for index, look in enumerate(style.OPTIMIZERS.values()):
         path = np.array(data["race"]["path"][index])
         line = next(line for line in above.lines if line.get_label() == look.label)
-        np.testing.assert_allclose(np.transpose(line.get_data()), path, rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(line.get_xydata()), path, rtol=1e-6)
         curve = next(line for line in losses.lines if line.get_label() == look.label)
         assert len(np.asarray(curve.get_ydata())) == 31
         scores = np.array(data["race"]["scores"][index], float)
         line = next(line for line in rates.lines if line.get_label() == look.label)
-        np.testing.assert_allclose(line.get_ydata(), scores, rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), scores, rtol=1e-6)
         mark = next(
             line
             for line in rates.lines
@@ -87,7 +87,7 @@ def test_labels_and_marks_do_not_cover_each_other(data):
     boxes = sorted((text.get_window_extent() for text in losses.texts), key=lambda box: box.y0)
     assert all(low.y1 <= high.y0 + 1 for low, high in itertools.pairwise(boxes))
     marks = [line for line in above.lines if line.get_markersize() == terrain.MARK]
-    points = above.transData.transform([np.ravel(line.get_data()) for line in marks])
+    points = above.transData.transform([np.asarray(line.get_xydata())[0] for line in marks])
     assert len(points) == 6
     gaps = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(6)
     assert gaps.min() >= 0.97 * terrain.MARK * figure.dpi / 72
@@ -99,6 +99,15 @@ def test_spread_leaves_room_between_points_on_one_spot(count):
     gaps = np.linalg.norm(moved[:, None] - moved[None], axis=2) + 1e9 * np.eye(count)
     assert gaps.min() >= 9.89
     np.testing.assert_allclose(moved.mean(axis=0), 3, atol=0.1)
+    assert np.linalg.norm(moved - 3, axis=1).max() < 4 * count**0.5 + 6
+
+
+def test_spread_untangles_a_crowd_without_scattering_it():
+    crowd = np.random.default_rng(1).normal(0, 4, (8, 2))
+    moved = terrain.spread(crowd, 10.0)
+    gaps = np.linalg.norm(moved[:, None] - moved[None], axis=2) + 1e9 * np.eye(8)
+    assert gaps.min() >= 9.89
+    assert np.linalg.norm(moved - crowd, axis=1).max() < 15
 
 
 def test_spread_leaves_alone_what_has_room_and_what_is_not_there():
@@ -153,7 +162,7 @@ def test_gif_plays_and_shows_all_six_colours(frames):
     film = Image.open(io.BytesIO(content))
     assert film.n_frames == len(frames)  # type: ignore[attr-defined]
     assert film.info["loop"] == 0
-    durations = []
+    durations, shown = [], frames[0]
     for index, frame in enumerate(frames):
         film.seek(index)
         durations.append(film.info["duration"])

@@ -83,7 +83,9 @@ def test_chosen_rate_is_the_one_with_the_lowest_second_half_inside_the_box(float
 
 def test_smallest_of_equal_rates_wins(float64):
     # In the bowl w·w/2 many rates of SGD are at the bottom by the second half.
-    bowl = Surface("Bowl", lambda w: w @ w / 2, ((0.0, 0.0),), ((-2.0, 2.0),) * 2, (1.0, 1.0))
+    bowl = Surface(
+        "Bowl", lambda w: w @ w / 2, ((0.0, 0.0),), ((-2.0, 2.0), (-2.0, 2.0)), (1.0, 1.0)
+    )
     race = landscapes.race(bowl, ("sgd",), 100, (0.05, 0.5, 0.9, 1.0, 1.5))
     np.testing.assert_array_equal(race.scores[0, 1:4], FLOOR)
     assert float(race.learning_rate[0]) == 0.5
@@ -113,12 +115,14 @@ def test_one_trace_serves_all_rates_and_starts():
         traces += 1
         return jnp.sum(w**2)
 
-    bowl = Surface("Bowl", function, ((0.0, 0.0),), ((-2.0, 2.0),) * 2, (1.0, 1.0))
+    bowl = Surface("Bowl", function, ((0.0, 0.0),), ((-2.0, 2.0), (-2.0, 2.0)), (1.0, 1.0))
     landscapes.race(bowl, steps=5, learning_rates=(0.1, 0.2))
     once = traces
     assert once > 0
     other = landscapes.race(bowl, steps=5, learning_rates=(0.05, 0.01), start=(0.3, -0.7))
-    landscapes.race(bowl._replace(bounds=((-9.0, 9.0),) * 2), steps=5, learning_rates=(3.0, 4.0))
+    landscapes.race(
+        bowl._replace(bounds=((-9.0, 9.0), (-9.0, 9.0))), steps=5, learning_rates=(3.0, 4.0)
+    )
     assert traces == once
     np.testing.assert_allclose(other.path[0, 0], [0.3, -0.7], rtol=1e-6)
 

@@ -2,6 +2,7 @@
 
 MNIST itself is in the package and needs no network. Other sets come from TensorFlow Datasets
 (TFDS, read and prepared without TensorFlow), from a folder of IDX files, or from a Keras `.npz`.
+A prepared set that does not fit in memory is opened by `open_stream` instead.
 """
 
 from jaxmnist.data.batches import normalize as normalize
@@ -12,3 +13,5 @@ from jaxmnist.data.dataset import Arrays as Arrays
 from jaxmnist.data.dataset import Dataset as Dataset
 from jaxmnist.data.load import load_dataset as load_dataset
 from jaxmnist.data.preparation import prepare as prepare
+from jaxmnist.data.stream import open_stream as open_stream
+from jaxmnist.data.tfds import PreparedSet as PreparedSet

@@ -14,12 +14,13 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from jaxmnist.data.catalogue import (
@@ -38,6 +39,21 @@ _CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_cl
 _CACHE_FORMAT = 1
 
 
+class PreparedSet(NamedTuple):
+    """A prepared set that was opened: its records stay on disk until they are read."""
+
+    directory: Path
+    """Where its files lie."""
+    train: Sequence[bytes]
+    """The training records, still encoded."""
+    test: Sequence[bytes]
+    """The test records."""
+    num_classes: int
+    """That of TFDS's label feature."""
+    name: str
+    """TFDS's name for it."""
+
+
 def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """Load a prepared TFDS set, in TFDS's own order; EMNIST's images are set upright.
 
@@ -53,9 +69,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
         InputError: the set is not prepared, its files are damaged, or it does not hold 28x28 grey
             images with one label each.
     """
-    directory = prepared_directory(name, data_dir)
-    if directory is None:
-        raise _not_prepared(name, data_dir)
+    directory = _directory(name, data_dir)
     try:
         fingerprint = _fingerprint(directory)
     except OSError as error:
@@ -68,6 +82,55 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
         dataset = _decode(directory, name)
         _write_cache(cache, fingerprint, dataset)
     return dataset
+
+
+def open_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> PreparedSet:
+    """Open a prepared TFDS set and check what it says of itself; read none of its records.
+
+    Args:
+        name: As `load_tfds` takes it.
+        data_dir: TFDS's data directory; see `catalogue.data_directory`.
+
+    Returns:
+        The set, to be read by `read_records`.
+
+    Raises:
+        InputError: the set is not prepared or not stored as array_record, its description is
+            damaged, or it does not hold 28x28 grey images with one label each.
+    """
+    return _open(_directory(name, data_dir), name)
+
+
+def read_records(
+    prepared: PreparedSet, split: Literal["train", "test"], keys: Sequence[int]
+) -> tuple[UInt8[np.ndarray, "records 28 28"], Int64[np.ndarray, " records"]]:
+    """Read and decode some records of a set; EMNIST's images are set upright.
+
+    Args:
+        prepared: The set.
+        split: Which of its parts.
+        keys: Which records, from 0; at least one.
+
+    Returns:
+        Their images and their labels, in the order of `keys`.
+
+    Raises:
+        InputError: a record is damaged, holds another kind of image, or has a label that is none.
+    """
+    records = prepared.train if split == "train" else prepared.test
+    with _reading(prepared.directory):
+        encoded = records.__getitems__(keys)  # type: ignore[attr-defined]
+        examples = [_decode_record(record, prepared.directory) for record in encoded]
+    images = np.stack([image for image, _ in examples])
+    labels = np.array([label for _, label in examples], np.int64)
+    wrong = (labels < 0) | (labels >= prepared.num_classes)
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise InputError(
+            f"{prepared.directory}: {split} record {keys[first]} has the label {labels[first]}; "
+            f"with {prepared.num_classes} classes, 0 to {prepared.num_classes - 1} are allowed"
+        )
+    return upright(images) if prepared.name.startswith("emnist/") else images, labels
 
 
 def import_tfds() -> ModuleType:
@@ -92,26 +155,28 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
 
 
-def _not_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> InputError:
+def _directory(name: str, data_dir: str | os.PathLike[str] | None) -> Path:
+    directory = prepared_directory(name, data_dir)
+    if directory is not None:
+        return directory
     root = data_directory(data_dir)
     set_name = name.partition(":")[0]
     if set_name in STANDARD_SETS:
         option = f" --data-dir {root}" if data_dir else ""
-        return InputError(
+        raise InputError(
             f"{name!r}: not prepared in {root}; run: jaxmnist data prepare {set_name}{option}"
         )
-    return InputError(
+    raise InputError(
         f"{name!r}: no such set in {root}{did_you_mean(name, STANDARD_SETS)}; "
         f"jaxmnist data prepare knows {', '.join(STANDARD_SETS)}; prepare others with TFDS, "
         "as array_record"
     )
 
 
-def _decode(directory: Path, name: str) -> Dataset:
-    """Read a prepared set and decode its images."""
+def _open(directory: Path, name: str) -> PreparedSet:
+    """Open a prepared set whose folder is known."""
     tfds = import_tfds()
-    arrays = {}
-    with _reading(directory):
+    with _reading(directory), warnings.catch_warnings(action="ignore"):
         builder = tfds.builder_from_directory(directory)
         features, splits = builder.info.features, builder.info.splits
         if not {"image", "label"} <= features.keys():
@@ -130,17 +195,40 @@ def _decode(directory: Path, name: str) -> Dataset:
             )
         if (shape := tuple(features["image"].shape)) != (28, 28, 1):
             raise InputError(f"{directory}: its images have shape {shape}; (28, 28, 1) is needed")
-        for split in ("train", "test"):
-            source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-            records = source.__getitems__(range(len(source)))
-            images = np.stack([_decode_png(record["image"], directory) for record in records])
-            arrays[f"{split}_images"] = upright(images) if name.startswith("emnist/") else images
-            arrays[f"{split}_labels"] = np.array([record["label"] for record in records])
-        num_classes = features["label"].num_classes
+        as_stored = tfds.decode.DeserializeMethod.RAW_BYTES
+        train, test = (
+            builder.as_data_source(split, deserialize_method=as_stored)
+            for split in ("train", "test")
+        )
+        return PreparedSet(directory, train, test, features["label"].num_classes, name)
+
+
+def _decode(directory: Path, name: str) -> Dataset:
+    """Read a prepared set and decode its images."""
+    prepared = _open(directory, name)
+    train_images, train_labels = read_records(prepared, "train", range(len(prepared.train)))
+    test_images, test_labels = read_records(prepared, "test", range(len(prepared.test)))
     try:
-        return Dataset(**arrays, num_classes=num_classes, name=name)
+        return Dataset(
+            train_images,
+            train_labels,
+            test_images,
+            test_labels,
+            num_classes=prepared.num_classes,
+            name=name,
+        )
     except InputError as error:
         raise InputError(f"{directory}: {error}") from None
+
+
+def _decode_record(record: bytes, directory: Path) -> tuple[np.ndarray, int]:
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    # TFDS would parse it too, but takes nine times as long for its generality.
+    example = tf_example_pb2.Example.FromString(record)  # type: ignore[attr-defined]
+    feature = example.features.feature
+    image = _decode_png(feature["image"].bytes_list.value[0], directory)
+    return image, feature["label"].int64_list.value[0]
 
 
 def _decode_png(png: bytes, directory: Path) -> np.ndarray:
@@ -155,10 +243,9 @@ def _decode_png(png: bytes, directory: Path) -> np.ndarray:
 
 @contextlib.contextmanager
 def _reading(directory: Path) -> Iterator[None]:
-    """Keep TFDS's warnings off the terminal, and say in one line that a set cannot be read."""
+    """Say in one line that a set cannot be read."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
+        yield
     except (InputError, MemoryError):
         raise
     # TFDS, array_record, protobuf and Pillow report damage in many types, all the same to the user.

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from jaxmnist.figures import classification, descent, losses, optimizers, reality, steps
+from jaxmnist.figures import (
+    backpropagation,
+    classification,
+    descent,
+    losses,
+    optimizers,
+    reality,
+    steps,
+)
 from jaxmnist.figures.picture import Data as Data
 from jaxmnist.figures.picture import Picture as Picture
 from jaxmnist.figures.picture import Report as Report
@@ -18,6 +26,7 @@ from jaxmnist.figures.picture import redraw as redraw
 _ALL = (
     *losses.PICTURES,
     *classification.PICTURES,
+    *backpropagation.PICTURES,
     *descent.PICTURES,
     *steps.PICTURES,
     *optimizers.PICTURES,

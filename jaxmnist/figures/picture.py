@@ -116,7 +116,7 @@ def redraw(picture: Picture, out: Path) -> list[Path]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn arrays into lists and numbers into six significant digits, enough for any picture."""
+    """Turn arrays into lists and numbers into nine significant digits, all of float32's."""
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -128,5 +128,5 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in array]
     if np.issubdtype(array.dtype, np.floating):
         # JSON has no NaN and no infinity; NumPy reads None as NaN again.
-        return float(f"{array:.6g}") if np.isfinite(array) else None
+        return float(f"{array:.9g}") if np.isfinite(array) else None
     return array.item()

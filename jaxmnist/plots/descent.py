@@ -12,9 +12,14 @@ from jaxmnist.plots import style
 
 # Told apart by the colour-blind on both themes; the dash or the marker differs too. What was
 # measured is drawn in ink.
-_FIRST: Final[Mapping[str, Any]] = {"color": "#0072B2", "linestyle": (0, (6, 1.5))}
-_SECOND: Final[Mapping[str, Any]] = {"color": "#E69F00", "linestyle": (0, (1.2, 1.2))}
-_SERIES: Final = (("#0072B2", "o"), ("#009E73", "s"), ("#E69F00", "D"), ("#D55E00", "^"))
+_FIRST: Final[Mapping[str, Any]] = {"color": style.BLUE, "linestyle": (0, (6, 1.5))}
+_SECOND: Final[Mapping[str, Any]] = {"color": style.ORANGE, "linestyle": (0, (1.2, 1.2))}
+_SERIES: Final = (
+    (style.BLUE, "o"),
+    (style.GREEN, "s"),
+    (style.ORANGE, "D"),
+    (style.VERMILION, "^"),
+)
 
 
 def gradient_descent(
@@ -264,12 +269,12 @@ def descent_network(
     steps = np.arange(len(measured))
     rises = measured >= 0
 
-    changes.plot(steps, first_order, ".", color="#0072B2", ms=3.5, rasterized=True)
+    changes.plot(steps, first_order, ".", color=style.BLUE, ms=3.5, rasterized=True)
     changes.plot(steps, measured, ".", color=style.ink(), ms=3.5, rasterized=True)
     changes.plot(steps[rises], measured[rises], "x", color=style.BAD, ms=5, rasterized=True)
     changes.set_yscale("symlog", linthresh=0.01)
     for color, marker, label in (
-        ("#0072B2", "o", "predicted, -η‖g‖²"),
+        (style.BLUE, "o", "predicted, -η‖g‖²"),
         (style.ink(), "o", "measured"),
         (style.BAD, "x", f"measured, rising ({rises.mean():.1%})"),
     ):
@@ -299,10 +304,10 @@ def descent_network(
     along = 2 / curvature[probed.astype(int)]
     for values, color, marker, dash, label in (
         (largest_rate, style.ink(), "o", "-", "largest η that lowers the batch's loss"),
-        (np.where(along > 0, along, np.nan), "#E69F00", "D", ":", "2/κ, along the gradient"),
+        (np.where(along > 0, along, np.nan), style.ORANGE, "D", ":", "2/κ, along the gradient"),
         (
             2 / largest_eigenvalue,
-            "#0072B2",
+            style.BLUE,
             "s",
             "--",
             r"2/$\lambda_{max}$, in the worst direction",

@@ -52,6 +52,7 @@ def digits(
             fontweight="bold" if wrong else "normal",
         )
         for spine in axes.spines.values():
+            spine.set_visible(True)
             spine.set_edgecolor(style.BAD if wrong else style.muted())
             spine.set_linewidth(3 if wrong else 0.8)
     figure.suptitle(title)

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from jaxmnist.plots import style
 
-_STABLE: Final = {"color": "#0072B2", "linestyle": "-", "linewidth": 2.4}
-_PLAIN: Final = {"color": "#D55E00", "linestyle": (0, (4, 1.5)), "linewidth": 1.8}
+_STABLE: Final = {"color": style.BLUE, "linestyle": "-", "linewidth": 2.4}
+_PLAIN: Final = {"color": style.VERMILION, "linestyle": (0, (4, 1.5)), "linewidth": 1.8}
 
 
 def softmax(
@@ -39,7 +39,7 @@ def softmax(
     figure = Figure(figsize=(10, 5.8), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=(1.2, 1))
     classes = np.arange(len(logits))
-    colors = [style.GOOD if c == logits.argmax() else "#0072B2" for c in classes]
+    colors = [style.GOOD if c == logits.argmax() else style.BLUE for c in classes]
     for column, (values, title, form) in enumerate(
         (
             (logits, "Logits z", "{:g}"),

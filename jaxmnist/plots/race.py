@@ -1,7 +1,7 @@
 """Optimizers racing over a surface: one race in full, many in small, and one as it happens."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,9 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from jaxmnist.landscapes.race import FLOOR, Race
 from jaxmnist.plots import style, terrain
 from jaxmnist.plots.terrain import Terrain
+
+if TYPE_CHECKING:
+    from jaxmnist.landscapes.race import Race
+else:  # Its type is no reason to load JAX.
+    Race = Any
+
+_LOWEST_SHOWN: Final = 1e-5
+"""A logarithmic axis of heights ends five decades below the start's."""
 
 RULE: Final = (
     "Learning rates by one rule: of one grid for all, the rate with the lowest mean height over "
@@ -191,12 +198,12 @@ def _gaps(ground: Terrain, losses: np.ndarray) -> np.ndarray:
     ]
     lowest = min(np.nanmin(losses), *nearest, ground.height.min())
     gaps = losses - lowest
-    return np.clip(gaps, FLOOR * gaps[0, 0], 100 * gaps[0, 0])
+    return np.clip(gaps, _LOWEST_SHOWN * gaps[0, 0], 100 * gaps[0, 0])
 
 
 def _loss_axes(axes: Axes, gaps: np.ndarray) -> None:
     axes.set_yscale("log")
-    axes.set_ylim(0.7 * FLOOR * gaps[0, 0], 3 * gaps[0, 0])
+    axes.set_ylim(0.7 * _LOWEST_SHOWN * gaps[0, 0], 3 * gaps[0, 0])
     axes.set_xlim(0, gaps.shape[1] - 1)
     axes.set_xlabel("Step")
     axes.set_ylabel("Height above minimum")
@@ -225,7 +232,7 @@ def _draw_rates(axes: Axes, optimizers: Sequence[str], result: Race, start: floa
             axes.plot(rates[best], scores[best], zorder=4, **terrain.mark_look(name))
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(0.7 * FLOOR * start, 3 * start)
+    axes.set_ylim(0.7 * _LOWEST_SHOWN * start, 3 * start)
     axes.minorticks_off()
     axes.set_xlabel("Learning rate")
     axes.set_ylabel("Mean height, second half")

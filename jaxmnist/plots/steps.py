@@ -12,7 +12,7 @@ from jaxmnist.plots import style
 # Plain SGD is momentum 0; between it and the document's 0.9 lies a colour of no optimizer's.
 _FACTORS: Final = (
     (style.OPTIMIZERS["sgd"].color, "o"),
-    ("#8C6BB1", "D"),
+    (style.BROWN, "^"),
     (style.OPTIMIZERS["momentum"].color, "s"),
 )
 
@@ -157,13 +157,20 @@ def bias_correction(
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for power, base, name, color, dash in (
-        (b1_power, b1, "β₁", "#0072B2", (0, (6, 1.5))),
-        (b2_power, b2, "β₂", "#D55E00", "-"),
+        (b1_power, b1, "β₁", style.BLUE, (0, (6, 1.5))),
+        (b2_power, b2, "β₂", style.VERMILION, "-"),
     ):
-        left.plot(updates, power, color=color, linestyle=dash, label=f"{name}ᵗ, {name} = {base:g}")
+        left.plot(updates, power, color=color, linestyle=dash)
+        near = int(np.abs(power - 0.5).argmin())
+        left.annotate(
+            f"{name}ᵗ, {name} = {base:g}",
+            (updates[near], power[near]),
+            (8, 2),
+            textcoords="offset points",
+            color=color,
+        )
     left.set_ylabel("Share still missing from the average")
     left.set_title("The averages start at 0 and fill up")
-    left.legend(loc="lower left")
     adam = style.OPTIMIZERS["adam"]
     right.plot(updates, uncorrected, color=style.BAD, label="without the corrections")
     right.plot(updates, corrected, color=adam.color, linestyle=adam.dash, label="Adam")

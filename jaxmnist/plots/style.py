@@ -15,6 +15,16 @@ Theme = Literal["light", "dark"]
 FONT_SIZE: Final = 10
 """Of all text, in points; a picture is at most 10 inches wide, so that it stays legible."""
 
+# Okabe and Ito's colours, told apart by the colour-blind.
+BLUE: Final = "#0072B2"
+VERMILION: Final = "#D55E00"
+GREEN: Final = "#009E73"
+ORANGE: Final = "#E69F00"
+PURPLE: Final = "#CC79A7"
+SKY: Final = "#56B4E9"
+# Not among the optimizers': momentum with another constant than the document's.
+BROWN: Final = "#8C5A2B"
+
 
 class Look(NamedTuple):
     """How one thing is drawn everywhere."""
@@ -31,22 +41,22 @@ class Look(NamedTuple):
 
 
 OPTIMIZERS: Final[Mapping[str, Look]] = {
-    "sgd": Look("SGD", "#0072B2", "-", "o"),
-    "momentum": Look("Momentum", "#D55E00", (0, (6, 1.5)), "s"),
-    "adagrad": Look("Adagrad", "#009E73", (0, (6, 1.5, 1.2, 1.5)), "^"),
-    "rmsprop": Look("RMSProp", "#CC79A7", (0, (1.2, 1.2)), "D"),
-    "adadelta": Look("Adadelta", "#E69F00", (0, (4, 1.2, 1.2, 1.2, 1.2, 1.2)), "v"),
-    "adam": Look("Adam", "#56B4E9", (0, (2.5, 1)), "P"),
+    "sgd": Look("SGD", BLUE, "-", "o"),
+    "momentum": Look("Momentum", VERMILION, (0, (6, 1.5)), "s"),
+    "adagrad": Look("Adagrad", GREEN, (0, (6, 1.5, 1.2, 1.5)), "^"),
+    "rmsprop": Look("RMSProp", PURPLE, (0, (1.2, 1.2)), "D"),
+    "adadelta": Look("Adadelta", ORANGE, (0, (4, 1.2, 1.2, 1.2, 1.2, 1.2)), "v"),
+    "adam": Look("Adam", SKY, (0, (2.5, 1)), "P"),
 }
 
-FIRST: Final[Mapping[str, Any]] = {"color": "#0072B2", "marker": "o"}
+FIRST: Final[Mapping[str, Any]] = {"color": BLUE, "marker": "o"}
 """Of two things that are no optimizers: train, ours."""
-SECOND: Final[Mapping[str, Any]] = {"color": "#D55E00", "marker": "s"}
+SECOND: Final[Mapping[str, Any]] = {"color": VERMILION, "marker": "s"}
 """Test, theirs."""
 
-GOOD: Final = "#009E73"
+GOOD: Final = GREEN
 """Values, in a graph; what is right."""
-BAD: Final = "#D55E00"
+BAD: Final = VERMILION
 """Gradients, in a graph; what is wrong."""
 
 _THEMES: Final[Mapping[Theme, Mapping[str, str]]] = {
@@ -88,9 +98,7 @@ def theme(name: Theme = "light") -> Iterator[None]:
         "axes.axisbelow": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "legend.facecolor": "inherit",
-        "legend.edgecolor": "none",
-        "legend.framealpha": 0.85,
+        "legend.frameon": False,
         "font.size": FONT_SIZE,
         "font.family": ["DejaVu Sans"],
         "lines.linewidth": 1.8,

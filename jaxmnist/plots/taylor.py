@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from jaxmnist.plots import style
 
-_LINES: Final = (("#D55E00", (0, (6, 1.5)), "s"), ("#0072B2", (0, (2.5, 1)), "o"))
-_RADII: Final = (("#0072B2", "o"), ("#009E73", "s"), ("#D55E00", "^"))
+_LINES: Final = ((style.VERMILION, (0, (6, 1.5)), "s"), (style.BLUE, (0, (2.5, 1)), "o"))
+_RADII: Final = ((style.BLUE, "o"), (style.GREEN, "s"), (style.VERMILION, "^"))
 
 
 def taylor(
@@ -60,7 +60,7 @@ def taylor(
     right.set_ylim(1e-17, 1e2)
     right.set_xlabel("Order of the polynomial")
     right.set_ylabel("Largest error")
-    right.legend(loc="upper right", title="Measured; the line is Taylor's bound")
+    right.legend(loc="lower left", title="Lines: Taylor's bound")
     right.set_title("Every order lowers the error, down to float64's rounding")
     at_one = errors[list(radii).index(1)]
     figure.suptitle(

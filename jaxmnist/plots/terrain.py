@@ -253,7 +253,9 @@ def spread(
         length = np.linalg.norm(between, axis=2)
         np.fill_diagonal(length, np.inf)
         push = np.maximum(distance - length, 0) / (2 * np.maximum(length, 1e-9))
-        some = some + (between * push[..., None]).sum(axis=1)
+        # Each neighbour counts less the more there are: many on one spot would else fly far apart.
+        neighbours = np.maximum((length < distance).sum(axis=1), 1)
+        some = some + (between * push[..., None]).sum(axis=1) / neighbours[:, None]
     moved[there] = some
     return moved
 

@@ -223,7 +223,7 @@ def valley_momentum(
 
 _MOMENTA: Final[Sequence[Mapping[str, Any]]] = (
     {"color": style.OPTIMIZERS["sgd"].color, "linestyle": "-", "marker": "o"},
-    {"color": "#8C5A2B", "linestyle": (0, (2.5, 1)), "marker": "^"},
+    {"color": style.BROWN, "linestyle": (0, (2.5, 1)), "marker": "^"},
     {"color": style.OPTIMIZERS["momentum"].color, "linestyle": (0, (6, 1.5)), "marker": "s"},
 )
 """SGD's and momentum's own looks, and one for a weaker momentum."""

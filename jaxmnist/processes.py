@@ -1,0 +1,282 @@
+"""Several processes that make one run: how they find one another, agree, and end together.
+
+JAX's coordination service, in process 0, brings them together and watches over them. A process
+that dies closes its connections, and the others' next sum over the devices fails at once; one
+that falls silent, because its machine or the network is gone, is given up after the heartbeat
+timeout. Either way the others end: no run goes on without a part of its batch.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from jaxmnist.errors import InputError
+
+LOST = "another process of this run stopped or cannot be reached, so this one stops too"
+
+
+class LostProcessError(RuntimeError):
+    """Another process is gone, and with it its share of every batch."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """How the processes of a run find one another; what is None comes from the environment.
+
+    That is JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, and otherwise what
+    JAX itself detects: SLURM, Open MPI, Kubernetes, TPU pods.
+
+    Attributes:
+        coordinator_address: HOST:PORT of process 0, which listens there.
+        num_processes: How many there are.
+        process_id: Which this is, from 0.
+        start_timeout: Seconds to wait for all of them to come together.
+        heartbeat_timeout: Seconds of silence after which a process is given up.
+    """
+
+    coordinator_address: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    start_timeout: int = 300
+    heartbeat_timeout: int = 30
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("num_processes", 1),
+            ("process_id", 0),
+            ("start_timeout", 1),
+            ("heartbeat_timeout", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(
+                    f"{name} is {value}; it must be a whole number of at least {least}"
+                )
+        count, own = self.num_processes, self.process_id
+        if count is not None and own is not None and own >= count:
+            raise InputError(
+                f"process_id is {own}; with num_processes {count} it must be a whole number from "
+                f"0 to {count - 1}"
+            )
+        address = self.coordinator_address
+        if address is not None:
+            host, _, port = address.rpartition(":")
+            if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+                raise InputError(
+                    f"coordinator_address is {address!r}; it must be HOST:PORT, such as "
+                    "10.0.0.1:12345"
+                )
+
+
+def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None) -> None:
+    """Meet the run's other processes; call it before anything else of JAX.
+
+    Args:
+        processes: How to find them.
+        on_abort: Called with what it means if the runtime ends this process from here on; what
+            `hush` returned.
+
+    Raises:
+        InputError: It is not known where or who they are, the port is taken, or not all of them
+            come in time.
+    """
+    processes = _with_environment(processes)
+    # The service's account of an ending is long; `hush` has it say one line, this the rest.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import jax
+
+    address = processes.coordinator_address
+    host = (address or "").rpartition(":")[0]
+    local = host == "localhost" or host.startswith("127.")
+    if address and processes.process_id == 0:
+        _check_port(address, local)
+    count = "all" if processes.num_processes is None else f"all {processes.num_processes}"
+    not_met = (
+        f"not {count} processes met at {address or 'process 0'} within {processes.start_timeout} "
+        "s: check --num-processes, that each has a --process-id of its own, and that the address "
+        "can be reached"
+    )
+    on_abort(not_met)
+    try:
+        jax.distributed.initialize(
+            address,
+            processes.num_processes,
+            processes.process_id,
+            initialization_timeout=processes.start_timeout,
+            heartbeat_timeout_seconds=processes.heartbeat_timeout,
+            # Processes of one machine need no door to the network.
+            coordinator_bind_address=address if local else None,
+        )
+    except ValueError as error:
+        raise InputError(
+            f"the run's processes are not known ({error}); give --coordinator-address HOST:PORT, "
+            "--num-processes and --process-id, or start them by SLURM or Open MPI"
+        ) from error
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(not_met) from error
+    on_abort(LOST)
+
+
+def joined() -> bool:
+    """Say whether this process is one of several that make a run."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
+def is_first() -> bool:
+    """Say whether this process writes and prints: process 0 does, and one that is alone."""
+    if not joined():
+        return True
+    import jax
+
+    return jax.process_index() == 0
+
+
+def from_first(decide: Callable[[], Any]) -> Any:
+    """Have process 0 decide, and every process return what it decided.
+
+    Args:
+        decide: Called in process 0 only. Returns what JSON can hold, or raises InputError.
+
+    Returns:
+        What it returned, in every process.
+
+    Raises:
+        InputError: In every process, if process 0 raised one.
+        LostProcessError: Another process is gone.
+    """
+    if not joined():
+        return decide()
+    import numpy as np
+
+    said = {}
+    if is_first():
+        try:
+            said = {"decided": decide()}
+        except InputError as error:
+            said = {"error": str(error)}
+    content = np.frombuffer(json.dumps(said).encode(), np.uint8)
+    size = int(broadcast(np.int32(content.size)))
+    content = content if is_first() else np.zeros(size, np.uint8)
+    said = json.loads(bytes(broadcast(content)))
+    if "error" in said:
+        leave()
+        raise InputError(said["error"])
+    return said["decided"]
+
+
+def broadcast(tree: Any) -> Any:
+    """Give every process the arrays of process 0.
+
+    Args:
+        tree: Arrays, of the same shapes and dtypes in every process.
+
+    Returns:
+        NumPy arrays with the values of process 0.
+
+    Raises:
+        LostProcessError: Another process is gone.
+    """
+    from jax.experimental import multihost_utils
+
+    try:
+        return multihost_utils.broadcast_one_to_all(tree)
+    except (RuntimeError, ValueError) as error:
+        lost(error)
+
+
+def lost(error: Exception) -> NoReturn:
+    """Say what it means that a program failed which several processes ran together."""
+    if not joined():
+        raise error
+    raise LostProcessError(f"{LOST} ({str(error).splitlines()[0]})") from error
+
+
+def leave() -> None:
+    """Wait for the run's other processes to end as well, and part from them."""
+    if joined():
+        import jax
+
+        jax.distributed.shutdown()
+
+
+def hush() -> Callable[[str], None]:
+    """Keep to one line what the runtime says when another process is gone.
+
+    The coordination service ends the process from C++, with a stack trace on stderr and no way
+    to be asked for less; and Gloo greets on stdout. So both streams of the *process* are led
+    through a filter, a process of its own that survives it, while Python's stdout is kept apart.
+
+    Returns:
+        A function that takes what to say, from now on, if the service ends this process.
+    """
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(
+        os.dup(1), "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors
+    )
+    # In a session of its own, Ctrl-C does not end the filter before what it filters.
+    filtering = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _FILTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert filtering.stdin is not None
+    for stream in (1, 2):
+        os.dup2(filtering.stdin.fileno(), stream)
+    filtering.stdin.close()
+
+    def mean(text: str) -> None:
+        sys.stderr.write(f"\0{text}\n")
+        sys.stderr.flush()
+
+    return mean
+
+
+# It repeats what comes, up to this package's own last word or the service's.
+_FILTER = """
+import sys
+meaning, said = b"", False
+for line in sys.stdin.buffer:
+    if line.startswith(b"\\0"):
+        meaning = line[1:]
+        continue
+    if b"JAX distributed service detected fatal errors" in line:
+        line = b"jaxmnist: " + meaning
+    if not said and not line.startswith(b"[Gloo] "):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+    said = said or line.startswith(b"jaxmnist: ")
+"""
+
+
+def _with_environment(processes: Processes) -> Processes:
+    """Fill in what JAX's environment variables say."""
+    found = {}
+    for name in ("coordinator_address", "num_processes", "process_id"):
+        text = os.environ.get(f"JAX_{name.upper()}")
+        if getattr(processes, name) is None and text:
+            if name != "coordinator_address" and not text.isdigit():
+                raise InputError(f"JAX_{name.upper()} is {text!r}; it must be a whole number")
+            found[name] = text if name == "coordinator_address" else int(text)
+    return replace(processes, **found)
+
+
+def _check_port(address: str, local: bool) -> None:
+    """Refuse an address that process 0 cannot listen at; the service itself would wait for it."""
+    import socket
+
+    host, _, port = address.rpartition(":")
+    try:
+        family = socket.AF_INET if local or not socket.has_ipv6 else socket.AF_INET6
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host if local else "", int(port)))
+    except OSError as error:
+        raise InputError(
+            f"process 0 cannot listen at {address}: {error.strerror}; choose another port"
+        ) from error
