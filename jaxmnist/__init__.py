@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxmnist import plots as plots
     from jaxmnist import processes as processes
     from jaxmnist import runs as runs
+    from jaxmnist import sweep as sweep
     from jaxmnist import training as training
     from jaxmnist import verify as verify
     from jaxmnist.config import Config as Config
@@ -53,6 +54,7 @@ _MODULES = (
     "plots",
     "processes",
     "runs",
+    "sweep",
     "training",
     "verify",
 )

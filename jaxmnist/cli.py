@@ -11,12 +11,13 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -37,6 +38,47 @@ if TYPE_CHECKING:
 
 EPOCH_LINE = "epoch: {}, Train Loss: {:.6f}, Train Acc: {:.6f}, Eval Loss: {:.6f}, Eval Acc: {:.6f}"
 """The document's line (row D9)."""
+
+
+Values = Annotated[tuple[str, ...], arg(metavar="VALUES")]
+"""Numbers and ranges, as `jaxmnist.sweep.parse` reads them."""
+
+
+@dataclass(frozen=True)
+class SweepAxes:
+    """What may differ between the runs of a sweep; what is not given is as in `train`.
+
+    Attributes:
+        optimizer: Names of optimizers; by default sgd.
+        hidden: Sizes of the hidden layers, such as 256-128-64-20 64-64 none.
+        batch_size: Images in a training batch.
+        seed: Such as 0..3; tables and pictures average over the seeds.
+        learning_rate: Step sizes; Adadelta takes one too, which multiplies its change.
+        init_scale: What multiplies the initial parameters.
+        momentum: Of momentum.
+        initial_accumulator_value: Of adagrad.
+        decay: Of rmsprop.
+        rho: Of adadelta.
+        b1: Of adam.
+        b2: Of adam.
+        eps: Of adagrad, rmsprop, adadelta and adam: added to the root.
+        eps_root: Of the same: added inside the root.
+    """
+
+    optimizer: tuple[str, ...] = ()
+    hidden: Values = ()
+    batch_size: Values = ()
+    seed: Values = ()
+    learning_rate: Values = ()
+    init_scale: Values = ()
+    momentum: Values = ()
+    initial_accumulator_value: Values = ()
+    decay: Values = ()
+    rho: Values = ()
+    b1: Values = ()
+    b2: Values = ()
+    eps: Values = ()
+    eps_root: Values = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -508,6 +550,103 @@ def race(
         _say(console, f"wrote: {out}")
 
 
+def sweep(
+    axes: Annotated[SweepAxes, arg(name="")],
+    *,
+    epochs: int = 20,
+    eval_batch_size: int = 128,
+    convention: str = "document",
+    dataset: str = "mnist",
+    data_dir: str | None = None,
+    out: Path,
+) -> None:
+    """Train every combination of the values given, and tabulate and draw what comes out.
+
+    A value is a number (0.1), or a range that includes both ends: 0..3 whole numbers, 0..1:5 five
+    numbers at equal distances, 1e-3..1:log12 twelve at equal ratios. A sweep that was stopped goes
+    on where it was when the same command is given again.
+
+    Args:
+        axes: What differs between runs.
+        epochs: Passes over the training images.
+        eval_batch_size: Images in a test batch.
+        convention: Whose arithmetic and defaults: document, pytorch or optax.
+        dataset: As `train --dataset` takes it.
+        data_dir: Where prepared sets lie, if not in TFDS's own folder.
+        out: The sweep's folder.
+    """
+    config = Config(epochs=epochs, eval_batch_size=eval_batch_size, convention=convention)
+    _one_model_per_core()
+    from rich.table import Table
+
+    from jaxmnist import plots, runs
+    from jaxmnist import sweep as sweeping
+    from jaxmnist.data import load_dataset
+
+    words = {name: given for name, given in asdict(axes).items() if given}
+    values = {name: sweeping.parse(name, given) for name, given in words.items()}
+    fixed = {
+        "epochs": epochs,
+        "eval_batch_size": eval_batch_size,
+        "convention": convention,
+        "dataset": dataset,
+        **({} if data_dir is None else {"data_dir": data_dir}),
+        "out": out,
+    }
+    command = ["jaxmnist", "sweep"]
+    for name, given in (*words.items(), *((name, (value,)) for name, value in fixed.items())):
+        command += ["--" + name.replace("_", "-"), *map(str, given)]
+    images = load_dataset(dataset, data_dir)
+
+    started = time.perf_counter()
+    console = _console()
+    finished: list[int] = []
+    with _progress(console, "training") as (progress, task):
+
+        def on_chunk(done: int, total: int) -> None:
+            if not finished:
+                if done:
+                    _say(console, f"{done} of {total} runs were finished before")
+                progress.reset(task, total=total, completed=done)
+            finished.append(done)
+            progress.update(task, completed=done)
+
+        found = sweeping.run(
+            config, values, images, out=out, command=shlex.join(command), on_chunk=on_chunk
+        )
+    seconds = time.perf_counter() - started
+
+    summary = sweeping.summary(found)
+    head, *lines = sweeping.table(summary)
+    table = Table(*head, title=f"After {epochs} epochs: means and their 95 % confidence intervals")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    if sum(name != "seed" for name in values) > 2:
+        _say(console, "no picture: it has room for two axes besides the seed")
+    else:
+        with plots.theme("light"):
+            runs.write_picture(plots.sweep(summary, found.history._asdict()), out / "sweep.png")
+        with plots.theme("dark"):
+            figure = plots.sweep(summary, found.history._asdict())
+            runs.write_picture(figure, out / "sweep-dark.png")
+    _say(
+        console,
+        f"{len(found.cells)} runs, {int((found.diverged >= 0).sum())} diverged; "
+        f"trained {len(found.cells) - finished[0]} in {seconds:.1f} s",
+    )
+    _say(console, f"wrote: {out}")
+
+
+def _one_model_per_core() -> None:
+    """Make every core a device with one thread, unless JAX has started or is told otherwise."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "jax" not in sys.modules and "device_count" not in flags:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        own = f"--xla_force_host_platform_device_count={cores} --xla_cpu_multi_thread_eigen=false"
+        os.environ["XLA_FLAGS"] = f"{flags} {own}".strip()
+
+
 def data_list(data_dir: str | None = None) -> None:
     """List the data sets that have a name, and where they lie.
 
@@ -583,7 +722,7 @@ def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     words = sys.argv[1:] if arguments is None else arguments
     given = (word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--"))
     app.command(_deferred(train, given=frozenset(given)))
-    for command in (predict, evaluate, verify, race, figures, export):
+    for command in (predict, evaluate, sweep, verify, race, figures, export):
         app.command(_deferred(command))
     for name, command in (("list", data_list), ("prepare", data_prepare), ("show", data_show)):
         data.command(name=name)(_deferred(command))

@@ -30,6 +30,7 @@ COMMANDS = (
     ("evaluate",),
     ("figures",),
     ("race",),
+    ("sweep",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),
@@ -124,6 +125,7 @@ PUBLIC = {
     "optim.": "sgd momentum adagrad rmsprop adadelta adam create",
     "losses.": "binary_cross_entropy binary_cross_entropy_with_logits softmax cross_entropy "
     "cross_entropy_with_integer_labels accuracy",
+    "sweep.": "run parse rows summary Sweep Cell",
     "interop.": "params_to_state_dict params_from_state_dict save_safetensors load_safetensors",
 }
 

@@ -23,6 +23,7 @@ from jaxmnist.plots.steps import step_sizes as step_sizes
 from jaxmnist.plots.steps import terminal_velocity as terminal_velocity
 from jaxmnist.plots.style import OPTIMIZERS as OPTIMIZERS
 from jaxmnist.plots.style import theme as theme
+from jaxmnist.plots.sweep import sweep as sweep
 from jaxmnist.plots.taylor import taylor as taylor
 from jaxmnist.plots.terrain import Terrain as Terrain
 from jaxmnist.plots.traps import local_minimum as local_minimum

@@ -1,0 +1,223 @@
+"""Which runs a sweep is made of: its axes, the values on them, and their product's cells."""
+
+import itertools
+import math
+import numbers
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.conventions import TABLE, check_arguments, hyperparameters
+from jaxmnist.errors import InputError
+
+CONSTANTS: Final = tuple(dict.fromkeys(name for each in TABLE for name in hyperparameters(each)))
+"""The optimizers' own numbers, the learning rate first."""
+NAMES: Final = ("optimizer", "hidden", "batch_size", "seed", "init_scale", *CONSTANTS)
+"""What an axis may be. The first three change the program; the others are its input."""
+
+_FIELDS: Final = ("optimizer", "hidden", "batch_size", "seed", "learning_rate")  # Of Config.
+_WHOLE: Final = ("batch_size", "seed")
+_LARGEST: Final = 10_000  # Values of one range; a typing error asks for more.
+
+Axes = Mapping[str, tuple[Any, ...]]
+
+
+class Cell(NamedTuple):
+    """One run of a sweep."""
+
+    values: Mapping[str, Any]
+    """Its value on every axis."""
+    config: Config
+    """What `jaxmnist.fit` would be given."""
+    hyper: Hyper
+    """What ``train`` is given: `jaxmnist.hyper` of the config, and the axes that no config has."""
+
+
+def check_axes(axes: Mapping[str, Any]) -> Axes:
+    """Return the axes with plain Python values, or refuse them.
+
+    Args:
+        axes: Lists of values by the axis's name.
+
+    Returns:
+        The same as strings, whole numbers, floats and, for hidden, tuples.
+
+    Raises:
+        InputError: There is no axis, one has an unknown name or no values, or a value twice or of
+            a wrong kind. What an optimizer or a config refuses is for `cells` to say.
+
+    >>> check_axes({"learning_rate": np.array([0.5, 1]), "seed": range(2)})
+    {'learning_rate': (0.5, 1.0), 'seed': (0, 1)}
+    """
+    if not axes:
+        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(NAMES)}")
+    checked = {}
+    for name, values in axes.items():
+        if name not in NAMES:
+            raise InputError(f"there is no axis {name!r}; there are {', '.join(NAMES)}")
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise InputError(f"the axis {name} is {values!r}; it must be a list of values")
+        checked[name] = tuple(_plain(name, value) for value in values)
+        if not checked[name]:
+            raise InputError(f"the axis {name} has no values")
+        for value, again in itertools.pairwise(sorted(checked[name])):
+            if value == again:
+                raise InputError(f"the axis {name} has {text(value)} twice")
+    return checked
+
+
+def cells(config: Config, axes: Axes) -> tuple[Cell, ...]:
+    """Make every combination of the axes' values, the last axis fastest.
+
+    The document's Adadelta, which has no learning rate, takes one where that is an axis: it
+    multiplies the change.
+
+    Args:
+        config: Everything that is no axis.
+        axes: From `check_axes`.
+
+    Returns:
+        One cell per combination.
+
+    Raises:
+        InputError: A combination that no run can have, such as b1 for SGD.
+
+    >>> [cell.hyper for cell in cells(Config(), {"learning_rate": (0.5, 1.0)})]
+    [{'learning_rate': 0.5}, {'learning_rate': 1.0}]
+    """
+    return tuple(
+        _cell(config, dict(zip(axes, values, strict=True)))
+        for values in itertools.product(*axes.values())
+    )
+
+
+def groups(cells: Sequence[Cell]) -> Mapping[Config, list[int]]:
+    """Gather the cells that one compiled program serves: they differ in numbers and seeds alone.
+
+    Args:
+        cells: The runs.
+
+    Returns:
+        The indices of each group's cells in order, by what they share: a config whose seed and
+        learning rate are blank.
+
+    >>> mixed = cells(Config(), {"seed": (0, 1), "optimizer": ("sgd", "adam")})
+    >>> [(program.optimizer, members) for program, members in groups(mixed).items()]
+    [('sgd', [0, 2]), ('adam', [1, 3])]
+    """
+    gathered: dict[Config, list[int]] = {}
+    for index, cell in enumerate(cells):
+        program = replace(cell.config, seed=0, learning_rate=None)
+        gathered.setdefault(program, []).append(index)
+    return gathered
+
+
+def parse(name: str, words: Sequence[str]) -> tuple[Any, ...]:
+    """Read the values of an axis as a person writes them.
+
+    A word is a value or a range. ``A..B`` are the whole numbers from A to B, ``A..B:5`` five
+    numbers at equal distances, ``A..B:log5`` five at equal ratios; both ends belong to a range,
+    and what is between them is rounded to six digits, so that it can be written down and run
+    again. Hidden layers are written ``256-128``, and ``none``.
+
+    Args:
+        name: The axis.
+        words: As on a command line.
+
+    Returns:
+        The values, in order.
+
+    Raises:
+        InputError: A word is none of these.
+
+    >>> parse("learning_rate", ["1e-3..1:log4", "3"])
+    (0.001, 0.01, 0.1, 1.0, 3.0)
+    >>> parse("seed", ["0..3"])
+    (0, 1, 2, 3)
+    >>> parse("hidden", ["256-128", "none"])
+    ((256, 128), ())
+    """
+    if name == "optimizer":
+        return tuple(words)
+    if name == "hidden":
+        return tuple(_layers(word) for word in words)
+    kind = int if name in _WHOLE else float
+    return tuple(value for word in words for value in _range(name, word, kind))
+
+
+def text(value: Any) -> str:
+    """Write a value of an axis as `parse` reads it.
+
+    >>> text(0.001), text((256, 128)), text(())
+    ('0.001', '256-128', 'none')
+    """
+    if isinstance(value, tuple):
+        return "-".join(map(str, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "optimizer":
+        return value if isinstance(value, str) else _refuse(name, value, "the name of one")
+    if name == "hidden":
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            _refuse(name, value, "a tuple of layer sizes")
+        return tuple(_plain("batch_size", size) for size in value)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        _refuse(name, value, "a number")
+    if name in _WHOLE:
+        whole = float(value).is_integer()
+        return round(float(value)) if whole else _refuse(name, value, "a whole number")
+    if name == "init_scale" and not math.isfinite(value):
+        _refuse(name, value, "a finite number")
+    return float(value)
+
+
+def _refuse(name: str, value: Any, wanted: str) -> Any:
+    raise InputError(f"the axis {name} has {value!r}; it must be {wanted}")
+
+
+def _cell(config: Config, values: dict[str, Any]) -> Cell:
+    own = {name: value for name, value in values.items() if name not in _FIELDS}
+    config = replace(config, **{name: values[name] for name in values if name in _FIELDS})
+    check_arguments(config.optimizer, **{name: own[name] for name in own if name != "init_scale"})
+    return Cell(values, config, {**hyper(config), **own})
+
+
+def _layers(word: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+(-\d+)*|none", word):
+        raise InputError(f"hidden cannot be {word!r}; write the sizes as 256-128, or none")
+    return () if word == "none" else tuple(map(int, word.split("-")))
+
+
+def _range(name: str, word: str, kind: type) -> list[Any]:
+    flag = "--" + name.replace("_", "-")
+    what = "a whole number" if kind is int else "a number"
+    allowed = f"{flag} takes {what}, or a range: 0..3, 0..1:5 or 1e-3..1:log12"
+    low, dots, rest = word.partition("..")
+    high, colon, count = rest.partition(":")
+    try:
+        if not dots:
+            return [kind(word)]
+        ends = [kind(low), kind(high)] if colon else [int(low), int(high)]
+        number = int(count.removeprefix("log")) if colon else ends[1] - ends[0] + 1
+    except ValueError:
+        raise InputError(f"{word!r} is none: {allowed}") from None
+    logarithmic = count.startswith("log")
+    if not all(map(math.isfinite, ends)) or ends[0] >= ends[1] or (logarithmic and ends[0] <= 0):
+        least = "0 < A < B" if logarithmic else "A < B"
+        raise InputError(f"the range {word!r} must go from A to B with {least}")
+    if not 2 <= number <= _LARGEST:
+        raise InputError(f"the range {word!r} has {number} values; 2 to {_LARGEST} are allowed")
+    if not colon:
+        return [kind(value) for value in range(ends[0], ends[1] + 1)]
+    space = np.geomspace if logarithmic else np.linspace
+    spaced = space(float(ends[0]), float(ends[1]), number)
+    inner = [float(f"{value:.6g}") for value in spaced[1:-1]]
+    if kind is int and any(value != int(value) for value in inner):
+        raise InputError(f"the range {word!r} is not of whole numbers: {allowed}")
+    return [ends[0], *map(kind, inner), ends[1]]

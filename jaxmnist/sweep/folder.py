@@ -1,0 +1,217 @@
+"""A sweep on disk: what it is, a line for each finished run, and at the end its tables.
+
+A sweep's folder holds `sweep.json` (config, axes, data, versions, command), `cells.jsonl` (a line
+per finished run, added when its chunk ends), and once all are there `results.csv` and
+`results.json` (a row per cell and epoch) and `summary.md`.
+"""
+
+import csv
+import io
+import json
+import os
+import platform
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import numpy as np
+import scipy
+
+from jaxmnist import __version__
+from jaxmnist.config import Config
+from jaxmnist.data.dataset import Dataset
+from jaxmnist.errors import InputError
+from jaxmnist.files import write_whole
+from jaxmnist.sweep import results
+from jaxmnist.sweep.axes import Axes
+from jaxmnist.training import History
+
+_ABOUT: Final = "sweep.json"
+_CELLS: Final = "cells.jsonl"
+
+
+def enter(
+    path: Path, config: Config, axes: Axes, dataset: Dataset, command: str
+) -> dict[int, History]:
+    """Begin a sweep in a folder, or find what an earlier start of the same sweep finished.
+
+    Args:
+        path: The folder; it is made if it is not there.
+        config: Everything that is no axis.
+        axes: The values by the axis's name.
+        dataset: The images.
+        command: What started it, to be kept.
+
+    Returns:
+        The history ``[epochs]`` of each finished cell by its index.
+
+    Raises:
+        InputError: The folder holds another sweep, a file in it is damaged, or it cannot be
+            written.
+    """
+    about = {
+        "config": {name: value for name, value in asdict(config).items() if name not in axes},
+        "axes": axes,
+        "data": _identity(dataset),
+    }
+    about = json.loads(json.dumps(about))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / _ABOUT).exists():
+            if (path / _CELLS).exists():
+                raise InputError(f"{path} has a {_CELLS} but no {_ABOUT}: choose another --out")
+            _write_about(path, about, command)
+            return {}
+        _check_same(path, about)
+        return _read_cells(path / _CELLS)
+    except OSError as error:
+        raise InputError(f"cannot keep a sweep in {path}: {error.strerror}") from error
+
+
+def append(path: Path, finished: Mapping[int, History]) -> None:
+    """Add a line for each run that a chunk finished.
+
+    Args:
+        path: A folder that `enter` accepted.
+        finished: Histories ``[epochs]`` by the cell's index.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    lines = [_line(index, history) for index, history in finished.items()]
+    try:
+        with (path / _CELLS).open("ab") as file:
+            file.write("".join(lines).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(f"cannot write {path / _CELLS}: {error.strerror}") from error
+
+
+def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
+    """Write the tables of a whole sweep.
+
+    Args:
+        path: A folder that `enter` accepted.
+        sweep: Its results.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: They cannot be written.
+    """
+    rows, summary = results.rows(sweep), results.summary(sweep)
+    about = json.loads((path / _ABOUT).read_text())
+    whole = {**about, "confidence": results.CONFIDENCE, "summary": summary, "rows": rows}
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    head, *body = results.table(summary)
+    markdown = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
+    contents = {
+        "results.csv": lines.getvalue(),
+        "results.json": _records(whole),
+        "summary.md": "\n".join(markdown) + "\n",
+    }
+    for name, content in contents.items():
+        write_whole(path / name, content.encode())
+    return [path / name for name in contents]
+
+
+def _write_about(path: Path, about: Mapping[str, Any], command: str) -> None:
+    more = {
+        "command": command,
+        "versions": {
+            "jaxmnist": __version__,
+            "jax": jax.__version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
+    }
+    write_whole(path / _ABOUT, (json.dumps({**about, **more}, indent=2) + "\n").encode())
+
+
+def _check_same(path: Path, about: Mapping[str, Any]) -> None:
+    try:
+        kept = json.loads((path / _ABOUT).read_text())
+        parts = {part: kept[part].items() for part in about}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path / _ABOUT} is no sweep's description: {error!r}") from error
+    for part, entries in parts.items():
+        there, here = dict(entries), about[part]
+        for name in dict.fromkeys((*there, *here)):
+            if there.get(name) != here.get(name):
+                what = f"the axis {name}" if part == "axes" else f"{part}: {name}"
+                raise InputError(
+                    f"{path} holds another sweep: {what} is {_shown(there, name)} there, "
+                    f"and {_shown(here, name)} here; choose another --out"
+                )
+    if list(parts["axes"]) != list(about["axes"].items()):
+        raise InputError(
+            f"{path} holds another sweep: its axes are in the order {', '.join(kept['axes'])}"
+        )
+
+
+def _read_cells(path: Path) -> dict[int, History]:
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    finished = {}
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            kept = json.loads(line)
+            columns = [kept["history"][name] for name in History._fields]
+            finished[int(kept["cell"])] = History._make(np.array(c, kept["dtype"]) for c in columns)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path} is damaged in line {number}: {error!r}") from error
+    if len(whole) < len(content):
+        # The process was killed while it wrote: that run is done again.
+        os.truncate(path, len(whole))
+    return finished
+
+
+def _line(index: int, history: History) -> str:
+    at = int(results.diverged_at(history))
+    kept = {
+        "cell": index,
+        "diverged": None if at < 0 else at,
+        "dtype": str(history.train_loss.dtype),
+        "history": {
+            name: [results.number(value) for value in values]
+            for name, values in history._asdict().items()
+        },
+    }
+    return json.dumps(kept, allow_nan=False) + "\n"
+
+
+def _identity(dataset: Dataset) -> dict[str, Any]:
+    arrays = {
+        name: getattr(dataset, name)
+        for name in ("train_images", "train_labels", "test_images", "test_labels")
+    }
+    checksums = {name: zlib.crc32(np.ascontiguousarray(a).data) for name, a in arrays.items()}
+    return {
+        "name": dataset.name,
+        "num_classes": dataset.num_classes,
+        **{f"{name}_crc32": value for name, value in checksums.items()},
+    }
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name]) if name in values else "missing"
+
+
+def _records(whole: dict[str, Any]) -> str:
+    """JSON with one line for each entry of `summary` and `rows`."""
+    text = json.dumps({**whole, "summary": "@summary", "rows": "@rows"}, indent=2)
+    for name in ("summary", "rows"):
+        lines = ",\n".join(f"    {json.dumps(row, allow_nan=False)}" for row in whole[name])
+        text = text.replace(f'"@{name}"', f"[\n{lines}\n  ]")
+    return text + "\n"
