@@ -447,8 +447,8 @@ def test_train_refuses_when_the_disk_is_full_and_leaves_no_half_file(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["{train, predict, evaluate, verify, race, figures, export, data}"]),
-        (["trian"], ["trian", "train, predict, evaluate, verify, race, figures, export, data"]),
+        ([], ["{train, predict, evaluate, sweep, verify, race, figures, export, data}"]),
+        (["trian"], ["trian", "train, predict, evaluate, sweep, verify, race, figures, export, data"]),
         (["data"], ["{list, prepare, show}"]),
         (["data", "shwo"], ["shwo", "list, prepare, show"]),
         (["predict"], ["PATH", "folder of a run"]),
@@ -472,7 +472,7 @@ def test_mistake_is_one_line_on_a_terminal():
     line = "jaxmnist: Unrecognized options: trian; Available subcommands: "
     assert run_on_terminal("trian") == (
         2,
-        f"{line}train, predict, evaluate, verify, race, figures, export, data\r\n",
+        f"{line}train, predict, evaluate, sweep, verify, race, figures, export, data\r\n",
     )
     status, shown = run_on_terminal("data", "--help")
     assert status == 0

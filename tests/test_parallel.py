@@ -25,7 +25,9 @@ dataset = jm.Dataset(
     mnist.train_images[:352], mnist.train_labels[:352],
     mnist.test_images[:100], mnist.test_labels[:100], num_classes=10, name="some",
 )
-config = jm.Config(hidden=(8,), optimizer="momentum", epochs=2, eval_batch_size=48)
+config = jm.Config(
+    hidden=(8,), optimizer="momentum", epochs=2, eval_batch_size=48, dtype="float64"
+)
 
 
 def difference(one, other):
