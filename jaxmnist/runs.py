@@ -471,9 +471,8 @@ def load(path: Path) -> tuple[Run, Params]:
             float64 while JAX's 64-bit numbers are off.
     """
     run = read(path)
-    model = MLP(run.config.hidden, run.num_classes)  # Its shapes need no dtype.
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
     check_precision(run.config)
+    shapes = jax.eval_shape(run.model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
     params = interop.load_safetensors(path / _MODEL)
     found, expected = (
         {name: array.shape for name, array in interop.flatten(tree).items()}

@@ -244,6 +244,7 @@ def test_train_writes_its_configuration(run, npz):
         "eval_batch_size": EVAL_BATCH,
         "seed": SEED,
         "convention": "document",
+        "dtype": "float32",
     }
     assert (about["dataset"], about["data_dir"], about["num_classes"]) == (str(npz), None, 10)
     assert about["versions"]["jaxmnist"] == jm.__version__

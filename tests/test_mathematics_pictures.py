@@ -21,7 +21,7 @@ def data(tmp_path_factory):
         if name not in found:
             out = tmp_path_factory.mktemp(name)
             (path,) = picture.make(PICTURES[name]._replace(themes=()), out)
-            assert path.stat().st_size < 100_000
+            assert path.stat().st_size < 150_000
             found[name] = json.loads(path.read_text())["data"]
         return found[name]
 

@@ -466,6 +466,7 @@ def _judge(ours: _Ours, theirs: _Theirs, config: Config, dtype: str) -> Training
                 weights_allowed,
                 int(ends[-1]),
                 weights_growth,
+                interop.params_to_state_dict(ours.start),
             ),
         ),
         shape[1],
@@ -536,8 +537,13 @@ def _compare_weights(
     tolerance: float = 0.0,
     step: int = 0,
     growth: float | None = None,
+    start: Leaves | None = None,
 ) -> Comparison:
     """Compare displacements, leaf by leaf, by the mean error over the mean displacement.
+
+    A displacement is the difference of stored weights, so no better known than to a unit in their
+    last place, on average `eps` of the start's size; that much is allowed besides. (A run from
+    weights moved by exactly such units rounds as the other does, and cannot show it.)
 
     Not by the largest: where an optimizer divides by the size of the gradient, a weight whose
     first gradient nearly cancels magnifies rounding by the reciprocal of what is left. Of such a
@@ -551,7 +557,8 @@ def _compare_weights(
         relative = float(_over(*means))
         kinds = (float(distance.max()), relative, relative / float(np.finfo(dtype).eps))
         errors = Errors(*map(max, errors, kinds))
-        if first is None and relative > tolerance:
+        unit = 0.0 if start is None else float(np.finfo(dtype).eps * np.abs(start[leaf]).mean())
+        if first is None and not distance.mean() <= tolerance * np.abs(there).mean() + unit:
             at = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
             first = Divergence(step, leaf, at, float(actual[leaf][at]), float(there[at]))
     return Comparison("weights", 1, tolerance, errors, first, growth)
