@@ -108,7 +108,7 @@ def test_derivatives_by_layer_sum_to_that_by_the_common_rate(dataset):
         same_loss, by_layer = slope(key, {**hyper, "learning_rate": rates}, data)
         # A layer whose rate is zero stays where it started.
         frozen = {**hyper, "learning_rate": {**rates, "dense_1": 0.0}}
-        state, _ = quick(train)(key, frozen, data)
+        state, _ = jax.jit(train)(key, frozen, data)
         start = training.init(key, frozen, config)
     parts = by_layer["learning_rate"]
     assert parts.keys() == rates.keys()
