@@ -25,6 +25,8 @@ from safetensors.torch import load_file
 import jaxmnist as jm
 from jaxmnist import cli, interop, runs, training
 
+COMMANDS = "train, predict, evaluate, sweep, verify, race, figures, export, data"
+
 
 def words(line: str) -> list[str]:
     return line.split()
@@ -449,7 +451,10 @@ def test_train_refuses_when_the_disk_is_full_and_leaves_no_half_file(
     ("arguments", "words"),
     [
         ([], ["{train, predict, evaluate, sweep, verify, race, figures, export, data}"]),
-        (["trian"], ["trian", "train, predict, evaluate, sweep, verify, race, figures, export, data"]),
+        (
+            ["trian"],
+            ["trian", "train, predict, evaluate, sweep, verify, race, figures, export, data"],
+        ),
         (["data"], ["{list, prepare, show}"]),
         (["data", "shwo"], ["shwo", "list, prepare, show"]),
         (["predict"], ["PATH", "folder of a run"]),
@@ -473,7 +478,7 @@ def test_mistake_is_one_line_on_a_terminal():
     line = "jaxmnist: Unrecognized options: trian; Available subcommands: "
     assert run_on_terminal("trian") == (
         2,
-        f"{line}train, predict, evaluate, sweep, verify, race, figures, export, data\r\n",
+        f"{line}{COMMANDS}\r\n",
     )
     status, shown = run_on_terminal("data", "--help")
     assert status == 0
