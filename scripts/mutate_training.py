@@ -406,7 +406,14 @@ def failing_parts(optimizer: str) -> list[str]:
         name="mnist, some",
     )
     config = jm.Config(
-        hidden=(16, 8), optimizer=optimizer, convention="pytorch", epochs=2, eval_batch_size=48
+        hidden=(16, 8),
+        optimizer=optimizer,
+        # PyTorch's own 0.01 for RMSProp throws the weights so far in the first step that the
+        # gradients' own rounding, which moved weights do not show, grows past what those allow.
+        learning_rate=jm.optim.hyperparameters(optimizer)["learning_rate"],
+        convention="pytorch",
+        epochs=2,
+        eval_batch_size=48,
     )
     mlp = jm.MLP(config.hidden)
     module = torch.nn.Sequential(
