@@ -21,11 +21,10 @@ from jaxmnist.calculus import (
 )
 from jaxmnist.config import Config, hyper
 from jaxmnist.data import load_dataset
-from jaxmnist.data.batches import permutation
 from jaxmnist.data.dataset import Arrays
 from jaxmnist.figures.picture import Data, Picture, Report
 from jaxmnist.model import MLP
-from jaxmnist.training import TrainState, eval_step, init, train_step
+from jaxmnist.training import TrainState, epoch_order, eval_step, init, train_step
 
 # ------------------------------------------------------------------------- the real network
 
@@ -76,9 +75,8 @@ def network_steps(
     apply_fn = MLP(config.hidden).apply
     tx = optim.sgd(learning_rate)
     rates = jnp.geomspace(1e-3, 1e3, 61)
-    _, data_key = jax.random.split(key)
     samples = data.train_labels.size
-    order = permutation(jax.random.fold_in(data_key, 0), samples)
+    order = epoch_order(key, 0, samples)
 
     def step(
         state: TrainState, inputs: tuple[Int[Array, " batch"], Int[Array, ""], Bool[Array, ""]]

@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxmnist import optim
 from jaxmnist.config import Config, Hyper
-from jaxmnist.data.batches import permutation
 from jaxmnist.data.dataset import Arrays
 from jaxmnist.errors import InputError
 from jaxmnist.model import MLP
@@ -26,6 +25,7 @@ from jaxmnist.training import (
     Params,
     TrainState,
     check_batches_fit,
+    epoch_order,
     init,
     train_epoch,
 )
@@ -276,7 +276,6 @@ def make_course(
         model = MLP(config.hidden, num_classes, config.dtype)
         tx = optim.create(config.optimizer, convention=config.convention, **hyper)
         samples = data.train_labels.size
-        _, data_key = jax.random.split(key)
         length = every * config.batch_size
         whole = (samples - 1) // length  # stretches before an epoch's last one, which has the rest
 
@@ -293,7 +292,7 @@ def make_course(
             return state, (observe(state.params), metrics)
 
         def epoch(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, Any]:
-            order = permutation(jax.random.fold_in(data_key, index), samples)
+            order = epoch_order(key, index, samples)
             split = whole * length
             state, (seen, metrics) = jax.lax.scan(
                 stretch, state, order[:split].reshape(whole, length)
