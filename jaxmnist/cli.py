@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ EPOCH_LINE = "epoch: {}, Train Loss: {:.6f}, Train Acc: {:.6f}, Eval Loss: {:.6f
 """The document's line (row D9)."""
 
 
-Values = Annotated[tuple[str, ...], arg(metavar="VALUES")]
+Values = Annotated[tuple[str, ...], arg(metavar="VALUES", help_behavior_hint="")]
 """Numbers and ranges, as `jaxmnist.sweep.parse` reads them."""
 
 
@@ -65,7 +65,7 @@ class SweepAxes:
         eps_root: Of the same: added inside the root.
     """
 
-    optimizer: tuple[str, ...] = ()
+    optimizer: Annotated[tuple[str, ...], arg(metavar="NAMES", help_behavior_hint="")] = ()
     hidden: Values = ()
     batch_size: Values = ()
     seed: Values = ()
@@ -107,9 +107,9 @@ def _in_its_precision(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run_command(*args: Any, **kwargs: Any) -> None:
-        given = inspect.signature(command).bind(*args, **kwargs).arguments
-        path = given.get("resume") or given.get("run")
-        if (given["config"].dtype if path is None else _dtype_of(path)) != "float64":
+        bound = inspect.signature(command).bind(*args, **kwargs)
+        bound.apply_defaults()
+        if _dtype_of(bound.arguments) != "float64":
             return command(*args, **kwargs)
         import jax
 
@@ -119,10 +119,29 @@ def _in_its_precision(command: Callable[..., None]) -> Callable[..., None]:
     return run_command
 
 
-def _dtype_of(run: Path) -> Any:
-    """Look up a run's dtype; what is wrong with the run is for its reader to say."""
+def _dtype_of(given: Mapping[str, Any]) -> Any:
+    """Look up a command's dtype; what is wrong with its run is for the run's reader to say."""
+    run = given.get("resume") or given.get("run")
+    if run is None:
+        return given["dtype"] if "dtype" in given else given["config"].dtype
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         return json.loads((run / "config.json").read_text())["config"]["dtype"]
+
+
+def _with_one_device_per_core(command: Callable[..., None]) -> Callable[..., None]:
+    """Make every core a device with one thread, unless JAX has started or is told otherwise."""
+
+    @functools.wraps(command)
+    def run_command(*args: Any, **kwargs: Any) -> None:
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "jax" not in sys.modules and "device_count" not in flags:
+            affinity = getattr(os, "sched_getaffinity", None)
+            cores = len(affinity(0)) if affinity else os.cpu_count()
+            own = f"--xla_force_host_platform_device_count={cores}"
+            os.environ["XLA_FLAGS"] = f"{flags} {own} --xla_cpu_multi_thread_eigen=false".strip()
+        return command(*args, **kwargs)
+
+    return run_command
 
 
 @_in_its_precision
@@ -550,12 +569,15 @@ def race(
         _say(console, f"wrote: {out}")
 
 
+@_with_one_device_per_core
+@_in_its_precision
 def sweep(
     axes: Annotated[SweepAxes, arg(name="")],
     *,
     epochs: int = 20,
     eval_batch_size: int = 128,
     convention: str = "document",
+    dtype: str = "float32",
     dataset: str = "mnist",
     data_dir: str | None = None,
     out: Path,
@@ -571,12 +593,14 @@ def sweep(
         epochs: Passes over the training images.
         eval_batch_size: Images in a test batch.
         convention: Whose arithmetic and defaults: document, pytorch or optax.
+        dtype: float32 or float64; or bfloat16 for the products alone, as in `train`.
         dataset: As `train --dataset` takes it.
         data_dir: Where prepared sets lie, if not in TFDS's own folder.
         out: The sweep's folder.
     """
-    config = Config(epochs=epochs, eval_batch_size=eval_batch_size, convention=convention)
-    _one_model_per_core()
+    config = Config(
+        epochs=epochs, eval_batch_size=eval_batch_size, convention=convention, dtype=dtype
+    )
     from rich.table import Table
 
     from jaxmnist import plots, runs
@@ -589,6 +613,7 @@ def sweep(
         "epochs": epochs,
         "eval_batch_size": eval_batch_size,
         "convention": convention,
+        "dtype": dtype,
         "dataset": dataset,
         **({} if data_dir is None else {"data_dir": data_dir}),
         "out": out,
@@ -636,15 +661,6 @@ def sweep(
         f"trained {len(found.cells) - finished[0]} in {seconds:.1f} s",
     )
     _say(console, f"wrote: {out}")
-
-
-def _one_model_per_core() -> None:
-    """Make every core a device with one thread, unless JAX has started or is told otherwise."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "jax" not in sys.modules and "device_count" not in flags:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        own = f"--xla_force_host_platform_device_count={cores} --xla_cpu_multi_thread_eigen=false"
-        os.environ["XLA_FLAGS"] = f"{flags} {own}".strip()
 
 
 def data_list(data_dir: str | None = None) -> None:

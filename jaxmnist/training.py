@@ -135,7 +135,7 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
     Raises:
         InputError: The config's dtype is float64 while JAX's 64-bit numbers are off.
     """
-    model, tx = _model_and_optimizer(config, num_classes, hyper)
+    model, tx = model_and_optimizer(config, num_classes, hyper)
     init_key, _ = jax.random.split(key)
     dtype = jnp.float64 if config.dtype == "float64" else jnp.float32
     params = jax.tree.map(
@@ -146,6 +146,49 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
             lambda leaf: jnp.asarray(hyper["init_scale"], leaf.dtype) * leaf, params
         )
     return TrainState(params, tx.init(params))
+
+
+def model_and_optimizer(
+    config: Config, num_classes: int, hyper: Hyper
+) -> tuple[MLP, optax.GradientTransformation]:
+    """Build what a run trains, and what with.
+
+    Args:
+        config: Layers, optimizer, convention and dtype.
+        num_classes: Number of logits.
+        hyper: The optimizer's float arguments. A dict of learning rates makes an optimizer of
+            each layer's own; ``init_scale`` is for `init`, and is passed over.
+
+    Returns:
+        The Flax module, and the optimizer for its parameters.
+
+    Raises:
+        InputError: The dict's layers are not the network's, the optimizer takes no such argument,
+            or the config's dtype is float64 while JAX's 64-bit numbers are off.
+
+    Source: document rows D7, D8 and D20-D25.
+
+    >>> model, tx = model_and_optimizer(Config(), 10, hyper(Config()))
+    >>> model.hidden
+    (256, 128, 64, 20)
+    """
+    check_precision(config)
+    model = MLP(config.hidden, num_classes, config.dtype)
+    arguments = {name: value for name, value in hyper.items() if name != "init_scale"}
+    create = functools.partial(optim.create, config.optimizer, convention=config.convention)
+    rates = arguments.get("learning_rate")
+    if not isinstance(rates, dict):
+        return model, create(**arguments)
+    layers = [f"dense_{index}" for index in range(len(config.hidden) + 1)]
+    if sorted(rates) != sorted(layers):
+        raise InputError(
+            f"learning_rate has the layers {', '.join(sorted(rates))}; "
+            f"the network's are {', '.join(layers)}"
+        )
+    each: dict[Any, optax.GradientTransformation] = {
+        layer: create(**{**arguments, "learning_rate": rates[layer]}) for layer in layers
+    }
+    return model, optax.partition(each, {"params": {layer: layer for layer in layers}})
 
 
 def train_epoch(
@@ -570,7 +613,7 @@ def train_and_evaluate(
     Returns:
         The state after the epoch, its figures, and each batch's train loss.
     """
-    model, tx = _model_and_optimizer(config, num_classes, hyper)
+    model, tx = model_and_optimizer(config, num_classes, hyper)
     apply_fn = place(model.apply)
     state, train_metrics = train_epoch(
         state,
@@ -696,7 +739,7 @@ def _train_piece(
     labels: Int[Array, " samples"],
 ) -> tuple[TrainState, BatchMetrics]:
     """Take one step on every batch of a piece that is in the epoch's order already."""
-    model, tx = _model_and_optimizer(config, num_classes, hyper)
+    model, tx = model_and_optimizer(config, num_classes, hyper)
     order = jnp.arange(labels.size)
     return train_epoch(
         state, order, images, labels, apply_fn=model.apply, tx=tx, batch_size=config.batch_size
@@ -712,7 +755,7 @@ def _eval_piece(
     labels: Int[Array, " samples"],
 ) -> tuple[Params, BatchMetrics]:
     """Measure every batch of a piece."""
-    model, _ = _model_and_optimizer(config, num_classes, hyper)
+    model, _ = model_and_optimizer(config, num_classes, hyper)
     batch_size = config.eval_batch_size
     metrics = evaluate(params, images, labels, apply_fn=model.apply, batch_size=batch_size)
     return params, metrics
@@ -724,28 +767,6 @@ _jitted_train_piece = jax.jit(_train_piece, static_argnums=(0, 1))
 _jitted_eval_piece = jax.jit(_eval_piece, static_argnums=(0, 1))
 _jitted_figures = jax.jit(_figures, static_argnums=(0, 3, 4))
 _jitted_epoch_order = jax.jit(epoch_order, static_argnums=2)
-
-
-def _model_and_optimizer(
-    config: Config, num_classes: int, hyper: Hyper
-) -> tuple[MLP, optax.GradientTransformation]:
-    check_precision(config)
-    model = MLP(config.hidden, num_classes, config.dtype)
-    arguments = {name: value for name, value in hyper.items() if name != "init_scale"}
-    create = functools.partial(optim.create, config.optimizer, convention=config.convention)
-    rates = arguments.get("learning_rate")
-    if not isinstance(rates, dict):
-        return model, create(**arguments)
-    layers = [f"dense_{index}" for index in range(len(config.hidden) + 1)]
-    if sorted(rates) != sorted(layers):
-        raise InputError(
-            f"learning_rate has the layers {', '.join(sorted(rates))}; "
-            f"the network's are {', '.join(layers)}"
-        )
-    each: dict[Any, optax.GradientTransformation] = {
-        layer: create(**{**arguments, "learning_rate": rates[layer]}) for layer in layers
-    }
-    return model, optax.partition(each, {"params": {layer: layer for layer in layers}})
 
 
 def _take(array: Array, indices: Int[Array, " batch"]) -> Array:

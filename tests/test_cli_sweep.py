@@ -152,20 +152,39 @@ def test_more_axes_than_a_picture_has_are_a_table_alone(digits, tmp_path):
     assert not (tmp_path / "sweep" / "sweep.png").exists()
 
 
+def test_sweep_runs_in_the_precision_asked_for(digits, tmp_path):
+    out = tmp_path / "sweep"
+    words = ("--hidden", "none", "--seed", "0..1", "--dtype", "float64")
+    run_command(*command(digits, out, *words))
+    lines = [json.loads(line) for line in (out / "cells.jsonl").read_text().splitlines()]
+    assert [line["dtype"] for line in lines] == ["float64", "float64"]
+    config = jm.Config(hidden=(), epochs=2, eval_batch_size=48, seed=1, dtype="float64")
+    with jax.enable_x64(True):
+        _, history = jm.fit(config, jm.load_dataset(digits))
+    # 10 steps of float64 whose arithmetic is grouped otherwise.
+    np.testing.assert_allclose(
+        lines[1]["history"]["eval_loss"], history.eval_loss, rtol=1e-14, atol=0
+    )
+    about = json.loads((out / "sweep.json").read_text())
+    assert "--dtype float64" in about["command"]
+
+
 def test_cores_become_devices_only_before_jax_starts(monkeypatch):
+    flags_seen: list[str] = []
+    command = cli._with_one_device_per_core(lambda: flags_seen.append(os.environ["XLA_FLAGS"]))
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
-    cli._one_model_per_core()
-    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x"
+    command()
     monkeypatch.setattr(sys, "modules", {})
-    cli._one_model_per_core()
-    flags = os.environ["XLA_FLAGS"].split()
+    command()
+    command()
+    assert flags_seen[0] == "--xla_dump_to=x"
+    assert flags_seen[1] == flags_seen[2]
+    flags = flags_seen[1].split()
     assert flags[0] == "--xla_dump_to=x"
     name, cores = flags[1].split("=")
     assert name == "--xla_force_host_platform_device_count"
     assert 1 <= int(cores) <= (os.cpu_count() or 1)
     assert flags[2:] == ["--xla_cpu_multi_thread_eigen=false"]
-    cli._one_model_per_core()
-    assert os.environ["XLA_FLAGS"].split() == flags
     assert jax.device_count() == 1
 
 
@@ -180,6 +199,7 @@ def test_cores_become_devices_only_before_jax_starts(monkeypatch):
         (["--optimizer", "sgdd"], "no optimizer 'sgdd'"),
         (["--seed", "0", "--epochs", "0"], "epochs is 0"),
         (["--seed", "0", "--convention", "x"], "no convention 'x'"),
+        (["--seed", "0", "--dtype", "float16"], "dtype is 'float16'; choose one of float32"),
         (["--seeds", "0"], "--seeds"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

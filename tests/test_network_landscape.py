@@ -278,6 +278,19 @@ def test_course_ends_where_make_train_does_to_the_last_bit(dataset, run):
     np.testing.assert_allclose(means, history.train_loss, rtol=5e-7)
 
 
+def test_course_takes_every_hyperparameter_that_make_train_takes(dataset):
+    rates = {"learning_rate": {"dense_0": 0.2, "dense_1": 0.02}, "init_scale": 0.5}
+    hyper = {**jm.hyper(CONFIG), **rates}
+    arguments = (jax.random.key(KEY), hyper, dataset.arrays())
+    state, course = jax.jit(make_course(CONFIG, every=11))(*arguments)
+    expected, _ = jax.jit(jm.make_train(CONFIG))(*arguments)
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+    drawn = training.init(arguments[0], jm.hyper(CONFIG), CONFIG).params
+    np.testing.assert_array_equal(
+        course.seen["params"]["dense_0"]["weight"][0], 0.5 * drawn["params"]["dense_0"]["weight"]
+    )
+
+
 def test_every_point_is_where_a_loop_of_steps_comes(dataset, run):
     _, course = run
     key, data = jax.random.key(KEY), dataset.arrays()

@@ -295,7 +295,7 @@ def test_second_fit_traces_nothing(dataset, monkeypatch):
     def traced_again(*_):
         raise AssertionError("the program was traced again")
 
-    monkeypatch.setattr(training, "_model_and_optimizer", traced_again)
+    monkeypatch.setattr(training, "model_and_optimizer", traced_again)
     jm.fit(dataclasses.replace(CONFIG, seed=4, learning_rate=0.01, epochs=1), dataset)
     with pytest.raises(AssertionError, match="traced again"):
         jm.fit(dataclasses.replace(CONFIG, batch_size=65), dataset)

@@ -15,11 +15,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from jaxmnist import optim
 from jaxmnist.config import Config, Hyper
 from jaxmnist.data.dataset import Arrays
 from jaxmnist.errors import InputError
-from jaxmnist.model import MLP
 from jaxmnist.training import (
     BatchMetrics,
     Params,
@@ -27,6 +25,7 @@ from jaxmnist.training import (
     check_batches_fit,
     epoch_order,
     init,
+    model_and_optimizer,
     train_epoch,
 )
 
@@ -273,8 +272,7 @@ def make_course(
 
     def course(key: Key[Array, ""], hyper: Hyper, data: Arrays) -> tuple[TrainState, Course]:
         check_batches_fit(config, data)
-        model = MLP(config.hidden, num_classes, config.dtype)
-        tx = optim.create(config.optimizer, convention=config.convention, **hyper)
+        model, tx = model_and_optimizer(config, num_classes, hyper)
         samples = data.train_labels.size
         length = every * config.batch_size
         whole = (samples - 1) // length  # stretches before an epoch's last one, which has the rest

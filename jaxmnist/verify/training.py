@@ -16,14 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmnist import interop, optim
+from jaxmnist import interop
 from jaxmnist.config import Config, Hyper, hyper
 from jaxmnist.data import load_dataset
 from jaxmnist.data.batches import permutation
 from jaxmnist.data.dataset import Arrays, Dataset
 from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import require_torch
-from jaxmnist.model import MLP
 from jaxmnist.training import (
     BatchMetrics,
     History,
@@ -32,6 +31,7 @@ from jaxmnist.training import (
     check_batches_fit,
     init,
     make_train,
+    model_and_optimizer,
     train_epoch,
 )
 from jaxmnist.verify.compare import (
@@ -282,6 +282,7 @@ def _all_batches(
     start: TrainState,
 ) -> tuple[TrainState, BatchMetrics]:
     """The run's training alone, from any start, with every batch's figures."""
+    model, tx = model_and_optimizer(config, num_classes, hyper)
 
     def epoch(state: TrainState, order: Int[Array, " samples"]) -> tuple[TrainState, BatchMetrics]:
         return train_epoch(
@@ -289,8 +290,8 @@ def _all_batches(
             order,
             data.train_images,
             data.train_labels,
-            apply_fn=MLP(config.hidden, num_classes).apply,
-            tx=optim.create(config.optimizer, convention=config.convention, **hyper),
+            apply_fn=model.apply,
+            tx=tx,
             batch_size=config.batch_size,
         )
 
