@@ -10,8 +10,8 @@ A model is the document's network, trained by SGD on every training image once a
 
 Where JAX has a GPU, PyTorch takes the same one, and the numbers of models are 1, 16, 256, 1024 and
 4096; otherwise both have the CPU, and the numbers are 1, 4 and 16, and the sweep's own way on a
-CPU, one model after the other, is a fourth program. Each is timed after a warm-up, and again for
-every round, in turns; the medians are written.
+CPU, one model after the other on every core, is a fourth program. Each is timed after a warm-up,
+and again for every round, in turns; the medians are written.
 
     python scripts/models_per_second.py --out figures/models_per_second.json
 
@@ -58,6 +58,8 @@ def main(
     """
     # Both frameworks ask for the device: JAX must not take all of its memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    cores = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {cores}".strip()
     on_gpu = jax.default_backend() == "gpu"
     device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
     counts = counts or (ON_GPU if on_gpu else ON_CPU)
@@ -69,14 +71,14 @@ def main(
             "torch, stacked": partial(train_stacked, dataset, count, device),
         }
         if not on_gpu:
-            timed["lax.map"] = jax_program(dataset, count, vectorized=False)
+            timed["one on each core"] = jax_program(dataset, count, vectorized=False)
         if count == counts[0] and len(dataset.train_labels) == 60_000:
             timed["torch, one by one"] = single_program(dataset, device)
         for name, seconds in in_turns(timed, rounds).items():
             models = 1 if name == "torch, one by one" else count
-            rate = None if seconds is None else models / seconds
+            rate = None if seconds is None else round(models / seconds, 3)
             measured.setdefault(name, {})[count] = rate
-            print(f"{name}, {models}: {rate and round(rate, 3)} models/s", flush=True)
+            print(f"{name}, {models}: {rate} models/s", flush=True)
     if out is not None:
         about = {
             "command": f"python scripts/models_per_second.py --counts {' '.join(map(str, counts))} "
@@ -118,8 +120,8 @@ def in_turns(timed: dict[str, Callable[[], None]], rounds: int) -> dict[str, flo
 
 
 def jax_program(dataset: jm.Dataset, count: int, vectorized: bool) -> Callable[[], None]:
-    """The sweep's program for so many seeds on the first device."""
-    devices = tuple(jax.devices()[:1])
+    """The sweep's program for so many seeds, in step on the first device or spread over all."""
+    devices = tuple(jax.devices()[: 1 if vectorized else count])
     program = programs.program(CONFIG, dataset.num_classes, devices, vectorized)
     data = programs.replicate(dataset.arrays(), devices)
     keys = programs.keys(range(count))
