@@ -49,13 +49,19 @@ def write(run: Path, format: str, out: Path | None = None) -> Path:
         The file.
 
     Raises:
-        InputError: The folder holds no run, the format is unknown or needs a package that is not
-            installed, or the file cannot be written.
+        InputError: The folder holds no run, the format is unknown, needs a package that is not
+            installed or does not take the run's dtype, or the file cannot be written.
         ExportError: What was exported is not the network. Nothing is written.
     """
     if format not in FORMATS:
         raise InputError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")
     trained, params = runs.load(run)
+    # The converter gives float64 wrong types, and onnxruntime's CPU has no bfloat16 products.
+    if format == "onnx" and trained.config.dtype != "float32":
+        raise InputError(
+            f"the run in {run} is in {trained.config.dtype}, and ONNX takes float32 alone; "
+            "--format stablehlo and safetensors take every run"
+        )
     path = out or run / f"model.{format}"
     if format == "safetensors":
         content = save_safetensors(interop.params_to_state_dict(params))

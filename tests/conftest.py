@@ -1,12 +1,15 @@
 """Settings for every test: nothing broadcasts across ranks or promotes dtypes silently."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 import torch
 
+import jaxmnist as jm
 from jaxmnist import interop
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -28,3 +31,40 @@ def sequential() -> Callable[[Any], torch.nn.Sequential]:
         return module
 
     return build
+
+
+@pytest.fixture(scope="session")
+def first_digits() -> Callable[[int, int], jm.Dataset]:
+    """A function from two numbers to a data set of MNIST's first training and test images."""
+    mnist = jm.load_dataset("mnist")
+
+    def take(train: int, test: int) -> jm.Dataset:
+        return jm.Dataset(
+            mnist.train_images[:train],
+            mnist.train_labels[:train],
+            mnist.test_images[:test],
+            mnist.test_labels[:test],
+            num_classes=10,
+            name="mnist, some",
+        )
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def first_digits_npz(first_digits, tmp_path_factory) -> Callable[[int, int], Path]:
+    """The same as a Keras-style file."""
+
+    def write(train: int, test: int) -> Path:
+        digits = first_digits(train, test)
+        path = tmp_path_factory.mktemp("data") / "few.npz"
+        np.savez(
+            path,
+            x_train=digits.train_images,
+            y_train=digits.train_labels,
+            x_test=digits.test_images,
+            y_test=digits.test_labels,
+        )
+        return path
+
+    return write

@@ -21,18 +21,9 @@ from jaxmnist.training import History
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory) -> Path:
+def digits(first_digits_npz) -> Path:
     """Some of MNIST's digits as a Keras-style file."""
-    mnist = jm.load_dataset("mnist")
-    path = tmp_path_factory.mktemp("data") / "digits.npz"
-    np.savez(
-        path,
-        x_train=mnist.train_images[:300],
-        y_train=mnist.train_labels[:300],
-        x_test=mnist.test_images[:100],
-        y_test=mnist.test_labels[:100],
-    )
-    return path
+    return first_digits_npz(300, 100)
 
 
 def command(digits: Path, out: Path, *axes: object) -> list[str]:

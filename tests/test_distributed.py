@@ -137,17 +137,8 @@ def ended(process: subprocess.Popen) -> tuple[int, list[str], str]:
 
 
 @pytest.fixture(scope="module")
-def npz(tmp_path_factory) -> Path:
-    mnist = jm.load_dataset("mnist")
-    path = tmp_path_factory.mktemp("data") / "few.npz"
-    np.savez(
-        path,
-        x_train=mnist.train_images[:160],
-        y_train=mnist.train_labels[:160],
-        x_test=mnist.test_images[:100],
-        y_test=mnist.test_labels[:100],
-    )
-    return path
+def npz(first_digits_npz) -> Path:
+    return first_digits_npz(160, 100)
 
 
 @pytest.fixture(scope="module")

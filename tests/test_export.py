@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import jaxmnist as jm
-from jaxmnist import cli, export, interop, runs
+from jaxmnist import cli, export, interop, runs, training
 
 CONFIG = jm.Config(hidden=(9, 5), epochs=1)
 CLASSES = 4
@@ -55,6 +55,26 @@ def test_stablehlo_is_the_network_at_any_batch(run, capsys):
         np.testing.assert_allclose(
             exported.call(IMAGES[:batch]), logits(IMAGES[:batch]), rtol=1e-5, atol=1e-7
         )
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_run_in_another_precision_is_exported_as_it_computes(dtype, tmp_path, capsys):
+    folder, config = tmp_path / "run", jm.Config(hidden=(9,), epochs=1, dtype=dtype)
+    with jax.enable_x64(dtype == "float64"):
+        model, _ = training.model_and_optimizer(config, CLASSES, jm.hyper(config))
+        weights = training.init(jax.random.key(0), jm.hyper(config), config, CLASSES).params
+        # Compiled, as what is exported: then some sums stay wider than bfloat16 in between.
+        expected = jax.jit(lambda x: model.apply(weights, training.inputs(x, weights)))(IMAGES)
+        runs.create(runs.Run(folder, config, CLASSES))
+        interop.save_safetensors(weights, folder / "model.safetensors")
+    assert command("export", folder, "--format", "stablehlo") == 0
+    exported = jax.export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
+    np.testing.assert_allclose(exported.call(IMAGES), expected, rtol=1e-5, atol=1e-7)
+
+    capsys.readouterr()
+    assert command("export", folder, "--format", "onnx") == 2
+    assert f"is in {dtype}, and ONNX takes float32 alone" in capsys.readouterr().err
+    assert not (folder / "model.onnx").exists()
 
 
 def test_safetensors_load_into_torch_unchanged(run, tmp_path):

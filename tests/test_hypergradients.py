@@ -33,16 +33,8 @@ POINTS = {
 
 
 @pytest.fixture(scope="module")
-def dataset() -> jm.Dataset:
-    mnist = jm.load_dataset("mnist")
-    return jm.Dataset(
-        mnist.train_images[:96],
-        mnist.train_labels[:96],
-        mnist.test_images[:64],
-        mnist.test_labels[:64],
-        num_classes=10,
-        name="mnist, some",
-    )
+def dataset(first_digits) -> jm.Dataset:
+    return first_digits(96, 64)
 
 
 # Compiling takes nearly all of the time here.

@@ -30,17 +30,9 @@ def x64():
 
 
 @pytest.fixture(scope="module")
-def dataset() -> jm.Dataset:
+def dataset(first_digits) -> jm.Dataset:
     """Real digits, in a number that leaves a short last batch: 10 of 64, and 10."""
-    mnist = jm.load_dataset("mnist")
-    return jm.Dataset(
-        mnist.train_images[:650],
-        mnist.train_labels[:650],
-        mnist.test_images[:245],
-        mnist.test_labels[:245],
-        num_classes=10,
-        name="mnist, some",
-    )
+    return first_digits(650, 245)
 
 
 def tree(seed: int) -> dict[str, jax.Array]:

@@ -85,18 +85,9 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tuple[Path, Path]:
+def run(tmp_path_factory, first_digits_npz) -> tuple[Path, Path]:
     """Where a run through the command goes, and its few images."""
-    folder = tmp_path_factory.mktemp("parallel")
-    mnist = jm.load_dataset("mnist")
-    np.savez(
-        folder / "few.npz",
-        x_train=mnist.train_images[:352],
-        y_train=mnist.train_labels[:352],
-        x_test=mnist.test_images[:100],
-        y_test=mnist.test_labels[:100],
-    )
-    return folder / "run", folder / "few.npz"
+    return tmp_path_factory.mktemp("parallel") / "run", first_digits_npz(352, 100)
 
 
 @pytest.fixture(scope="module")

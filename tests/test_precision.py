@@ -24,17 +24,9 @@ PARAMETERS = {
 
 
 @pytest.fixture(scope="module")
-def dataset() -> jm.Dataset:
+def dataset(first_digits) -> jm.Dataset:
     """Real digits: 10 batches of 64 and 5 of 48."""
-    mnist = jm.load_dataset("mnist")
-    return jm.Dataset(
-        mnist.train_images[:640],
-        mnist.train_labels[:640],
-        mnist.test_images[:240],
-        mnist.test_labels[:240],
-        num_classes=10,
-        name="mnist, some",
-    )
+    return first_digits(640, 240)
 
 
 def in_dtype(dtype: str, **changes) -> jm.Config:

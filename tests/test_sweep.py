@@ -21,17 +21,9 @@ AXES = {"learning_rate": [0.3, 0.03], "optimizer": ["sgd", "momentum"], "seed": 
 
 
 @pytest.fixture(scope="module")
-def dataset() -> jm.Dataset:
+def dataset(first_digits) -> jm.Dataset:
     """Real digits, in numbers that leave short last batches."""
-    mnist = jm.load_dataset("mnist")
-    return jm.Dataset(
-        mnist.train_images[:300],
-        mnist.train_labels[:300],
-        mnist.test_images[:100],
-        mnist.test_labels[:100],
-        num_classes=10,
-        name="mnist, some",
-    )
+    return first_digits(300, 100)
 
 
 @pytest.fixture(scope="module")

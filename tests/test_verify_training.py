@@ -22,17 +22,9 @@ PARTS = ["batch loss", "batch accuracy", "epoch loss", "epoch accuracy", "weight
 
 
 @pytest.fixture(scope="module")
-def dataset() -> jm.Dataset:
+def dataset(first_digits) -> jm.Dataset:
     """Real digits, in numbers that leave short last batches: 10 of 64 and 5 of 48."""
-    mnist = jm.load_dataset("mnist")
-    return jm.Dataset(
-        mnist.train_images[:650],
-        mnist.train_labels[:650],
-        mnist.test_images[:245],
-        mnist.test_labels[:245],
-        num_classes=10,
-        name="mnist, some",
-    )
+    return first_digits(650, 245)
 
 
 def config_for(optimizer, convention, epochs):
