@@ -56,11 +56,10 @@ def write(run: Path, format: str, out: Path | None = None) -> Path:
     if format not in FORMATS:
         raise InputError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")
     trained, params = runs.load(run)
-    # The converter gives float64 wrong types, and onnxruntime's CPU has no bfloat16 products.
-    if format == "onnx" and trained.config.dtype != "float32":
+    if format == "onnx" and trained.config.dtype == "bfloat16":
         raise InputError(
-            f"the run in {run} is in {trained.config.dtype}, and ONNX takes float32 alone; "
-            "--format stablehlo and safetensors take every run"
+            f"the run in {run} is in bfloat16, in which onnxruntime has no products on a CPU; "
+            "choose the format stablehlo or safetensors"
         )
     path = out or run / f"model.{format}"
     if format == "safetensors":
@@ -139,6 +138,7 @@ def onnx(apply_fn: ApplyFn, params: Params) -> bytes:
             model_name="jaxmnist",
             input_names=["images"],
             output_names=["logits"],
+            enable_double_precision=inputs(jnp.zeros((), jnp.uint8), params).dtype == jnp.float64,
         )
     content = model.SerializeToString()
     session = InferenceSession(content, providers=["CPUExecutionProvider"])
