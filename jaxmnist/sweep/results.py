@@ -105,8 +105,9 @@ def summary(sweep: Sweep) -> list[dict[str, Any]]:
     (3, 2.0, 2.4841)
     """
     table = []
+    diverged = sweep.diverged
     for point, members in points(sweep).items():
-        kept = [index for index in members if sweep.diverged[index] < 0]
+        kept = [index for index in members if diverged[index] < 0]
         row = {
             **{name: _entry(value) for name, value in point},
             "runs": len(kept),
