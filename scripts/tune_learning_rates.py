@@ -30,6 +30,7 @@ import tyro
 import jaxmnist as jm
 from jaxmnist import hypergradients, optim, plots, runs
 from jaxmnist.data import Arrays
+from jaxmnist.sweep.programs import keys
 
 # Adadelta has no rate in the document, which is a rate of 1.
 DOCUMENT = {name: optim.hyperparameters(name)["learning_rate"] or 1.0 for name in optim.NAMES}
@@ -100,14 +101,16 @@ def measure(
     """Tune one optimizer's rate from a tenth of the document's, and test all three rates."""
     config = jm.Config(optimizer=optimizer, epochs=1)
     few = steps * config.batch_size
-    course = tune(config, first(data, few), DOCUMENT[optimizer] / 10, iterations, keys(0, seeds))
+    course = tune(
+        config, first(data, few), DOCUMENT[optimizer] / 10, iterations, keys(range(seeds))
+    )
     best = int(np.nanargmin(np.array([row["loss"] for row in course], float)))
     rates = (course[0]["learning_rate"], course[best]["learning_rate"], DOCUMENT[optimizer])
     train = on_seeds(jm.make_train(config))
     tests = {}
     for when, rate in zip(WHEN, rates, strict=True):
         hyper = {**jm.hyper(config), "learning_rate": rate}
-        _, history = train(keys(1000, test_seeds), hyper, first(data, images))
+        _, history = train(keys(range(1000, 1000 + test_seeds)), hyper, first(data, images))
         tests[when] = {
             "learning_rate": rate,
             **{
@@ -154,11 +157,6 @@ def on_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(
         lambda keys, hyper, data: jax.lax.map(lambda key: function(key, hyper, data), keys)
     )
-
-
-def keys(start: int, count: int) -> jax.Array:
-    """Return the keys of the seeds from `start` on."""
-    return jax.vmap(jax.random.key)(start + jnp.arange(count))
 
 
 def first(data: Arrays, count: int) -> Arrays:

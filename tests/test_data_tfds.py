@@ -366,16 +366,8 @@ def test_prepare_again_does_nothing(root, monkeypatch):
     assert prepare("kmnist", "/no/such/folder", root) == root / "kmnist" / "3.0.1"
 
 
-def test_prepare_mnist_from_the_package(tmp_path, monkeypatch):
-    mnist = load_dataset("mnist")
-    few = Dataset(
-        mnist.train_images[:TRAIN],
-        mnist.train_labels[:TRAIN],
-        mnist.test_images[:TEST],
-        mnist.test_labels[:TEST],
-        num_classes=10,
-        name="mnist",
-    )
+def test_prepare_mnist_from_the_package(tmp_path, monkeypatch, first_digits):
+    few = first_digits(TRAIN, TEST)
     monkeypatch.setattr(preparation, "load_bundled", lambda: few)
     assert prepare("mnist") == tmp_path / "default" / "mnist" / "3.0.1"
     assert pairs(load_dataset("tfds:mnist")) == pairs(few)

@@ -57,35 +57,34 @@ def test_stablehlo_is_the_network_at_any_batch(run, capsys):
         )
 
 
-@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
-def test_run_in_another_precision_is_exported_as_it_computes(dtype, tmp_path):
-    folder, config = tmp_path / "run", jm.Config(hidden=(9,), epochs=1, dtype=dtype)
+def write_run_in(dtype: str, folder: Path) -> tuple[jm.MLP, Any]:
+    """Write a run's folder in another precision, and return its model and parameters."""
+    config = jm.Config(hidden=(9,), epochs=1, dtype=dtype)
     with jax.enable_x64(dtype == "float64"):
         model, _ = training.model_and_optimizer(config, CLASSES, jm.hyper(config))
         weights = training.init(jax.random.key(0), jm.hyper(config), config, CLASSES).params
-        # Compiled, as what is exported: then some sums stay wider than bfloat16 in between.
-        expected = jax.jit(lambda x: model.apply(weights, training.inputs(x, weights)))(IMAGES)
         runs.create(runs.Run(folder, config, CLASSES))
         interop.save_safetensors(weights, folder / "model.safetensors")
+    return model, weights
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_run_in_another_precision_is_exported_as_it_computes(dtype, tmp_path):
+    folder = tmp_path / "run"
+    model, weights = write_run_in(dtype, folder)
+    with jax.enable_x64(dtype == "float64"):
+        # Compiled, as what is exported: then some sums stay wider than bfloat16 in between.
+        expected = jax.jit(lambda x: model.apply(weights, training.inputs(x, weights)))(IMAGES)
     assert command("export", folder, "--format", "stablehlo") == 0
     exported = jax.export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
     np.testing.assert_allclose(exported.call(IMAGES), expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
-def test_onnx_takes_float64_and_refuses_bfloat16(dtype, tmp_path, capsys):
-    folder, config = tmp_path / "run", jm.Config(hidden=(9,), epochs=1, dtype=dtype)
-    with jax.enable_x64(dtype == "float64"):
-        state = training.init(jax.random.key(0), jm.hyper(config), config, CLASSES)
-        runs.create(runs.Run(folder, config, CLASSES))
-        interop.save_safetensors(state.params, folder / "model.safetensors")
-    if dtype == "bfloat16":
-        assert command("export", folder, "--format", "onnx") == 2
-        assert "is in bfloat16" in capsys.readouterr().err
-        assert not (folder / "model.onnx").exists()
-        return
+def test_onnx_computes_a_float64_run_in_float64(tmp_path):
     pytest.importorskip("jax2onnx", reason="needs pip install 'jaxmnist[onnx]'")
     onnxruntime = pytest.importorskip("onnxruntime")
+    folder = tmp_path / "run"
+    write_run_in("float64", folder)
     assert command("export", folder, "--format", "onnx") == 0
     path = folder / "model.onnx"
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -97,6 +96,14 @@ def test_onnx_takes_float64_and_refuses_bfloat16(dtype, tmp_path, capsys):
     expected = h @ weights["2.weight"].T + weights["2.bias"]
     # In float32 the logits are off by 1e-7; rounded to float32 in the end, by half a unit.
     np.testing.assert_allclose(found, expected.astype(np.float32), rtol=2**-23, atol=0)
+
+
+def test_onnx_refuses_a_bfloat16_run(tmp_path, capsys):
+    folder = tmp_path / "run"
+    write_run_in("bfloat16", folder)
+    assert command("export", folder, "--format", "onnx") == 2
+    assert "is in bfloat16" in capsys.readouterr().err
+    assert not (folder / "model.onnx").exists()
 
 
 def test_safetensors_load_into_torch_unchanged(run, tmp_path):

@@ -31,18 +31,10 @@ def digits(mnist) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def classify(mnist) -> Callable[[np.ndarray], np.ndarray]:
+def classify(first_digits) -> Callable[[np.ndarray], np.ndarray]:
     """A network that knows digits: nine in ten of the test set after two epochs of 6,000."""
     config = jm.Config(hidden=(64,), optimizer="adam", epochs=2, eval_batch_size=500)
-    some = jm.Dataset(
-        mnist.train_images[:6000],
-        mnist.train_labels[:6000],
-        mnist.test_images[:1000],
-        mnist.test_labels[:1000],
-        num_classes=10,
-        name="mnist, some",
-    )
-    state, history = jm.fit(config, some)
+    state, history = jm.fit(config, first_digits(6000, 1000))
     assert history.eval_accuracy[-1] > 0.85
     apply_fn = jm.MLP((64,)).apply
 
