@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxmnist import calculus as calculus
     from jaxmnist import data as data
+    from jaxmnist import distributed as distributed
     from jaxmnist import export as export
     from jaxmnist import figures as figures
     from jaxmnist import interop as interop
     from jaxmnist import landscapes as landscapes
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
-    from jaxmnist import parallel as parallel
     from jaxmnist import plots as plots
-    from jaxmnist import processes as processes
     from jaxmnist import runs as runs
     from jaxmnist import sweep as sweep
     from jaxmnist import training as training
@@ -44,15 +43,14 @@ __version__ = "0.1.0"
 _MODULES = (
     "calculus",
     "data",
+    "distributed",
     "export",
     "figures",
     "interop",
     "landscapes",
     "losses",
     "optim",
-    "parallel",
     "plots",
-    "processes",
     "runs",
     "sweep",
     "training",

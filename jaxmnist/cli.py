@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, Suppress, arg
 from tyro.extras import SubcommandApp
 
-from jaxmnist import processes
 from jaxmnist.config import Config
 from jaxmnist.conventions import NAMES, check_arguments
+from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
@@ -421,7 +421,7 @@ def verify(
         dtype: Of all arithmetic.
         out: Where to write all results as JSON.
     """
-    from jaxmnist.files import write_whole
+    from jaxmnist.atomic import write_whole
     from jaxmnist.verify import report, suite
 
     checks = suite.checks(what, against, convention, dtype)
@@ -813,7 +813,8 @@ def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, History]]":
     """Choose who runs the epochs: one device, several, or None for all of all processes."""
     import jax
 
-    from jaxmnist import parallel, training
+    from jaxmnist import training
+    from jaxmnist.distributed import data_parallel
 
     if devices == 1:
         return training.fit
@@ -823,7 +824,7 @@ def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, History]]":
             f"devices is {devices}; this machine has {len(found)} ({found[0].platform}); "
             "XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU"
         )
-    return functools.partial(parallel.fit, mesh=parallel.data_mesh(found[:devices]))
+    return functools.partial(data_parallel.fit, mesh=data_parallel.data_mesh(found[:devices]))
 
 
 def _console(quiet: bool = False) -> "Console":

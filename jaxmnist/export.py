@@ -19,8 +19,8 @@ import numpy as np
 from safetensors.numpy import save as save_safetensors
 
 from jaxmnist import interop, runs
+from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
-from jaxmnist.files import write_whole
 from jaxmnist.training import ApplyFn, Params, inputs
 
 FORMATS: Final = ("safetensors", "stablehlo", "onnx")

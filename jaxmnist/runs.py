@@ -24,10 +24,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxmnist import __version__, interop, plots
+from jaxmnist.atomic import write_whole
 from jaxmnist.config import Config, hyper
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
-from jaxmnist.files import write_whole
 from jaxmnist.model import MLP
 from jaxmnist.plots.curves import CURVES
 from jaxmnist.training import History, Params, TrainState, check_precision, init, predict

@@ -3,7 +3,7 @@
 Each mutation is one replacement in the source text of a temporary copy of the package: an `eps`
 moved across the root or made ten times larger, a decay changed in its third digit, a bias
 correction dropped, the learning rate moved into or out of the velocity, another initial value.
-Against each, `tests/test_optim_trajectories.py` runs, and the table says which of that optimizer's
+Against each, `tests/optim/test_trajectories.py` runs, and the table says which of that optimizer's
 tests failed. A mutation that none of them notices has survived, and the exit status is 1.
 
 One run of the tests tries one mutation of every optimizer at once: they share no line, and each
@@ -32,7 +32,7 @@ from typing import NamedTuple
 from jaxmnist import conventions
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = "tests/test_optim_trajectories.py"
+TESTS = "tests/optim/test_trajectories.py"
 WORKERS = 2
 
 

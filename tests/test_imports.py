@@ -41,8 +41,7 @@ COMMANDS = (
 LAYERS = {
     "errors": 0,
     "conventions": 1,
-    "files": 1,
-    "processes": 1,
+    "atomic": 1,
     "calculus": 1,
     "config": 2,
     "losses": 2,
@@ -53,7 +52,7 @@ LAYERS = {
     "training": 3,
     "hypergradients": 4,
     "sweep": 4,
-    "parallel": 4,
+    "distributed": 4,
     "verify": 4,
     "landscapes": 4,
     "plots": 5,
@@ -250,8 +249,7 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
             "config",
             "conventions",
             "errors",
-            "files",
-            "processes",
+            "atomic",
         ):
             assert inside, where
 

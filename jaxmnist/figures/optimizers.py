@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
+from jaxmnist.atomic import write_whole
 from jaxmnist.conventions import hyperparameters
 from jaxmnist.errors import InputError
 from jaxmnist.figures import animation
 from jaxmnist.figures.picture import Data, Picture, Report
-from jaxmnist.files import write_whole
 from jaxmnist.landscapes import SURFACES, Race, Surface
 from jaxmnist.plots import style
 

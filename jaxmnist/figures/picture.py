@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxmnist import __version__
+from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
-from jaxmnist.files import write_whole
 from jaxmnist.plots import style
 from jaxmnist.runs import write_picture
 

@@ -21,10 +21,10 @@ import numpy as np
 import scipy
 
 from jaxmnist import __version__
+from jaxmnist.atomic import write_whole
 from jaxmnist.config import Config
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
-from jaxmnist.files import write_whole
 from jaxmnist.sweep import results
 from jaxmnist.sweep.axes import Axes
 from jaxmnist.training import History

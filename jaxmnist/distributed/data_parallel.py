@@ -20,9 +20,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt32
 
-from jaxmnist import processes, training
+from jaxmnist import training
 from jaxmnist.config import Config, Hyper, hyper
 from jaxmnist.data.dataset import Arrays, Dataset
+from jaxmnist.distributed import processes
 from jaxmnist.training import ApplyFn, History, TrainState
 
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 import jaxmnist as jm
-from jaxmnist import parallel
+from jaxmnist.distributed import data_parallel
 
 # 352 images are 5 batches of 64 and one of 32, as in the document's epoch; 100 are 2 of 48 and 4.
 COMPARED = """
 import dataclasses, json, re, sys
 import jax, jax.numpy as jnp, numpy as np
 import jaxmnist as jm
-from jaxmnist import cli, parallel, training
+from jaxmnist import cli, training
+from jaxmnist.distributed import data_parallel
 
 mnist = jm.load_dataset("mnist")
 dataset = jm.Dataset(
@@ -45,8 +46,8 @@ with jax.enable_x64(True):
     start = training.init(jax.random.key(0), jm.hyper(config), config)
     for name, devices, batch_size in (("whole", 8, 64), ("uneven", 8, 70)):
         one = dataclasses.replace(config, batch_size=batch_size)
-        single, mesh = jm.fit(one, dataset), parallel.data_mesh(jax.devices()[:devices])
-        several = parallel.fit(one, dataset, mesh)
+        single, mesh = jm.fit(one, dataset), data_parallel.data_mesh(jax.devices()[:devices])
+        several = data_parallel.fit(one, dataset, mesh)
         found[name] = difference(several, single)
         if name == "whole":
             found["moved"] = moved(single[0].params, start.params)
@@ -54,11 +55,11 @@ with jax.enable_x64(True):
             found["places"] = len({d for leaf in jax.tree.leaves(several) for d in leaf.devices()})
             states = []
             jm.fit(one, dataset, on_epoch=lambda *it: states.append(it[1]))
-            rest = parallel.fit(one, dataset, mesh, state=states[0], epoch=1)
+            rest = data_parallel.fit(one, dataset, mesh, state=states[0], epoch=1)
             found["rest"] = difference(rest[0], single[0])
 
 # A step of one's own, and how it is laid out.
-mesh = parallel.data_mesh()
+mesh = data_parallel.data_mesh()
 apply_fn = jm.MLP((16,)).apply
 params = jm.MLP((16,)).init(jax.random.key(1), jnp.zeros((1, 784)))
 tx = jm.optim.sgd(0.1)
@@ -74,8 +75,8 @@ def step(state, images, labels, apply_fn):
 single = jax.jit(step, static_argnums=3)(state, *batch, apply_fn)
 sharded = jax.jit(step, static_argnums=3, in_shardings=replicated, out_shardings=replicated)
 placed = jax.device_put((state, *batch), replicated)
-found["step"] = difference(sharded(*placed, parallel.shard_batches(apply_fn, mesh)), single)
-text = sharded.lower(*placed, parallel.shard_batches(apply_fn, mesh)).compile().as_text()
+found["step"] = difference(sharded(*placed, data_parallel.shard_batches(apply_fn, mesh)), single)
+text = sharded.lower(*placed, data_parallel.shard_batches(apply_fn, mesh)).compile().as_text()
 found["products"] = sorted(re.findall(r"= f32\\[(\\d+,\\d+)\\]\\S* dot\\(", text))
 found["sums"] = len(re.findall(r" all-reduce\\(", text))
 
@@ -151,7 +152,7 @@ def test_one_device_gives_the_same_bits(run):
     config = jm.Config(hidden=(8,), epochs=1, eval_batch_size=48)
     dataset = jm.load_dataset(run[1])
     single = jm.fit(config, dataset)
-    meshed = parallel.fit(config, dataset, parallel.data_mesh(jax.devices()[:1]))
+    meshed = data_parallel.fit(config, dataset, data_parallel.data_mesh(jax.devices()[:1]))
     for one, other in zip(jax.tree.leaves(meshed), jax.tree.leaves(single), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -159,4 +160,4 @@ def test_one_device_gives_the_same_bits(run):
 def test_batch_larger_than_the_data_is_refused(run):
     config = jm.Config(hidden=(8,), batch_size=353, eval_batch_size=48)
     with pytest.raises(jm.InputError, match="batch_size is 353"):
-        parallel.fit(config, jm.load_dataset(run[1]), parallel.data_mesh())
+        data_parallel.fit(config, jm.load_dataset(run[1]), data_parallel.data_mesh())

@@ -17,7 +17,7 @@ import pytest
 
 import jaxmnist as jm
 from jaxmnist import cli, runs
-from jaxmnist.files import write_whole
+from jaxmnist.atomic import write_whole
 
 CONFIG = jm.Config(
     hidden=(8,), optimizer="adam", learning_rate=0.01, epochs=5, eval_batch_size=48, seed=3

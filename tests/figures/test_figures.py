@@ -157,7 +157,7 @@ def test_names_and_rows():
 
 # ----------------------------------------------------------------------------------- page
 
-PAGE = Path(__file__).parent.parent / "figures" / "README.md"
+PAGE = Path(__file__).parents[2] / "figures" / "README.md"
 
 
 def test_page_shows_every_picture_and_links_to_files_that_exist():

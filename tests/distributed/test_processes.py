@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import jaxmnist as jm
-from jaxmnist import processes
+from jaxmnist.distributed import processes
 
 # Softmax regression, and test batches that are all whole: little to compile for many processes.
 CONFIG = jm.Config(hidden=(), optimizer="momentum", epochs=4, eval_batch_size=50, seed=1)
