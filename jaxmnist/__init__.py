@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jaxmnist.data import Dataset as Dataset
     from jaxmnist.data import load_dataset as load_dataset
     from jaxmnist.data import normalize as normalize
-    from jaxmnist.distributed import data_parallel as parallel
+    from jaxmnist.distributed import data_parallel as parallel  # noqa: F401
     from jaxmnist.distributed import processes as processes
     from jaxmnist.errors import InputError as InputError
     from jaxmnist.hypergradients import checkpointed_scan as checkpointed_scan

@@ -227,7 +227,7 @@ def scan_batches(
     split = full_batches * batch_size
     full = jax.tree.map(lambda x: x[:split].reshape(full_batches, batch_size, *x.shape[1:]), xs)
     carry, ys = scan(body, carry, full)
-    ys = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), ys)
+    ys = jax.tree.map(lambda y: y.reshape(y.shape[0] * y.shape[1], *y.shape[2:]), ys)
     if split < rows:
         carry, last = body(carry, jax.tree.map(lambda x: x[split:], xs))
         ys = jax.tree.map(lambda many, few: jnp.concatenate([many, few]), ys, last)

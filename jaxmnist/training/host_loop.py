@@ -62,13 +62,12 @@ def fit(
     key = jax.random.key(config.seed)
     # An epoch's program does not depend on their number: the next fit finds it compiled.
     program = replace(config, epochs=1).program()
-    start = state or _jitted_init(key, default_hyper(config), program, dataset.num_classes)
+    hyper = default_hyper(config)
+    start = state or _jitted_init(key, hyper, program, dataset.num_classes)
     if isinstance(dataset, PreparedSet):
-        run_epoch = streaming.compile_pieces(
-            program, key, default_hyper(config), dataset, start, on_progress
-        )
+        run_epoch = streaming.compile_pieces(program, key, hyper, dataset, start, on_progress)
     else:
-        run_epoch = _compile_epoch(program, key, default_hyper(config), dataset, start)
+        run_epoch = _compile_epoch(program, key, hyper, dataset, start)
     on_compiled()
     return run_epochs(run_epoch, start, range(epoch, config.epochs), on_epoch)
 
