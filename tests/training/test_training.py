@@ -10,6 +10,7 @@ import torch
 import jaxmnist as jm
 from jaxmnist import training
 from jaxmnist.data.batches import permutation
+from jaxmnist.training import host_loop
 
 CONFIG = jm.Config(hidden=(16, 8), epochs=3, batch_size=64, eval_batch_size=48)
 FIGURES = training.History._fields
@@ -28,7 +29,7 @@ def trained(dataset):
 
 
 def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rate):
-    """The document's program, in float64, with the orders given: every batch and the figures."""
+    """The tutorial's program, in float64, with the orders given: every batch and the figures."""
     optimizer = torch.optim.SGD(module.parameters(), learning_rate)
     loss_function = torch.nn.CrossEntropyLoss()
 
@@ -78,7 +79,7 @@ def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rat
     return np.array(batch_losses), np.array(figures)
 
 
-def test_run_matches_the_documents_program_in_torch(dataset, sequential):
+def test_run_matches_the_tutorials_program_in_torch(dataset, sequential):
     config = dataclasses.replace(CONFIG, dtype="float64")
     with jax.enable_x64(True):
         key, data = jax.random.key(5), dataset.arrays()
@@ -260,7 +261,7 @@ def test_fit_stops_where_the_loss_stops_being_finite(dataset):
 
 
 def test_fit_keeps_the_epochs_before_a_divergence(dataset, monkeypatch):
-    epoch = training._jitted_epoch
+    epoch = host_loop._jitted_epoch
 
     class Poisoned:
         lower = epoch.lower
@@ -269,7 +270,7 @@ def test_fit_keeps_the_epochs_before_a_divergence(dataset, monkeypatch):
             state, figures, losses = epoch(*arguments)
             return state, figures, losses.at[4].set(jnp.inf) if arguments[-2] == 2 else losses
 
-    monkeypatch.setattr(training, "_jitted_epoch", Poisoned())
+    monkeypatch.setattr(host_loop, "_jitted_epoch", Poisoned())
     with pytest.raises(jm.DivergedError, match="became inf at step 4 of epoch 2") as caught:
         jm.fit(CONFIG, dataset)
     monkeypatch.undo()
@@ -287,7 +288,27 @@ def test_second_fit_traces_nothing(dataset, monkeypatch):
     def traced_again(*_):
         raise AssertionError("the program was traced again")
 
-    monkeypatch.setattr(training, "model_and_optimizer", traced_again)
+    monkeypatch.setattr("jaxmnist.training.epoch.model_and_optimizer", traced_again)
     jm.fit(dataclasses.replace(CONFIG, seed=4, learning_rate=0.01, epochs=1), dataset)
     with pytest.raises(AssertionError, match="traced again"):
         jm.fit(dataclasses.replace(CONFIG, batch_size=65), dataset)
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(7, 3), (6, 3), (2, 3), (3, 3), (5, 1)])
+def test_scan_batches_gives_every_batch_of_a_plain_loop(rows, batch_size):
+    x, y = np.arange(rows), np.arange(2 * rows).reshape(rows, 2)
+    batches = []
+
+    def body(carry, batch):
+        numbers, pairs = batch
+        assert len(numbers) == len(pairs)
+        return carry * 2 + numbers.sum(), {"batch": pairs.sum()[None], "row": numbers}
+
+    carry, ys = training.scan_batches(body, jnp.array(1), (jnp.array(x), jnp.array(y)), batch_size)
+    expected = 1
+    for start in range(0, rows, batch_size):
+        expected = expected * 2 + x[start : start + batch_size].sum()
+        batches.append(y[start : start + batch_size].sum())
+    assert carry == expected
+    np.testing.assert_array_equal(ys["batch"], batches)
+    np.testing.assert_array_equal(ys["row"], x)
