@@ -33,7 +33,7 @@ def eval_loss(state: TrainState, history: History) -> Float[Array, ""]:
         history: The run's figures.
 
     Returns:
-        The document's mean over batches, in nats.
+        The tutorial's mean over batches, in nats.
     """
     del state
     return history.eval_loss[-1]
@@ -47,7 +47,7 @@ def train_loss(state: TrainState, history: History) -> Float[Array, ""]:
         history: The run's figures.
 
     Returns:
-        The document's mean over batches, in nats.
+        The tutorial's mean over batches, in nats.
     """
     del state
     return history.train_loss[-1]
@@ -70,7 +70,7 @@ def hypergradient(
     only while that run depends smoothly on h. Every step multiplies a disturbance by
     ``I - rate H``; where the rate times a curvature stays above 2, or the curvature is negative,
     the product explodes with n, and the exact derivative is that of a jagged function, of no use
-    for descending on it. Under SGD with the rate 0.1 and seed 0 the document's network has, after
+    for descending on it. Under SGD with the rate 0.1 and seed 0 the tutorial's network has, after
     25 steps, the derivative -0.21 by the rate, and between the rates 0.099 and 0.101 the loss falls
     at -0.23. After 100 steps the two are -93 and +25. After an epoch of 938 the derivative is -185,
     and at the rate 0.101 it is -13 and the loss higher by 0.015. ReLU adds jumps that no
@@ -102,7 +102,7 @@ def hypergradient(
     >>> config = jm.Config(hidden=(16,), epochs=1, learning_rate=0.01)
     >>> data = jax.tree.map(lambda array: array[:1024], jm.load_dataset("mnist").arrays())
     >>> slope = jax.jit(hypergradient(jm.make_train(config), ("learning_rate", "init_scale")))
-    >>> _, by = slope(jax.random.key(0), {**jm.hyper(config), "init_scale": 1.0}, data)
+    >>> _, by = slope(jax.random.key(0), {**jm.default_hyper(config), "init_scale": 1.0}, data)
     >>> {name: round(float(value), 2) for name, value in by.items()}
     {'init_scale': -0.15, 'learning_rate': -9.11}
     """

@@ -1,4 +1,4 @@
-"""Cross-entropies, softmax and accuracy: the document's part A, on arrays (rows D1-D3, D8, D9)."""
+"""Cross-entropies, softmax and accuracy: the tutorial's part A, on arrays (rows D1-D3, D8, D9)."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Int
 
 SMALLEST_PROBABILITY = 1e-12
-"""Where the document clamps a probability before its logarithm (D1)."""
+"""Where the tutorial clamps a probability before its logarithm (D1)."""
 
 
 def binary_cross_entropy(
@@ -28,7 +28,7 @@ def binary_cross_entropy(
     Returns:
         The mean over all elements, in nats.
 
-    Source: document row D1.
+    Source: tutorial row D1.
 
     >>> print(f"{binary_cross_entropy(jnp.array([0.5, 0.25]), jnp.array([1.0, 0.0])):.6f}")
     0.490415
@@ -54,7 +54,7 @@ def binary_cross_entropy_with_logits(
     Returns:
         The mean over all elements, in nats.
 
-    Source: the stable form beside document row D1.
+    Source: the stable form beside tutorial row D1.
 
     >>> print(f"{binary_cross_entropy_with_logits(jnp.array([100.0]), jnp.array([0.0])):.1f}")
     100.0
@@ -74,7 +74,7 @@ def softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch clas
     Returns:
         Probabilities that sum to 1 over the last axis, finite for any finite logits.
 
-    Source: document row D3.
+    Source: tutorial row D3.
 
     >>> print(softmax(jnp.log(jnp.array([1.0, 2.0, 5.0]))).round(4))
     [0.125 0.25  0.625]
@@ -100,7 +100,7 @@ def cross_entropy(
     Returns:
         H(p, q) in nats, one per distribution.
 
-    Source: document row D2.
+    Source: tutorial row D2.
 
     >>> print(cross_entropy(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])).round(4))
     0.6931
@@ -123,7 +123,7 @@ def cross_entropy_with_integer_labels(
     Returns:
         The mean over the batch, in nats.
 
-    Source: document row D8 (PyTorch's ``CrossEntropyLoss`` with its defaults).
+    Source: tutorial row D8 (PyTorch's ``CrossEntropyLoss`` with its defaults).
 
     >>> uniform = jnp.zeros((2, 10))
     >>> print(cross_entropy_with_integer_labels(uniform, jnp.array([3, 7])).round(4))
@@ -148,7 +148,7 @@ def accuracy(
     Returns:
         The mean over the batch, in [0, 1], in the logits' dtype.
 
-    Source: document row D9.
+    Source: tutorial row D9.
 
     >>> print(accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])))
     0.5

@@ -1,4 +1,4 @@
-"""The document's network: a multilayer perceptron in PyTorch's layout and initial distribution."""
+"""The tutorial's network: a multilayer perceptron in PyTorch's layout and initial distribution."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def uniform_in_fan_in(
         Samples drawn in float32, so that a key gives the same ones in every precision; of JAX's
         default dtype, float64 where that is enabled.
 
-    Source: document row D7.
+    Source: tutorial row D7.
 
     >>> bool(jnp.all(jnp.abs(uniform_in_fan_in(jax.random.key(0), (100,), fan_in=4)) <= 0.5))
     True
@@ -64,7 +64,7 @@ class MLP(nn.Module):
         dtype: What the layers compute in, such as bfloat16; None for the parameters' own dtype.
             The logits are in no less than float32, and so is any loss of them.
 
-    Source: document row D7.
+    Source: tutorial row D7.
 
     >>> model = MLP()
     >>> params = model.init(jax.random.key(0), jnp.zeros((1, 784)))

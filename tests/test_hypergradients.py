@@ -49,7 +49,7 @@ def vector(values) -> np.ndarray:
 def test_both_modes_match_differences_in_every_hyperparameter(optimizer, dataset):
     config = dataclasses.replace(CONFIG, optimizer=optimizer)
     hyper = {**POINTS[optimizer], "init_scale": 1.1}
-    assert hyper.keys() == {*jm.hyper(config), "init_scale"}
+    assert hyper.keys() == {*jm.default_hyper(config), "init_scale"}
     with jax.enable_x64(True):
         key, data = jax.random.key(1), dataset.arrays()
         train, names = jm.make_train(config), tuple(hyper)
@@ -178,7 +178,7 @@ def bytes_needed(steps: int, mode: str, scan) -> int:
         array(jnp.int32, 4),
     )
     slope = jm.hypergradient(jm.make_train(config, scan=scan), "learning_rate", mode=mode)
-    compiled = jax.jit(slope).lower(jax.random.key(0), jm.hyper(config), data).compile()
+    compiled = jax.jit(slope).lower(jax.random.key(0), jm.default_hyper(config), data).compile()
     # Neither mode differentiates the shuffled order: some words for each image.
     analysis = compiled.memory_analysis()
     assert analysis is not None
@@ -205,7 +205,7 @@ def test_what_cannot_be_differentiated_is_refused(dataset):
     with pytest.raises(jm.InputError, match=r"mode is 'backward'; choose forward or reverse"):
         jm.hypergradient(train, "rho", mode="backward")
     key, data = jax.random.key(0), dataset.arrays()
-    hyper = jm.hyper(jm.Config(optimizer="adadelta"))
+    hyper = jm.default_hyper(jm.Config(optimizer="adadelta"))
     for name in ("learning_rate", "init_scale", "momentum"):
         with pytest.raises(
             jm.InputError, match=rf"wrt is '{name}'.* no such number; it has rho, eps, eps_root"

@@ -21,7 +21,7 @@ class Arrays(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and test images of 28x28 bytes, with a label each (document row D4).
+    """Training and test images of 28x28 bytes, with a label each (tutorial row D4).
 
     Labels of any integer dtype are accepted and kept as int32.
 

@@ -16,7 +16,7 @@ def load_dataset(
     name: str | os.PathLike[str] = "mnist",
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Load a data set by name or by path (document row D4).
+    """Load a data set by name or by path (tutorial row D4).
 
     Args:
         name: one of

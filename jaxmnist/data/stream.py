@@ -48,7 +48,7 @@ def open_stream(name: str, data_dir: str | os.PathLike[str] | None = None) -> Pr
             damaged, not stored as array_record, no set of 28x28 grey images, or too large to be
             shuffled.
 
-    Source: document row D6: iterators exist because data may not fit in memory.
+    Source: tutorial row D6: iterators exist because data may not fit in memory.
     """
     if name == "mnist":
         raise InputError(

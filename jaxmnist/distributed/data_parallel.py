@@ -21,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt32
 
 from jaxmnist import training
-from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.data.dataset import Arrays, Dataset
 from jaxmnist.distributed import processes
 from jaxmnist.training import ApplyFn, History, TrainState
@@ -103,7 +103,7 @@ def fit(
     """
     training.check_batches_fit(config, dataset)
     key = jax.random.key(config.seed)
-    start = state or training.init(key, hyper(config), config, dataset.num_classes)
+    start = state or training.init(key, default_hyper(config), config, dataset.num_classes)
     if jax.process_count() > 1:
         start = processes.broadcast(start)
 
@@ -118,7 +118,7 @@ def fit(
     # An epoch's program does not depend on their number: the next fit finds it compiled.
     program = replace(config, epochs=1).program()
     key_data = to_all(jax.random.key_data(key))
-    constants = (program, dataset.num_classes, mesh, key_data, hyper(config), data)
+    constants = (program, dataset.num_classes, mesh, key_data, default_hyper(config), data)
 
     def run_epoch(index: int, state: TrainState) -> tuple[TrainState, History, Any]:
         try:

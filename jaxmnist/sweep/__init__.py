@@ -29,7 +29,7 @@ from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
 from jaxmnist.sweep import axes as _axes
 from jaxmnist.sweep import folder, programs
-from jaxmnist.sweep.axes import NAMES as NAMES
+from jaxmnist.sweep.axes import AXIS_NAMES as AXIS_NAMES
 from jaxmnist.sweep.axes import Cell as Cell
 from jaxmnist.sweep.axes import parse as parse
 from jaxmnist.sweep.results import Sweep as Sweep
@@ -56,7 +56,7 @@ def run(
         config: Everything that is no axis; its `seed` and `learning_rate` count too.
         axes: Lists of values by name: optimizer, hidden, batch_size; seed; init_scale, which
             multiplies the initial parameters; learning_rate and the optimizer's other numbers, as
-            `jaxmnist.hyper` names them.
+            `jaxmnist.default_hyper` names them.
         dataset: The images.
         out: A folder that keeps every chunk's results when it ends. A sweep that was stopped goes
             on where it was when it is run with the same folder again.

@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.conventions import TABLE, check_arguments, hyperparameters
 from jaxmnist.errors import InputError
 
 CONSTANTS: Final = tuple(dict.fromkeys(name for each in TABLE for name in hyperparameters(each)))
 """The optimizers' own numbers, the learning rate first."""
-NAMES: Final = ("optimizer", "hidden", "batch_size", "seed", "init_scale", *CONSTANTS)
+AXIS_NAMES: Final = ("optimizer", "hidden", "batch_size", "seed", "init_scale", *CONSTANTS)
 """What an axis may be. The first three change the program; the others are its input."""
 
 _FIELDS: Final = ("optimizer", "hidden", "batch_size", "seed", "learning_rate")  # Of Config.
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
     config: Config
     """What `jaxmnist.fit` would be given."""
     hyper: Hyper
-    """What ``train`` is given: `jaxmnist.hyper` of the config, and the axes that no config has."""
+    """What ``train`` is given: `jaxmnist.default_hyper` of the config, and the axes that no config has."""
 
 
 def check_axes(axes: Mapping[str, Any]) -> Axes:
@@ -54,11 +54,11 @@ def check_axes(axes: Mapping[str, Any]) -> Axes:
     {'learning_rate': (0.5, 1.0), 'seed': (0, 1)}
     """
     if not axes:
-        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(NAMES)}")
+        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(AXIS_NAMES)}")
     checked = {}
     for name, values in axes.items():
-        if name not in NAMES:
-            raise InputError(f"there is no axis {name!r}; there are {', '.join(NAMES)}")
+        if name not in AXIS_NAMES:
+            raise InputError(f"there is no axis {name!r}; there are {', '.join(AXIS_NAMES)}")
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise InputError(f"the axis {name} is {values!r}; it must be a list of values")
         checked[name] = tuple(_plain(name, value) for value in values)
@@ -73,7 +73,7 @@ def check_axes(axes: Mapping[str, Any]) -> Axes:
 def cells(config: Config, axes: Axes) -> tuple[Cell, ...]:
     """Make every combination of the axes' values, the last axis fastest.
 
-    The document's Adadelta, which has no learning rate, takes one where that is an axis: it
+    The tutorial's Adadelta, which has no learning rate, takes one where that is an axis: it
     multiplies the change.
 
     Args:
@@ -184,7 +184,7 @@ def _cell(config: Config, values: dict[str, Any]) -> Cell:
     own = {name: value for name, value in values.items() if name not in _FIELDS}
     config = replace(config, **{name: values[name] for name in values if name in _FIELDS})
     check_arguments(config.optimizer, **{name: own[name] for name in own if name != "init_scale"})
-    return Cell(values, config, {**hyper(config), **own})
+    return Cell(values, config, {**default_hyper(config), **own})
 
 
 def _layers(word: str) -> tuple[int, ...]:

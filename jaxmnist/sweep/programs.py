@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Key
 
-from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.data.dataset import Arrays
 from jaxmnist.training import History, init, make_train
 
@@ -84,10 +84,10 @@ def bytes_of_model(config: Config, num_classes: int, samples: int) -> int:
         samples: Training images.
 
     Returns:
-        Bytes; for the document's network about 7 million.
+        Bytes; for the tutorial's network about 7 million.
     """
     state = jax.eval_shape(
-        lambda key: init(key, hyper(config), config, num_classes), jax.random.key(0)
+        lambda key: init(key, default_hyper(config), config, num_classes), jax.random.key(0)
     )
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     batch = max(config.batch_size, config.eval_batch_size)

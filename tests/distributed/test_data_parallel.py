@@ -43,7 +43,7 @@ def moved(one, other):
 
 found = {"devices": jax.device_count()}
 with jax.enable_x64(True):
-    start = training.init(jax.random.key(0), jm.hyper(config), config)
+    start = training.init(jax.random.key(0), jm.default_hyper(config), config)
     for name, devices, batch_size in (("whole", 8, 64), ("uneven", 8, 70)):
         one = dataclasses.replace(config, batch_size=batch_size)
         single, mesh = jm.fit(one, dataset), data_parallel.data_mesh(jax.devices()[:devices])

@@ -163,7 +163,7 @@ def test_hyper_serves_a_training_program():
     for name in optim.NAMES:
         state_dict = TORCH[name](leaves).state_dict()
         _, hyper = interop.opt_state_from_state_dict(name, state_dict, params)
-        assert hyper.keys() == jm.hyper(jm.Config(optimizer=name)).keys()
+        assert hyper.keys() == jm.default_hyper(jm.Config(optimizer=name)).keys()
 
 
 def test_adadelta_without_a_rate_has_rate_one_in_torch():

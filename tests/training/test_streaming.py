@@ -110,7 +110,7 @@ def test_fit_from_disk_takes_the_in_memory_batches(stream, dataset, monkeypatch)
     np.testing.assert_array_equal(labels, dataset.train_labels[np.concatenate(orders)])
     assert np.mean(orders[0] == orders[1]) < 0.05
 
-    state = training.init(key, jm.hyper(CONFIG), CONFIG)
+    state = training.init(key, jm.default_hyper(CONFIG), CONFIG)
     data = dataset.arrays()
     train_epoch = jax.jit(training.train_epoch, static_argnames=("apply_fn", "tx", "batch_size"))
     for order, streamed in zip(orders, metrics, strict=True):

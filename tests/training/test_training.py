@@ -25,7 +25,7 @@ def dataset(first_digits) -> jm.Dataset:
 @pytest.fixture(scope="module")
 def trained(dataset):
     train = jax.jit(jm.make_train(CONFIG))
-    return train(jax.random.key(0), jm.hyper(CONFIG), dataset.arrays())
+    return train(jax.random.key(0), jm.default_hyper(CONFIG), dataset.arrays())
 
 
 def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rate):
@@ -83,8 +83,8 @@ def test_run_matches_the_tutorials_program_in_torch(dataset, sequential):
     config = dataclasses.replace(CONFIG, dtype="float64")
     with jax.enable_x64(True):
         key, data = jax.random.key(5), dataset.arrays()
-        start = training.init(key, jm.hyper(config), config)
-        state, history = jax.jit(jm.make_train(config))(key, jm.hyper(config), data)
+        start = training.init(key, jm.default_hyper(config), config)
+        state, history = jax.jit(jm.make_train(config))(key, jm.default_hyper(config), data)
         _, data_key = jax.random.split(key)
         orders = [permutation(jax.random.fold_in(data_key, e), 650) for e in range(CONFIG.epochs)]
 
@@ -132,7 +132,7 @@ def test_same_seed_same_numbers_and_other_seed_others(dataset):
 
 
 def test_init_scale_multiplies_the_initial_parameters_and_reaches_no_optimizer():
-    key, hyper = jax.random.key(1), jm.hyper(CONFIG)
+    key, hyper = jax.random.key(1), jm.default_hyper(CONFIG)
     drawn = training.init(key, hyper, CONFIG).params
     scaled = training.init(key, {**hyper, "init_scale": 0.5}, CONFIG).params
     for one, half in zip(jax.tree.leaves(drawn), jax.tree.leaves(scaled), strict=True):
@@ -162,7 +162,7 @@ def test_one_program_serves_every_hyperparameter_and_seed(dataset, optimizer):
         traces += 1
         return train(key, hyper, data)
 
-    data, hyper = dataset.arrays(), jm.hyper(config)
+    data, hyper = dataset.arrays(), jm.default_hyper(config)
     losses = []
     for factor, seed in ((1.0, 0), (0.5, 0), (1.0, 1)):
         scaled = jax.tree.map(lambda value, factor=factor: value * factor, hyper)
@@ -228,7 +228,7 @@ def test_batches_larger_than_the_data_are_refused(dataset):
         with pytest.raises(jm.InputError, match=message):
             jm.fit(config, dataset)
         with pytest.raises(jm.InputError, match=message):
-            jm.make_train(config)(jax.random.key(0), jm.hyper(config), dataset.arrays())
+            jm.make_train(config)(jax.random.key(0), jm.default_hyper(config), dataset.arrays())
         _, history = jm.fit(dataclasses.replace(config, **{field: largest}), dataset)
         assert np.isfinite(history.eval_loss).all()
 
@@ -241,7 +241,7 @@ def test_fit_stops_where_the_loss_stops_being_finite(dataset):
         jm.fit(config, dataset)
     error = caught.value
     assert (error.epoch, error.history.train_loss.size) == (0, 0)
-    start = training.init(jax.random.key(0), jm.hyper(config), config)
+    start = training.init(jax.random.key(0), jm.default_hyper(config), config)
     for kept, initial in zip(jax.tree.leaves(error.state), jax.tree.leaves(start), strict=True):
         np.testing.assert_array_equal(kept, initial)
 
