@@ -14,7 +14,7 @@ def normalize(
     ``(x / 255 - 0.5) / 0.5``, every operation rounded on its own.
 
     Args:
-        images: uint8 pixels of any shape.
+        images: Pixels in uint8, of any shape.
         dtype: Of the result and the arithmetic: float32, as the tutorial's, or float64.
 
     Returns:
@@ -36,11 +36,11 @@ def normalize(
 def permutation(key: Key[Array, ""], size: int) -> Int[Array, " size"]:
     """Return the numbers 0 ... size - 1 in a random order, each order equally likely.
 
-    A radix sort by random tags, done in passes: each pass gives every place a random tag in the
-    upper bits of a word, its position in the lower bits, and sorts the words. After enough
+    A radix sort by random tags, done in passes: each pass gives every position a random tag in
+    the upper bits of a word, its number in the lower bits, and sorts the words. After enough
     passes no two elements share all their tags: they agree with probability below
     ``1 / (2 size)``. Sorting bare words takes less than half the time of
-    `jax.random.permutation`, which sorts pairs, and that is a share of an epoch one can measure.
+    `jax.random.permutation`, which sorts pairs, a measurable share of an epoch.
 
     Args:
         key: The source of randomness.

@@ -21,7 +21,7 @@ def load_bundled() -> Dataset:
     """Load the bundled MNIST: 60,000 training and 10,000 test images (tutorial row D4).
 
     Raises:
-        InputError: the file is missing, or its SHA-256 is not the one it was published with.
+        InputError: The file is missing, or its SHA-256 is not the one it was published with.
 
     >>> mnist = load_bundled()
     >>> len(mnist.train_images), len(mnist.test_images), mnist.train_labels[:5].tolist()

@@ -7,7 +7,7 @@ from jaxmnist.errors import InputError
 
 
 class Counterpart(NamedTuple):
-    """What stands for an optimizer in PyTorch."""
+    """The PyTorch optimizer that computes the same as one here."""
 
     optimizer: str
     """Its name in ``torch.optim``."""
@@ -84,13 +84,24 @@ _WITHOUT_EFFECT = {
 
 
 def to_group(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of PyTorch's optimizer for an optimizer's arguments here."""
+    """Translate an optimizer's arguments here into those of PyTorch's optimizer.
+
+    Args:
+        name: One of `optim.NAMES`.
+        arguments: Every argument of that optimizer's factory.
+
+    Returns:
+        Arguments for the class in ``torch.optim``.
+
+    Raises:
+        InputError: PyTorch has no such argument.
+    """
     counterpart = COUNTERPARTS[name]
     absent = counterpart.absent
     if absent is not None and arguments[absent] != 0:
         raise InputError(
             f"{name}: {absent} is {arguments[absent]}, and torch.optim.{counterpart.optimizer} has "
-            "none, so that it would go on with other numbers; train with convention='pytorch'"
+            "none, so that it would continue with other numbers; train with convention='pytorch'"
         )
     arguments = {key: 1.0 if value is None else value for key, value in arguments.items()}
     group: dict[str, Any]
@@ -101,7 +112,18 @@ def to_group(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_groups(name: str, groups: list[Mapping[str, Any]]) -> dict[str, float]:
-    """An optimizer's hyperparameters here, from PyTorch's groups, which must all have the same."""
+    """Translate PyTorch's groups, which must all agree, into an optimizer's hyperparameters here.
+
+    Args:
+        name: One of `optim.NAMES`.
+        groups: The ``param_groups`` of a ``state_dict``.
+
+    Returns:
+        Hyperparameters by their names here.
+
+    Raises:
+        InputError: There is no group, two differ, or one has options that do not exist here.
+    """
     if not groups:
         raise InputError("the state_dict's param_groups are empty; there must be one")
     first, *others = (_read_group(name, group) for group in groups)
@@ -129,7 +151,7 @@ def _read_group(name: str, group: Mapping[str, Any]) -> dict[str, float]:
     if missing or unknown:
         difference = f"has no {missing[0]!r}" if missing else f"has {unknown[0]!r}"
         raise InputError(
-            f"the state_dict is of another optimizer than {optimizer}, which stands for {name}: "
+            f"the state_dict is of another optimizer than {optimizer}, the counterpart of {name}: "
             f"its param_group {difference}"
         )
     for option, value in off.items():

@@ -1,8 +1,8 @@
 """The optimizer's state to and from ``torch.optim.Optimizer.state_dict()``.
 
-PyTorch keeps the same accumulators under other names, one dictionary per parameter in the order of
-``module.parameters()``, and the hyperparameters beside them in ``param_groups``. What one side
-cannot compute is refused: a state that moves without its arithmetic would go on with other numbers.
+PyTorch stores the same accumulators under other names, one dictionary per parameter in the order
+of ``module.parameters()``, and the hyperparameters in ``param_groups``. A state that the other
+framework cannot use with the same arithmetic is refused: it would continue with other numbers.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def opt_state_to_state_dict(
     """Turn an optimizer's state into what PyTorch's ``load_state_dict`` takes.
 
     All arguments but the second and third are those that made the optimizer, as `optim.create`
-    takes them: PyTorch's state holds the hyperparameters too, and loading it sets them.
+    takes them: PyTorch's state contains the hyperparameters too, and loading it sets them.
 
     Momentum's velocity is divided by the learning rate where it contains it, for PyTorch's does
     not. SGD and momentum count nothing in PyTorch, so that their count is lost.
@@ -64,7 +64,10 @@ def opt_state_to_state_dict(
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate
     if callable(learning_rate):
-        raise InputError(f"{name}: PyTorch keeps a number; give the rate at the next step")
+        raise InputError(
+            f"{name}: learning_rate is a schedule; PyTorch keeps a number, so give the rate at the "
+            "next step"
+        )
     counterpart = COUNTERPARTS[name]
     template = _template(name, params)
     if type(opt_state) is not type(template):
@@ -108,7 +111,7 @@ def opt_state_from_state_dict(
         opt_state, hyper = opt_state_from_state_dict("adam", optimizer.state_dict(), params)
         tx = optim.create("adam", **hyper)
 
-    go on where PyTorch stopped; ``hyper`` also serves `make_train` and `training.init`.
+    resume from PyTorch's state; ``hyper`` also serves `make_train` and `training.init`.
 
     Args:
         name: One of `optim.NAMES`.
@@ -116,7 +119,7 @@ def opt_state_from_state_dict(
             ``Adadelta`` or ``Adam`` over the ``parameters()`` of the tutorial's
             ``nn.Sequential``, on the CPU.
         params: The MLP's parameters that it belongs to, which decide the accumulators' dtype.
-        convention: That of the optimizer that will go on. It decides what momentum's velocity
+        convention: That of the optimizer that resumes. It determines what momentum's velocity
             contains; every other difference is in ``hyper``.
 
     Returns:
@@ -179,7 +182,7 @@ def _read(
     key: str,
     shape: tuple[int, ...],
 ) -> np.ndarray:
-    """One entry of one parameter's state as an array."""
+    """Return one entry of one parameter's state as an array."""
     where = f"the state_dict's state of parameter {index} ({leaf})"
     entry = state.get(index, {})
     if entry.get(key) is None:
@@ -196,7 +199,7 @@ def _read(
 
 
 def _read_count(state: Mapping[int, Mapping[str, Any]], parameters: Mapping[str, int]) -> int:
-    """The number of steps, of which PyTorch keeps one per parameter and an optimizer here one."""
+    """Return the number of steps: PyTorch stores one per parameter, an optimizer here one."""
     counts = {leaf: int(_read(state, i, leaf, "step", ())) for leaf, i in parameters.items()}
     first = next(iter(counts))
     for leaf, count in counts.items():
@@ -209,7 +212,7 @@ def _read_count(state: Mapping[int, Mapping[str, Any]], parameters: Mapping[str,
 
 
 def _leaves(tree: Any, params: Mapping[str, Any], name: str) -> list[np.ndarray]:
-    """The accumulator's arrays in PyTorch's order, in the parameters' shapes."""
+    """Return the accumulator's arrays in PyTorch's order, in the parameters' shapes."""
     expected = flatten(params)
     if jax.tree.structure(tree) != jax.tree.structure(params):
         raise InputError(f"opt_state's {name} is not a tree of the structure of params")
@@ -224,7 +227,7 @@ def _leaves(tree: Any, params: Mapping[str, Any], name: str) -> list[np.ndarray]
 
 
 def _velocity_scale(name: str, arguments: Mapping[str, Any]) -> float:
-    """What an accumulator here is of PyTorch's: the learning rate, in the tutorial's velocity."""
+    """Return an accumulator's ratio to PyTorch's: the rate, for the tutorial's velocity."""
     if not arguments.get("learning_rate_in_velocity", False):
         return 1.0
     rate = float(arguments["learning_rate"])

@@ -1,8 +1,8 @@
 """Parameters to and from PyTorch's names, in memory and as safetensors files.
 
 PyTorch's ``nn.Sequential`` numbers its modules, and the tutorial's has a ReLU after every hidden
-layer: the affine layers are the even ones, ``0.weight``, ``0.bias``, ``2.weight`` ... Both sides
-store a weight as (out, in), so the arrays pass as they are.
+layer: the affine layers are the even ones, ``0.weight``, ``0.bias``, ``2.weight`` ... Both
+store a weight as (out, in), so the arrays are not transposed.
 """
 
 from collections.abc import Mapping
@@ -173,7 +173,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         Parameters for ``MLP.apply``.
 
     Raises:
-        InputError: The file is not readable, not safetensors, or holds another model.
+        InputError: The file is not readable, not safetensors, or of another model.
     """
     try:
         arrays = load_bytes(Path(path).read_bytes())
@@ -182,7 +182,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from error
     except KeyError as error:
-        raise InputError(f"{path} holds numbers of type {error}, which NumPy lacks") from error
+        raise InputError(f"{path} has numbers of type {error}, which NumPy lacks") from error
     try:
         return params_from_state_dict(arrays)
     except InputError as error:
