@@ -23,8 +23,8 @@ def calculus(*, dtype: str = "float64") -> Comparisons:
 
     What is allowed: 16 ``eps`` from the chain rule, for some ten operations; from the tutorial,
     half of its last printed digit, and 4 ``eps`` beyond (`jaxmnist.verify.rounding`). A central
-    difference over ``2h`` is wrong by ``h² f'''/6``, and by ``eps f/h`` of rounding; ``h`` is the power of two at
-    ``eps^(1/3)``, which makes both about ``h²``, and 16 of it are allowed.
+    difference over ``2h`` is wrong by ``h² f'''/6``, and by ``eps f/h`` of rounding; ``h`` is the
+    power of two at ``eps^(1/3)``, which makes both about ``h²``, and 16 of it are allowed.
 
     Args:
         dtype: float64 or float32, of JAX's arithmetic; by hand it is double precision.

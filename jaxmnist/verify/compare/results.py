@@ -79,6 +79,7 @@ class Comparisons:
         name: What was compared with what.
         parts: The comparisons, the most telling first.
 
+    >>> import numpy as np
     >>> from jaxmnist.verify import Comparer
     >>> comparer = Comparer("displacement", tolerance=1e-12)
     >>> _ = comparer.add(0, {"w": np.array([1.0, 3.0])}, {"w": np.array([1.0, 2.0])})
