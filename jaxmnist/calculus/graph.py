@@ -44,7 +44,7 @@ class Edge(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A function at a point: what it computes there, and how its output depends on each part."""
+    """A function at a point: what it computes there, and the derivative of its output by each node."""
 
     nodes: Mapping[str, Node]
     """By name, in the order of evaluation; inputs come first."""
@@ -81,7 +81,7 @@ def trace_graph(
         *args: Its arguments: pytrees of numbers and arrays. Arrays of whole numbers, such as
             labels, have no gradient; at least one leaf must be real.
         folded: Which calls stay one node: kinds ("jit", "checkpoint", "cond", "custom_jvp",
-            "custom_vjp") and names of functions ("softplus"). The default keeps those whose
+            "custom_vjp") and names of functions ("softplus"). The default folds those whose
             derivative is a rule of their own, which opening would replace by the derivative of
             their body; where the two differ, that is refused.
 
@@ -91,8 +91,8 @@ def trace_graph(
 
     Raises:
         InputError: An argument or the result is not of these kinds; f cannot be traced; an
-            operation that the output depends on has no derivative in reverse, such as a `while_loop`;
-            or a rule differs from the body opened in its place.
+            operation that the output depends on has no derivative in reverse, such as a
+            `while_loop`; or a rule differs from the body opened in its place.
 
     Source: tutorial rows D12 and D13.
 

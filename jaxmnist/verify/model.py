@@ -53,7 +53,7 @@ def model(
         The comparisons "logits", "loss" and "gradients"; prints as a table.
 
     Raises:
-        InputError: PyTorch is not installed; a parameter is missing on one side or has another
+        InputError: PyTorch is not installed; a parameter is missing in one of the two or has another
             shape there; a parameter or an input is NaN or infinite; the module raises; the logits
             have other shapes; or labels do not fit the logits.
 

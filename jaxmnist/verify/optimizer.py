@@ -78,8 +78,8 @@ def optimizer(
     >>> result = optimizer(optim.rmsprop(), numpy_reference("rmsprop"), steps=20)
     >>> result.passed, [part.name for part in result]
     (True, ['displacement', 'average square'])
-    >>> moved = optimizer(optim.rmsprop(eps=1e-5, eps_root=0.0), numpy_reference("rmsprop"))
-    >>> moved.first_divergence.step, moved.first_divergence.leaf, moved["average square"].passed
+    >>> other = optimizer(optim.rmsprop(eps=1e-5, eps_root=0.0), numpy_reference("rmsprop"))
+    >>> other.first_divergence.step, other.first_divergence.leaf, other["average square"].passed
     (0, 'scale 1e-04', True)
     """
     check_dtype(dtype)

@@ -6,8 +6,8 @@ to add to the parameter and the next state. Defaults are the tutorial's. `eps` i
 and `eps_root` inside it; a learning rate may be a schedule, called with the number of updates made
 before.
 
-No trick for precision is played here: a reference must be easy to check against its formula. In double precision
-its worst rounding is that of `1 - b2**t`, 1.1e-13 of it at t = 1.
+No trick for precision is played here: a reference must be easy to check against its formula. In
+double precision its worst rounding is that of `1 - b2**t`, 1.1e-13 of it at t = 1.
 """
 
 from collections.abc import Callable

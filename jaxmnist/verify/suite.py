@@ -81,7 +81,7 @@ def checks(
     if not chosen:
         possible = dict.fromkeys(check.against for check in _PLANS[what](None, None, dtype))
         raise InputError(
-            f"{what} cannot be compared with {against}, only with {', '.join(possible)}"
+            f"against is {against!r}; {what} can be compared only with {', '.join(possible)}"
         )
     return chosen
 

@@ -148,7 +148,7 @@ def _number_difference(
     base: FittedRule,
     absent: float | None = None,
 ) -> Iterator[_Difference]:
-    """A number, unless it is the same to a part in 10^5; what matters less is the fit's own."""
+    """A number, unless it is the same to a part in 10^5; smaller differences are the fit's own."""
     x, y = (rule.numbers.get(name, absent) for rule in (here, there))
     if x is None or y is None or np.isclose(x, y, rtol=1e-5, atol=0):
         return

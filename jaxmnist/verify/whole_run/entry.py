@@ -48,7 +48,7 @@ def training(
     formula, `numpy_reference`, applied to torch's gradients.
 
     Args:
-        config: The run; its convention says which optimizer PyTorch uses.
+        config: The run; its convention decides which optimizer PyTorch uses.
         dataset: The images; None for MNIST.
         dtype: float64 or float32, of the weights and all arithmetic.
         epochs: In place of the config's.

@@ -73,9 +73,9 @@ def run_in_jax(config: Config, dataset: Dataset, dtype: str, perturb: bool) -> J
 
         def trained_from(params: Params) -> Trained:
             end, metrics = _all_batches(*constants, orders, start._replace(params=params))
-            moved = _displacement(end.params, params)
+            displacement = _displacement(end.params, params)
             loss, accuracy = (_every_batch(values, config, data) for values in metrics)
-            return Trained(loss, accuracy, moved)
+            return Trained(loss, accuracy, displacement)
 
         state, history = _whole_run(*constants, key)
         return JaxRun(

@@ -32,7 +32,7 @@ class _Batch(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """The same of every batch of one part of the data, one row per epoch."""
+    """The same of every batch of one split of the data, one row per epoch."""
 
     loss: Float[np.ndarray, "epochs batches"]
     accuracy: Float[np.ndarray, "epochs batches"]
@@ -116,11 +116,11 @@ def run_in_torch(
     for order in orders.astype(np.int64):
         train.append([*run_epoch(*of_train, order, config.batch_size, train=True)])
         evaluated.append([*run_epoch(*of_eval, in_order, config.eval_batch_size, train=False)])
-    moved = {
+    displacement = {
         name: module.get_parameter(name).detach().numpy() - before
         for name, before in interop.params_to_state_dict(start).items()
     }
-    return TorchRun(_stack(train), _stack(evaluated), moved)
+    return TorchRun(_stack(train), _stack(evaluated), displacement)
 
 
 def _margins(logits: np.ndarray) -> np.ndarray:

@@ -163,14 +163,14 @@ def _epoch_curves(
 ) -> tuple[list[Curve], list[Curve]]:
     """The history's losses and accuracies, by what is allowed at the end of each epoch."""
     losses, accuracies = [], []
-    for part, batches in (("train", theirs.train), ("eval", theirs.eval)):
+    for split, batches in (("train", theirs.train), ("eval", theirs.eval)):
         every_batch = np.repeat(allowed[:, None], batches.loss.shape[1], axis=1)
         may_differ = batches.means(batches.undecided(every_batch))
         mean_accuracy = batches.means(batches.accuracy)
         for suffix, loss in batches.means(batches.loss).items():
-            leaf = f"{part}_loss{suffix}"
+            leaf = f"{split}_loss{suffix}"
             losses.append(Curve(leaf, ours.history[leaf], loss, allowed, np.abs(loss)))
-            leaf = f"{part}_accuracy{suffix}"
+            leaf = f"{split}_accuracy{suffix}"
             share, accuracy = may_differ[suffix] + rounding, mean_accuracy[suffix]
             accuracies.append(Curve(leaf, ours.history[leaf], accuracy, share, 1.0))
     return losses, accuracies
