@@ -44,7 +44,7 @@ class Edge(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A function at a point: what it computes there, and the derivative of its output by each node."""
+    """A function at a point: the value and the gradient of each node, and their dependencies."""
 
     nodes: Mapping[str, Node]
     """By name, in the order of evaluation; inputs come first."""

@@ -53,8 +53,8 @@ def model(
         The comparisons "logits", "loss" and "gradients"; prints as a table.
 
     Raises:
-        InputError: PyTorch is not installed; a parameter is missing in one of the two or has another
-            shape there; a parameter or an input is NaN or infinite; the module raises; the logits
+        InputError: PyTorch is not installed; a parameter is missing or has another shape in one of
+            the two; a parameter or an input is NaN or infinite; the module raises; the logits
             have other shapes; or labels do not fit the logits.
 
     Source: tutorial rows D7 and D8.
