@@ -225,9 +225,9 @@ def _jaxpr(f: Callable[..., Any], args: tuple[Any, ...]) -> core.ClosedJaxpr:
     except jax.errors.JAXTypeError as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"the function asks for the value of an array that JAX traces ({reason}) Use "
+            f"the function asks for the value of an array that JAX traces ({reason}); use "
             "jnp.where or lax.cond for a Python `if`, lax.scan or lax.fori_loop for a loop whose "
-            "length depends on values, and jax.numpy for numpy."
+            "length depends on values, and jax.numpy for numpy"
         ) from error
     if not isinstance(result, jax.ShapeDtypeStruct):
         raise InputError(

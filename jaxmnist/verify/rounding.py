@@ -1,4 +1,4 @@
-"""How far rounding may grow: the one rule by which every tolerance of this package is derived.
+"""How far rounding may grow: the one rule from which the verifiers derive what they allow.
 
 Two correct programs differ because each rounds in its own order. What that difference may come to
 follows from one of two things:
@@ -23,8 +23,9 @@ equally. That is a judgement and no proof; the mutation scripts show what it cat
 
 Why five perturbed starts (`PERTURBATIONS`): what one unit becomes depends on which elements it
 moved, up or down. From one start it can come out small by chance; with one, RMSProp in Optax's
-convention failed at the step where its error growth sets in. With hundreds of thousands of elements
-one perturbed start is an average of many, and one is enough (`PERTURBATIONS_OF_MANY`).
+convention failed at the step where its error growth sets in. Where `verify.optimizer` follows the
+network, with hundreds of thousands of elements and every step costly, it measures one
+(`PERTURBATIONS_OF_NETWORK`).
 
 A run whose error growth is not measured (``verify.training(perturb=False)``) has neither; then
 half of the digits must agree, and there is no verdict on what does not: `allowed_without_growth`.
@@ -40,8 +41,8 @@ GROWTH_FACTOR: Final = 10
 PERTURBATIONS: Final = 5
 """The number of perturbed starts that the error growth is measured from."""
 
-PERTURBATIONS_OF_MANY: Final = 1
-"""The same where the start has very many elements."""
+PERTURBATIONS_OF_NETWORK: Final = 1
+"""The same for the network's gradients of `verify.optimizer`."""
 
 # A step does some ten operations, each wrong by at most 2^-53 = 1.1e-16 of its result, and averages
 # remember up to a thousand steps' worth of roundings. Their signs differ, so that the error is near

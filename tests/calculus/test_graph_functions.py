@@ -179,18 +179,18 @@ class Replay:
         self.values: list[Any] = []
         self.parents: list[list[int]] = []
         self.known, self.branches = iter(branches or ()), branches or []
-        inputs = [self.keep(leaf, []) for leaf in leaves]
+        inputs = [self.record(leaf, []) for leaf in leaves]
         (output,) = self.run(closed.jaxpr, closed.consts, inputs)
-        self.output = output if isinstance(output, int) else self.keep(output.val, [])
+        self.output = output if isinstance(output, int) else self.record(output.val, [])
 
-    def keep(self, value, parents) -> int:
+    def record(self, value, parents) -> int:
         value, number = jnp.asarray(value), len(self.values)
         self.values.append(value + self.zeros[number] if number in self.zeros else value)
         self.parents.append(parents)
         return number
 
     def run(self, jaxpr, consts, arguments):
-        consts = [self.keep(const, []) for const in consts]
+        consts = [self.record(const, []) for const in consts]
         at = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
         for eqn in jaxpr.eqns:
             given = [a if isinstance(a, core.Literal) else at[a] for a in eqn.invars]
@@ -214,11 +214,11 @@ class Replay:
             else:
                 results = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
                 results = results if eqn.primitive.multiple_results else [results]
-                results = [self.keep(result, numbers) for result in results]
+                results = [self.record(result, numbers) for result in results]
             at.update(zip(eqn.outvars, results, strict=True))
         return [a if isinstance(a, core.Literal) else at[a] for a in jaxpr.outvars]
 
-    def kept(self, inputs: int) -> list[int]:
+    def needed(self, inputs: int) -> list[int]:
         """The inputs, and what the output depends on."""
         found, todo = set(range(inputs)), [self.output]
         while todo:
@@ -248,10 +248,10 @@ def test_every_gradient_is_jax_grad_of_the_output_by_the_nodes_value(name):
         loop = max(once.parents, key=len)[-1]
         zeros = {number: zero for number, zero in zeros.items() if number in (0, loop, once.output)}
     expected = jax.jit(jax.grad(output))(zeros)
-    kept = once.kept(len(leaves))
-    assert len(kept) == len(graph.nodes)
-    assert list(graph.nodes).index(graph.output) == kept.index(once.output)
-    for number, (label, node) in zip(kept, graph.nodes.items(), strict=True):
+    needed = once.needed(len(leaves))
+    assert len(needed) == len(graph.nodes)
+    assert list(graph.nodes).index(graph.output) == needed.index(once.output)
+    for number, (label, node) in zip(needed, graph.nodes.items(), strict=True):
         value = once.values[number]
         if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             value = jax.random.key_data(value)

@@ -127,7 +127,7 @@ SEEDED: dict[str, tuple[Any, Any, list[tuple[str, str, str]]]] = {
     "weight decay": (
         optax.adam(1e-3),
         torch_with(torch.optim.AdamW, weight_decay=0.01),
-        [("weight decay", "none", "0.01, apart from it")],
+        [("weight decay", "none", "0.01, decoupled from it")],
     ),
     "weight decay's size": (
         optax.adamw(1e-3),
@@ -137,7 +137,7 @@ SEEDED: dict[str, tuple[Any, Any, list[tuple[str, str, str]]]] = {
     "weight decay's place": (
         optax.adamw(1e-3, weight_decay=0.01),
         torch_with(torch.optim.Adam, weight_decay=0.01),
-        [("weight decay's place", "apart from it", "added to the gradient")],
+        [("weight decay's place", "decoupled from it", "added to the gradient")],
     ),
     "Nesterov": (
         optax.sgd(0.1, 0.9, nesterov=True),
@@ -275,7 +275,7 @@ def test_what_no_convention_explains_is_said_to_be_so(tx: optax.GradientTransfor
 
 
 def test_a_difference_that_only_shows_later_is_not_made_up() -> None:
-    """Equal for 100 steps, then not: both are recognised as the same, and that is said."""
+    """Equal for 100 steps, then not: both are recognised as the same, and that is reported."""
     base = verify.numpy_reference("adam", convention="pytorch")
 
     def update(g: Any, state: Any) -> Any:

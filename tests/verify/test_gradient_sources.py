@@ -44,8 +44,8 @@ def test_gradients_are_those_of_a_function(name: str, h: float) -> None:
     for leaf, start in origin.items():
 
         def at(w: np.ndarray, leaf: str = leaf, start: np.ndarray = start) -> np.ndarray:
-            moved = {**origin, leaf: w.reshape(start.shape)}
-            return gradients.at(0, moved)[leaf].ravel()
+            shifted = {**origin, leaf: w.reshape(start.shape)}
+            return gradients.at(0, shifted)[leaf].ravel()
 
         flat, basis = start.ravel(), np.eye(start.size)
         jacobian = np.stack([(at(flat + h * e) - at(flat - h * e)) / (2 * h) for e in basis])
@@ -62,11 +62,11 @@ def test_a_perturbed_start_is_one_unit_in_the_last_place_off(dtype: Any) -> None
     params = {"w": np.array([1.5, -3e-5, 0.0], dtype), "zeros": np.zeros(2, dtype)}
     given = source(lambda step, params: params, params, dtype=np.dtype(dtype).name)
     for seed in range(3):
-        moved = given.perturbed(seed).params
-        assert moved["w"].dtype == dtype
+        near = given.perturbed(seed).params
+        assert near["w"].dtype == dtype
         unit = np.spacing(np.array([1.5, 3e-5, 1.5], dtype))
-        np.testing.assert_array_equal(np.abs(moved["w"] - params["w"]), unit)
-        np.testing.assert_array_equal(np.abs(moved["zeros"]), np.spacing(np.ones(2, dtype)))
+        np.testing.assert_array_equal(np.abs(near["w"] - params["w"]), unit)
+        np.testing.assert_array_equal(np.abs(near["zeros"]), np.spacing(np.ones(2, dtype)))
     own = source("quadratic", dtype=np.dtype(dtype).name)
     assert own.origin is not None
     other = own.perturbed(0)

@@ -71,7 +71,7 @@ def test_float32_agrees_to_its_own_tolerance(name: str, convention: str) -> None
 
 
 def test_optaxs_adam_is_wrong_in_float32_by_its_bias_correction() -> None:
-    """Its `1 - b2**t` is a float32 subtraction, 1.3e-5 off at t = 1; if mended, this says so."""
+    """Its `1 - b2**t` is a float32 subtraction, 1.3e-5 off at t = 1; if mended, this fails."""
     exact = verify.numpy_reference("adam", convention="optax")
     errors = {
         source: verify.optimizer(tx, exact, steps=5, dtype="float32").max_error
@@ -84,7 +84,7 @@ def test_optaxs_adam_is_wrong_in_float32_by_its_bias_correction() -> None:
 
 
 def test_optimizer_and_reference_may_be_of_any_kind() -> None:
-    """A chain with wrappers around the optimizer, against a subclass made by a factory."""
+    """A chain with wrappers around the optimizer, and a subclass made by a factory."""
     tx = optax.chain(
         optax.clip(1e9),
         optax.inject_hyperparams(optax.adam, hyperparam_dtype=jnp.float64)(learning_rate=0.01),
@@ -191,7 +191,7 @@ def test_a_difference_in_state_alone_is_found() -> None:
 
 @pytest.mark.parametrize("size", [1.0, 1e6])
 def test_a_large_weight_neither_hides_an_error_nor_makes_one(size: float) -> None:
-    """Steps of 1e-3 from 1e6, where a weight keeps 1e-10: a thousandth of a step still shows."""
+    """Steps of 1e-3 from 1e6, where a weight resolves 1e-10: a thousandth of a step still shows."""
     params = {"w": np.full(4, size)}
     same = verify.optimizer(
         optim.create("adam", convention="pytorch"), torch.optim.Adam, params=params, steps=50

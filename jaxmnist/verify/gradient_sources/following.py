@@ -11,7 +11,7 @@ import numpy as np
 from jaxmnist.errors import InputError
 from jaxmnist.verify.gradient_sources.gradients import Gradients
 from jaxmnist.verify.named_trees import Layout, Named, map_named
-from jaxmnist.verify.rounding import PERTURBATIONS_OF_MANY
+from jaxmnist.verify.rounding import PERTURBATIONS_OF_NETWORK
 
 BATCH_SIZE: Final = 64
 
@@ -130,9 +130,9 @@ def network(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
 
     if params is not None:
         layout.named(params, "gradients='network' need the parameters of the default MLP")
-        return Gradients("network", params, at, follows=True, starts=PERTURBATIONS_OF_MANY)
+        return Gradients("network", params, at, follows=True, starts=PERTURBATIONS_OF_NETWORK)
     origin = layout.named(own, "the network", dtype)
     start = layout.tree(map_named(np.zeros_like, origin))
     return Gradients(
-        "network", start, at, follows=True, origin=origin, starts=PERTURBATIONS_OF_MANY
+        "network", start, at, follows=True, origin=origin, starts=PERTURBATIONS_OF_NETWORK
     )

@@ -103,7 +103,7 @@ def _differences(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
                 changed(**{field: getattr(a, field)}),
             )
     yield from _placed("epsilon", PLACES, here, there, changed)
-    decays = {"none": "none", "coupled": "added to the gradient", "decoupled": "apart from it"}
+    decays = {"none": "none", "coupled": "added to the gradient", "decoupled": "decoupled from it"}
     yield from _placed("weight_decay", decays, here, there, changed)
     if a.initial or b.initial:
         yield from _number_difference(
