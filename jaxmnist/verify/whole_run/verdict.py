@@ -77,7 +77,7 @@ def check_finite(
     if first[0] == first[1] < ours.size:
         raise InputError(
             f"the loss becomes {ours.flat[first[0]]} here and {theirs.flat[first[1]]} in PyTorch, "
-            f"both at step {first[0]}; it must stay finite in one of them: take a lower learning "
+            f"both at step {first[0]}; it must stay finite to be compared: take a lower learning "
             "rate or fewer epochs"
         )
 
