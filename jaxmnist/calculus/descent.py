@@ -1,4 +1,4 @@
-"""What Taylor's formula predicts for a gradient step, and what the step does (rows D18 and D19).
+"""Taylor's prediction of a gradient step, and what the step does (tutorial rows D18 and D19).
 
 Everything takes any ``loss(params) -> scalar`` of a tree of real arrays of one dtype. g is its
 gradient and H its Hessian, which is only ever multiplied by vectors.
@@ -19,7 +19,7 @@ Loss = Callable[[Any], Any]
 
 
 class GradientSteps(NamedTuple):
-    """What steps of several lengths against the gradient were to change, and what they did."""
+    """The predicted and the measured changes of gradient steps of several lengths."""
 
     squared_norm: Float[Array, ""]
     """``‖g‖²``: how fast the loss falls as the rate grows from 0."""
@@ -51,7 +51,7 @@ def gradient_steps(
     Raises:
         InputError: The loss is not one real number, or params are not real arrays.
 
-    Source: document rows D18 and D19.
+    Source: tutorial rows D18 and D19.
 
     On a quadratic the second order is exact; with H = 4 the steps stop descending at 2/4:
 
@@ -94,7 +94,7 @@ def largest_decreasing_rate(
     Raises:
         InputError: The loss is not one real number, or params are not real arrays.
 
-    Source: document row D18.
+    Source: tutorial row D18.
 
     >>> rates = jnp.geomspace(0.01, 10.0, 20)
     >>> print(f"{largest_decreasing_rate(lambda w: 2 * w**2, jnp.array(1.0), rates):.4f}")
@@ -147,7 +147,7 @@ def change_by_angle(
     Raises:
         InputError: The loss is not one real number, or params are not real arrays.
 
-    Source: document row D19.
+    Source: tutorial row D19.
 
     >>> slope = lambda w: 3 * w[0]
     >>> angles = jnp.array([0.0, jnp.pi])
@@ -160,12 +160,12 @@ def change_by_angle(
     value, g = jax.value_and_grad(flat_loss)(w)
     norm = jnp.linalg.norm(g)
     along = g / norm
-    side = ravel_pytree(across)[0]
-    side = side - jnp.vdot(along, side) * along
-    side = side / jnp.linalg.norm(side)
+    normal = ravel_pytree(across)[0]
+    normal = normal - jnp.vdot(along, normal) * along
+    normal = normal / jnp.linalg.norm(normal)
 
     def change(angle: Float[Array, ""]) -> Float[Array, ""]:
-        step = length * (jnp.cos(angle) * along + jnp.sin(angle) * side)
+        step = length * (jnp.cos(angle) * along + jnp.sin(angle) * normal)
         return flat_loss(w + step) - value
 
     return length * norm * jnp.cos(angles), jax.lax.map(change, angles)
@@ -195,7 +195,7 @@ def hessian_vector_product(
 
 
 class Eigenpair(NamedTuple):
-    """An eigenvalue of a Hessian, its vector, and how well they belong together."""
+    """An eigenvalue of a Hessian, its vector, and their residual."""
 
     value: Float[Array, ""]
     """μ, the Rayleigh quotient ``vᵀHv``."""
@@ -236,7 +236,7 @@ def largest_eigenvalue(
         InputError: The loss is not one real number, or params are not real arrays.
 
     Source: von Mises and Pollaczek-Geiringer, 1929, https://doi.org/10.1002/zamm.19290090206;
-    for document rows D16, D18 and D19.
+    for tutorial rows D16, D18 and D19.
 
     The Hessian is diagonal, with 2 and -8:
 

@@ -1,4 +1,4 @@
-"""How an operation is written: as a formula of its operands, and as a symbol in a drawing."""
+"""The notation of an operation: a formula of its operands, and a symbol in a drawing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -35,7 +35,7 @@ _NAMES: Final = {
 
 
 def operation_name(primitive: str) -> str:
-    """What people call one of JAX's operations: "sum" for "reduce_sum"."""
+    """Return the usual name of one of JAX's operations: "sum" for "reduce_sum"."""
     return _NAMES.get(primitive, primitive.removeprefix("reduce_"))
 
 

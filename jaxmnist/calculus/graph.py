@@ -1,4 +1,4 @@
-"""Backpropagation laid open: any scalar JAX function as a graph of values and gradients."""
+"""Backpropagation as a graph: the values and gradients of any scalar JAX function."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -44,7 +44,7 @@ class Edge(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A function at a point: what it computes there, and how its output depends on each part."""
+    """A function at a point: the value and the gradient of each node, and their dependencies."""
 
     nodes: Mapping[str, Node]
     """By name, in the order of evaluation; inputs come first."""
@@ -59,7 +59,7 @@ def trace_graph(
     *args: Any,
     folded: Collection[str] = ("custom_jvp", "custom_vjp"),
 ) -> Graph:
-    """Evaluate a scalar function and backpropagate through it, keeping every node.
+    """Evaluate a scalar function and backpropagate through it, storing every node.
 
     With v̄ for the gradient df/dv of the output with respect to node v, which is 1 for the output
     itself, and the sum over all nodes u that use v:
@@ -78,10 +78,10 @@ def trace_graph(
 
     Args:
         f: A function of arrays to a real scalar.
-        args: Its arguments: pytrees of numbers and arrays. Arrays of whole numbers, such as
+        *args: Its arguments: pytrees of numbers and arrays. Arrays of whole numbers, such as
             labels, have no gradient; at least one leaf must be real.
         folded: Which calls stay one node: kinds ("jit", "checkpoint", "cond", "custom_jvp",
-            "custom_vjp") and names of functions ("softplus"). The default keeps those whose
+            "custom_vjp") and names of functions ("softplus"). The default folds those whose
             derivative is a rule of their own, which opening would replace by the derivative of
             their body; where the two differ, that is refused.
 
@@ -91,10 +91,10 @@ def trace_graph(
 
     Raises:
         InputError: An argument or the result is not of these kinds; f cannot be traced; an
-            operation that the output depends on has no derivative in reverse, as a `while_loop`;
-            or a rule differs from the body opened in its place.
+            operation that the output depends on has no derivative in reverse, such as a
+            `while_loop`; or a rule differs from the body opened in its place.
 
-    Source: document rows D12 and D13.
+    Source: tutorial rows D12 and D13.
 
     >>> from jax.ad_checkpoint import checkpoint_name
     >>> def f(x, y, z):
@@ -219,15 +219,15 @@ def _checked(name: str, leaf: Any) -> jax.Array:
 
 
 def _jaxpr(f: Callable[..., Any], args: tuple[Any, ...]) -> core.ClosedJaxpr:
-    """The function as JAX writes it down, if its result is one real number."""
+    """The function's jaxpr, if its result is one real number."""
     try:
         jaxpr, result = jax.make_jaxpr(f, return_shape=True)(*args)
     except jax.errors.JAXTypeError as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"the function asks for the value of an array that JAX traces ({reason}) Use "
+            f"the function asks for the value of an array that JAX traces ({reason}); use "
             "jnp.where or lax.cond for a Python `if`, lax.scan or lax.fori_loop for a loop whose "
-            "length depends on values, and jax.numpy for numpy."
+            "length depends on values, and jax.numpy for numpy"
         ) from error
     if not isinstance(result, jax.ShapeDtypeStruct):
         raise InputError(
@@ -253,11 +253,11 @@ def _check_rules(
     graph: Graph,
     opened: set[str],
 ) -> None:
-    """Hold the gradients through opened bodies against those by the functions' own rules."""
+    """Compare the gradients through opened bodies with those by the functions' own rules."""
 
     def value(real: Mapping[str, jax.Array]) -> Any:
-        moved = [real.get(name, leaf) for name, leaf in leaves.items()]
-        return f(*jax.tree.unflatten(jax.tree.structure(args), moved))
+        current = [real.get(name, leaf) for name, leaf in leaves.items()]
+        return f(*jax.tree.unflatten(jax.tree.structure(args), current))
 
     real = {name: leaf for name, leaf in leaves.items() if is_inexact(leaf)}
     for name, expected in jax.grad(value)(real).items():

@@ -12,7 +12,7 @@ GRADIENT_COLOR: Final = "#D55E00"
 
 
 def describe(array: np.ndarray) -> str:
-    """Say a scalar as a number and an array by its shape and its Euclidean norm.
+    """Describe a scalar by its value and an array by its shape and its Euclidean norm.
 
     >>> describe(np.array(-0.5344466)), describe(np.array([[3.0, 4.0]])), describe(np.arange(3))
     ('-0.534447', '‖1×2‖ = 5', 'int64[3]')
@@ -26,7 +26,7 @@ def describe(array: np.ndarray) -> str:
 
 
 def _number(value: Any) -> str:
-    """Six decimals at most, as the document prints, or six digits where these would say little."""
+    """Six decimals at most, as the tutorial prints, or six digits where these would say little."""
     if np.iscomplexobj(value):
         return f"{complex(value):.6g}"
     value = float(value)
@@ -47,7 +47,7 @@ def chain_rule(graph: Graph) -> str:
     Returns:
         A line for each operation, then a line for each gradient, last operation first.
 
-    Source: document rows D12 and D13.
+    Source: tutorial rows D12 and D13.
 
     >>> from jaxmnist.calculus import trace_graph
     >>> def f(x, y):
@@ -71,13 +71,13 @@ def chain_rule(graph: Graph) -> str:
     for name, node in reversed(list(graph.nodes.items())):
         if node.gradient is not None:
             uses = [e for e in graph.edges if e.source == name and e.contribution is not None]
-            sides = [
+            terms = [
                 _ratio("d", graph.output, name),
                 " + ".join(_symbolic_product(graph, edge) for edge in uses),
                 " + ".join(_product(graph, edge) for edge in uses if edge.derivative is not None),
                 describe(node.gradient),
             ]
-            lines.append(" = ".join(side for side in sides if side))
+            lines.append(" = ".join(term for term in terms if term))
     return "\n".join(lines)
 
 
@@ -107,7 +107,7 @@ def to_dot(graph: Graph) -> str:
         above and its gradient in red below; an edge shows its local derivative, and is dashed
         where no gradient goes back along it.
 
-    Source: document rows D12 and D13.
+    Source: tutorial rows D12 and D13.
 
     >>> from jaxmnist.calculus import trace_graph
     >>> print(to_dot(trace_graph(lambda x: 2 * x, 3.0)).splitlines()[-2])

@@ -1,8 +1,8 @@
 """Reverse-mode differentiation: what every equation of a jaxpr computes, and what it passes back.
 
-Forward, each equation is evaluated and written down. Backward, from the last to the first, each
-passes the gradient of its results on to its operands by its own vector-Jacobian product; what
-comes to a value from all its uses is summed. That is all of backpropagation.
+Forward, each equation is evaluated and recorded. Backward, from the last to the first, each
+passes the gradient of its results on to its operands by its own vector-Jacobian product; the
+contributions to a value from all its uses are summed. That is all of backpropagation.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ LONGEST_FORMULA: Final = 24
 
 
 class Record(NamedTuple):
-    """A value that was computed, and what it is called."""
+    """A value that was computed, and its name."""
 
     name: str
     kind: Literal["input", "constant", "operation"]
@@ -44,7 +44,7 @@ class Step(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the forward pass writes down, in its order."""
+    """What the forward pass records, in its order."""
 
     records: list[Record]
     steps: list[Step]
@@ -52,7 +52,7 @@ class Tape(NamedTuple):
     """The functions with a derivative rule of their own whose bodies stand in for it."""
 
     def add(self, record: Record) -> int:
-        """Write down a value, under a name that no other has, and return its number."""
+        """Record a value under a unique name, and return its number."""
         self.records.append(record._replace(name=self._unused(record.name)))
         return len(self.records) - 1
 
@@ -83,7 +83,7 @@ def forward(
     Args:
         closed: The jaxpr.
         arguments: What its variables stand for.
-        tape: Where each value and each step is written.
+        tape: Where each value and each step is recorded.
         folded: Kinds of calls, and names of functions, that stay one step.
 
     Returns:
@@ -122,7 +122,7 @@ def _evaluate(
     tape: Tape,
     name: str,
 ) -> list[int]:
-    """Evaluate one equation, and write it down as a step."""
+    """Evaluate one equation, and record it as a step."""
     # A value that is used twice is one argument here, and has one derivative.
     arguments: dict[int, Any] = {}
     for operand, atom in zip(operands, equation.invars, strict=True):
@@ -256,8 +256,8 @@ def _pull_back(
     if step.operation == "stop_gradient" or not operands or not results:
         return {}, {}
 
-    def run(moved: Mapping[int, jax.Array]) -> dict[int, jax.Array]:
-        at = [moved.get(number, values[number]) for number in step.operands]
+    def run(current: Mapping[int, jax.Array]) -> dict[int, jax.Array]:
+        at = [current.get(number, values[number]) for number in step.operands]
         computed = dict(zip(step.results, step.run(*at), strict=True))
         return {number: computed[number] for number in results}
 

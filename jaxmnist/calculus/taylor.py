@@ -1,4 +1,4 @@
-"""Taylor expansions of any order, by automatic differentiation (document row D17)."""
+"""Taylor expansions of any order, by automatic differentiation (tutorial row D17)."""
 
 import math
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def taylor(
     Raises:
         InputError: As `taylor_coefficients`.
 
-    Source: document row D17.
+    Source: tutorial row D17.
 
     >>> print(taylor(jnp.exp, 0.0, order=1)(jnp.array([-1.0, 0.0, 2.0])))
     [0. 1. 3.]
@@ -68,7 +68,7 @@ def taylor_coefficients(f: Callable[[Any], Any], x0: Any, order: int) -> Float[A
     Raises:
         InputError: x0 is not one real number, f does not return one, or the order is below 0.
 
-    Source: document row D17.
+    Source: tutorial row D17.
 
     >>> print(taylor_coefficients(lambda x: x**3, 2.0, order=4))
     [ 8. 12.  6.  1.  0.]

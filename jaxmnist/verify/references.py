@@ -1,13 +1,13 @@
-"""What to hold an optimizer against: the formulas in NumPy, PyTorch's own, and Optax's own.
+"""References for optimizers: the formulas in NumPy, PyTorch's own, and Optax's own.
 
 First the optimizers as plain NumPy, line by line from their formulas: the reference on paper. Each
 function returns a `Recurrence`, whose `update` takes one gradient and the state, and returns what
-to add to the parameter and the next state. Defaults are the document's. `eps` is added to a root
+to add to the parameter and the next state. Defaults are the tutorial's. `eps` is added to a root
 and `eps_root` inside it; a learning rate may be a schedule, called with the number of updates made
 before.
 
-No trick for precision is played here: a reference is to be read and believed. In double precision
-its worst rounding is that of `1 - b2**t`, 1.1e-13 of it at t = 1.
+No trick for precision is played here: a reference must be easy to check against its formula. In
+double precision its worst rounding is that of `1 - b2**t`, 1.1e-13 of it at t = 1.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Recurrence(NamedTuple):
 
 
 def sgd(learning_rate: LearningRate = 0.1) -> Recurrence:
-    """SGD: w ← w - rate·g (document row D20)."""
+    """SGD: w ← w - rate·g (tutorial row D20)."""
 
     def update(g: Values, state: State) -> tuple[Values, State]:
         rate = _at(learning_rate, state)
@@ -49,7 +49,7 @@ def momentum(
     momentum: float = 0.9,
     learning_rate_in_velocity: bool = True,
 ) -> Recurrence:
-    """Momentum (document row D21).
+    """Momentum (tutorial row D21).
 
     v ← momentum·v + rate·g, w ← w - v; or, with the rate outside, v ← momentum·v + g,
     w ← w - rate·v.
@@ -72,7 +72,7 @@ def adagrad(
     eps: float = 0.0,
     eps_root: float = 1e-10,
 ) -> Recurrence:
-    """Adagrad: s ← s + g², w ← w - rate·g / √(s + eps_root) (document row D22)."""
+    """Adagrad: s ← s + g², w ← w - rate·g / √(s + eps_root) (tutorial row D22)."""
 
     def update(g: Values, state: State) -> tuple[Values, State]:
         rate = _at(learning_rate, state)
@@ -88,7 +88,7 @@ def rmsprop(
     eps: float = 0.0,
     eps_root: float = 1e-10,
 ) -> Recurrence:
-    """RMSProp (document row D23).
+    """RMSProp (tutorial row D23).
 
     s ← decay·s + (1 - decay)·g², w ← w - rate·g / √(s + eps_root).
     """
@@ -107,7 +107,7 @@ def adadelta(
     eps: float = 0.0,
     eps_root: float = 1e-6,
 ) -> Recurrence:
-    """Adadelta (document row D24).
+    """Adadelta (tutorial row D24).
 
     s ← rho·s + (1 - rho)·g², change = g·√(Δ + eps_root) / √(s + eps_root),
     Δ ← rho·Δ + (1 - rho)·change², w ← w - change; with a rate, w ← w - rate·change.
@@ -131,7 +131,7 @@ def adam(
     eps: float = 0.0,
     eps_root: float = 1e-8,
 ) -> Recurrence:
-    """Adam (document row D25).
+    """Adam (tutorial row D25).
 
     v ← b1·v + (1 - b1)·g, s ← b2·s + (1 - b2)·g², and with t = 1 at the first update
     v̂ = v / (1 - b1ᵗ), ŝ = s / (1 - b2ᵗ), w ← w - rate·v̂ / √(ŝ + eps_root).
@@ -163,19 +163,19 @@ def numpy_reference(
     convention: str = "document",
     **overrides: float | bool,
 ) -> Recurrence:
-    """The recurrence of `jaxmnist.optim.create` with the same arguments.
+    """Build the recurrence of `jaxmnist.optim.create` with the same arguments.
 
     Args:
-        name: one of `jaxmnist.optim.NAMES`.
-        learning_rate: a number or a schedule; None for the convention's default.
-        convention: one of `jaxmnist.optim.CONVENTIONS`.
-        **overrides: arguments of the recurrence, in place of the convention's.
+        name: One of `jaxmnist.optim.NAMES`.
+        learning_rate: A number or a schedule; None for the convention's default.
+        convention: One of `jaxmnist.optim.CONVENTIONS`.
+        **overrides: Arguments of the recurrence, in place of the convention's.
 
     Returns:
         The recurrence in NumPy.
 
     Raises:
-        InputError: the name or the convention is unknown.
+        InputError: The name or the convention is unknown.
 
     >>> adagrad = numpy_reference("adagrad", learning_rate=0.5)
     >>> change, state = adagrad.update(np.array(3.0), adagrad.init(np.array(0.0)))
@@ -191,17 +191,17 @@ def numpy_reference(
 
 
 def torch_reference(name: str, **overrides: float | bool) -> Callable[[Any], Any]:
-    """PyTorch's own optimizer of that name: a factory to give `verify.optimizer`.
+    """Build a factory of PyTorch's own optimizer of that name, to give `verify.optimizer`.
 
     Args:
-        name: one of `jaxmnist.optim.NAMES`; "momentum" is PyTorch's SGD with momentum 0.9.
-        **overrides: arguments of PyTorch's class, in place of its defaults.
+        name: One of `jaxmnist.optim.NAMES`; "momentum" is PyTorch's SGD with momentum 0.9.
+        **overrides: Arguments of PyTorch's class, in place of its defaults.
 
     Returns:
         `factory(params) -> torch.optim.Optimizer`. torch is imported when it is called.
 
     Raises:
-        InputError: there is no such optimizer.
+        InputError: There is no such optimizer.
     """
     defaults(name, "pytorch")  # refuses a name that there is not
 
@@ -224,19 +224,19 @@ def torch_reference(name: str, **overrides: float | bool) -> Callable[[Any], Any
 def optax_reference(
     name: str, learning_rate: Any = None, **overrides: Any
 ) -> optax.GradientTransformation:
-    """Optax's own optimizer of that name.
+    """Build Optax's own optimizer of that name.
 
     Args:
-        name: one of `jaxmnist.optim.NAMES`; "momentum" is Optax's SGD with momentum 0.9.
-        learning_rate: a number or a schedule; None for the document's, or 1 for Adadelta, since
+        name: One of `jaxmnist.optim.NAMES`; "momentum" is Optax's SGD with momentum 0.9.
+        learning_rate: A number or a schedule; None for the tutorial's, or 1 for Adadelta, since
             Optax has no defaults.
-        **overrides: arguments of Optax's function, in place of its defaults.
+        **overrides: Arguments of Optax's function, in place of its defaults.
 
     Returns:
         What Optax's function returns.
 
     Raises:
-        InputError: there is no such optimizer.
+        InputError: There is no such optimizer.
 
     >>> sgd = optax_reference("sgd")
     >>> float(sgd.update(1.0, sgd.init(0.0))[0])

@@ -1,4 +1,4 @@
-"""What a suite found, as a table that a person reads and as the JSON beside it."""
+"""The results of a suite, as a table to print and as JSON."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ _DISTRIBUTIONS = ("python", "jaxlib", "optax", "torch")
 
 
 class Outcome(NamedTuple):
-    """A check and what came of it."""
+    """A check and its result."""
 
     check: Check
     result: Comparisons | None
@@ -30,13 +30,13 @@ class Outcome(NamedTuple):
 
 
 def outcome(check: Check) -> Outcome:
-    """Run a check, and find out why it failed if it did.
+    """Run a check, and explain a failure.
 
     Args:
         check: A check of a suite.
 
     Returns:
-        What came of it; no result where it needs PyTorch and that is not installed.
+        Its outcome; no result where it needs PyTorch and that is not installed.
     """
     if check.against == "torch":
         try:
@@ -51,11 +51,11 @@ def outcome(check: Check) -> Outcome:
 def table(outcomes: Sequence[Outcome]) -> Table:
     """Lay the outcomes out as a table, one line for each comparison.
 
-    An optimizer has one line: that of its comparison which came closest to its tolerance, or went
-    furthest beyond.
+    An optimizer has one line: that of its comparison which came closest to its tolerance, or
+    exceeded it most.
 
     Args:
-        outcomes: What a suite found.
+        outcomes: Those of a suite.
 
     Returns:
         A table for `rich` to print.
@@ -90,11 +90,11 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def as_json(outcomes: Sequence[Outcome], command: str) -> dict[str, Any]:
-    """Put everything that the outcomes hold into JSON's own types.
+    """Convert the outcomes to JSON's own types.
 
     Args:
-        outcomes: What a suite found.
-        command: What was typed.
+        outcomes: Those of a suite.
+        command: The command line that made them.
 
     Returns:
         The command, whether all that ran passed, versions, machine, and the checks with all their
@@ -124,12 +124,12 @@ def _lines(outcome: Outcome) -> Iterator[tuple[str, Comparison | None]]:
         yield check.name, max(result, key=_strain)
     else:
         for part in result:
-            own_name = check.name == check.what  # Its comparisons are named by the document's rows.
+            own_name = check.name == check.what  # Named by the tutorial's rows.
             yield part.name if own_name else f"{check.name}: {part.name}", part
 
 
 def _strain(part: Comparison) -> tuple[bool, float]:
-    """How near a comparison came to failing, or how far it went beyond."""
+    """Whether a comparison failed, and its error over what is allowed."""
     relative, allowed = part.errors.relative, part.tolerance
     return not part.passed, relative / allowed if allowed else math.inf * bool(relative)
 

@@ -1,4 +1,4 @@
-"""What `jaxmnist verify` runs: every function here held against every reference that has it."""
+"""What `jaxmnist verify` runs: every function here, compared with every reference that has it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,12 +15,12 @@ from jaxmnist.errors import InputError
 from jaxmnist.model import MLP
 from jaxmnist.verify.calculus import calculus
 from jaxmnist.verify.compare import Comparisons
-from jaxmnist.verify.explain import explain
+from jaxmnist.verify.identify.explain import explain
 from jaxmnist.verify.losses import losses
 from jaxmnist.verify.model import model
 from jaxmnist.verify.optimizer import optimizer
 from jaxmnist.verify.references import numpy_reference, optax_reference, torch_reference
-from jaxmnist.verify.training import training
+from jaxmnist.verify.whole_run.entry import training
 
 OPTIMIZER_STEPS: Final = 300
 OPTIMIZER_GRADIENTS: Final = ("random", "sparse", "quadratic")
@@ -30,7 +30,7 @@ TRAINING_RUNS: Final = (("sgd", "document"), ("adam", "pytorch"))
 
 
 class Check(NamedTuple):
-    """Something to hold against something."""
+    """A comparison to make."""
 
     what: str
     """The part of the suite: losses, model, optimizers, training or calculus."""
@@ -50,9 +50,9 @@ def checks(
 ) -> tuple[Check, ...]:
     """Plan the suite; nothing runs before each check's own `run`.
 
-    By default an optimizer's convention is held against the place it comes from: the document's
-    against the formulas in NumPy, PyTorch's against PyTorch, Optax's against Optax. The formulas
-    know every convention. A convention held against another's home differs, and is explained.
+    By default an optimizer's convention is compared with where it comes from: the tutorial's with
+    the formulas in NumPy, PyTorch's with PyTorch, Optax's with Optax. The formulas know every
+    convention. A convention compared with another's origin differs, and is explained.
 
     Args:
         what: losses, model, optimizers, training, calculus, or all.
@@ -70,7 +70,7 @@ def checks(
     [('losses', 'numpy'), ('losses', 'torch'), ('losses', 'optax')]
     """
     if what != "all" and what not in _PLANS:
-        raise InputError(f"there is nothing called {what!r}; choose from {', '.join(PARTS)}, all")
+        raise InputError(f"what is {what!r}; it must be one of {', '.join(PARTS)}, all")
     if convention is not None and what not in ("all", *_WITH_CONVENTION):
         raise InputError(
             f"{what} has no convention; {' and '.join(_WITH_CONVENTION)} have, and so has all"
@@ -80,7 +80,9 @@ def checks(
     chosen = tuple(check for check in every if against in (None, check.against))
     if not chosen:
         possible = dict.fromkeys(check.against for check in _PLANS[what](None, None, dtype))
-        raise InputError(f"{what} cannot be held against {against}, only {', '.join(possible)}")
+        raise InputError(
+            f"against is {against!r}; {what} can be compared only with {', '.join(possible)}"
+        )
     return chosen
 
 
@@ -116,17 +118,17 @@ def _optimizers(against: str | None, convention: str | None, dtype: str) -> Iter
 
 
 def _pairs(against: str | None, convention: str | None) -> tuple[tuple[str, str], ...]:
-    """Which convention is held against what."""
+    """Which convention is compared with what."""
     if against is not None and convention is not None:
         return ((convention, against),)
     if against == "numpy":
         return tuple((each, "numpy") for each in optim.CONVENTIONS)
     if convention is not None:
-        return tuple((convention, each) for each in dict.fromkeys(("numpy", _HOMES[convention])))
-    return tuple(_HOMES.items())
+        return tuple((convention, each) for each in dict.fromkeys(("numpy", _ORIGINS[convention])))
+    return tuple(_ORIGINS.items())
 
 
-_HOMES: Final = {"document": "numpy", "pytorch": "torch", "optax": "optax"}
+_ORIGINS: Final = {"document": "numpy", "pytorch": "torch", "optax": "optax"}
 _REFERENCES: Final[dict[str, Callable[[str, str], Any]]] = {
     "numpy": lambda name, convention: numpy_reference(name, convention=convention),
     "torch": lambda name, _: torch_reference(name),
@@ -150,8 +152,8 @@ def _run_optimizer(tx: Any, reference: Any, dtype: str) -> Comparisons:
 
 
 def _training(against: str | None, convention: str | None, dtype: str) -> Iterator[Check]:
-    for name, home in TRAINING_RUNS:
-        config = Config(optimizer=name, convention=convention or home, epochs=1)
+    for name, origin in TRAINING_RUNS:
+        config = Config(optimizer=name, convention=convention or origin, epochs=1)
         yield Check(
             "training",
             f"training on {TRAINING_IMAGES:,} images, {name} ({config.convention})",

@@ -1,4 +1,4 @@
-"""The descent argument against full Hessians, closed forms, and a plain loop over a real epoch."""
+"""The descent argument, compared with full Hessians, closed forms and a loop over an epoch."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Taylor expansions against closed forms, on both roads: the series pass and nested derivatives."""
+"""Taylor expansions, by series and by nested derivatives, compared with closed forms."""
 
 import math
 from fractions import Fraction
@@ -102,7 +102,7 @@ def test_coefficients_without_a_series_rule_match_closed_form(name):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_both_roads_agree():
+def test_series_and_nested_derivatives_agree():
     def f(x):
         return jnp.sin(x) * jnp.exp(-x) / (2 + x**2)
 

@@ -145,8 +145,8 @@ def _key_and_image() -> tuple[Any, Any]:
         (["--convention", "keras"], "invalid choice 'keras'"),
         (["losses", "--dtype", "float16"], "invalid choice 'float16'"),
         (["losses", "--convention", "optax"], "losses has no convention; optimizers and training"),
-        (["model", "--against", "numpy"], "model cannot be held against numpy, only torch"),
-        (["calculus", "--against", "torch"], "calculus cannot be held against torch, only numpy"),
+        (["model", "--against", "numpy"], "model can be compared only with torch"),
+        (["calculus", "--against", "torch"], "calculus can be compared only with numpy"),
     ],
 )
 def test_wrong_input_is_said_in_one_line(tmp_path, capsys, arguments, complaint):
