@@ -5,6 +5,7 @@ help, loads neither JAX nor TensorFlow Datasets nor matplotlib.
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
     from jaxmnist import plots as plots
+    from jaxmnist import provenance as provenance
     from jaxmnist import runs as runs
     from jaxmnist import sweep as sweep
     from jaxmnist import training as training
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from jaxmnist.training import fit as fit
     from jaxmnist.training import make_train as make_train
 
-__version__ = "0.1.0"
-
 _MODULES = (
     "calculus",
     "data",
@@ -51,6 +51,7 @@ _MODULES = (
     "losses",
     "optim",
     "plots",
+    "provenance",
     "runs",
     "sweep",
     "training",
@@ -76,6 +77,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version(__name__)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     if name in _HOMES:

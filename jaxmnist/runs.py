@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxmnist import __version__, interop, plots
+from jaxmnist import interop, plots, provenance
 from jaxmnist.atomic import write_whole
 from jaxmnist.config import Config, hyper
 from jaxmnist.data.dataset import Dataset
@@ -128,8 +128,8 @@ def create(run: Run) -> None:
 
 
 def _write_config(run: Run) -> None:
-    versions = {"jaxmnist": __version__, "jax": jax.__version__, "numpy": np.__version__}
-    written = {**about(run), "versions": versions, "device": jax.devices()[0].device_kind}
+    device = jax.devices()[0].device_kind
+    written = {**about(run), "versions": provenance.versions(), "device": device}
     write_whole(run.path / _CONFIG, (json.dumps(written, indent=2) + "\n").encode())
 
 

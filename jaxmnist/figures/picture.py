@@ -1,17 +1,14 @@
 """A picture in two steps: numbers, stored as JSON, and what is drawn from them."""
 
 import json
-import os
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxmnist import __version__
+from jaxmnist import provenance
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.plots import style
@@ -65,9 +62,7 @@ def make(picture: Picture, out: Path, on_progress: OnProgress = lambda _: None) 
     about = {
         "picture": picture.name,
         "rows": picture.rows,
-        "command": f"jaxmnist figures {picture.name}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "versions": {"jaxmnist": __version__, "jax": jax.__version__, "numpy": np.__version__},
+        **provenance.record(f"jaxmnist figures {picture.name}"),
         "data": plain(picture.compute(on_progress)),
     }
     path = out / f"{picture.name}.json"

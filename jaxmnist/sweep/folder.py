@@ -9,18 +9,15 @@ import csv
 import io
 import json
 import os
-import platform
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import jax
 import numpy as np
-import scipy
 
-from jaxmnist import __version__
+from jaxmnist import provenance
 from jaxmnist.atomic import write_whole
 from jaxmnist.config import Config
 from jaxmnist.data.dataset import Dataset
@@ -124,17 +121,8 @@ def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
 
 
 def _write_about(path: Path, about: Mapping[str, Any], command: str) -> None:
-    more = {
-        "command": command,
-        "versions": {
-            "jaxmnist": __version__,
-            "jax": jax.__version__,
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-        },
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-    }
-    write_whole(path / _ABOUT, (json.dumps({**about, **more}, indent=2) + "\n").encode())
+    written = {**about, **provenance.record(command, "scipy")}
+    write_whole(path / _ABOUT, (json.dumps(written, indent=2) + "\n").encode())
 
 
 def _check_same(path: Path, about: Mapping[str, Any]) -> None:

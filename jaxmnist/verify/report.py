@@ -1,19 +1,17 @@
 """What a suite found, as a table that a person reads and as the JSON beside it."""
 
-import importlib.metadata
 import math
-import os
-import platform
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
+from jaxmnist import provenance
 from jaxmnist.verify.compare import Comparison, Comparisons, Divergence
 from jaxmnist.verify.suite import Check
 
-_DISTRIBUTIONS = ("jaxmnist", "jax", "jaxlib", "optax", "numpy", "torch")
+_DISTRIBUTIONS = ("python", "jaxlib", "optax", "torch")
 
 
 class Outcome(NamedTuple):
@@ -103,10 +101,8 @@ def as_json(outcomes: Sequence[Outcome], command: str) -> dict[str, Any]:
         comparisons. Numbers that JSON lacks are text: "inf", "nan".
     """
     return {
-        "command": command,
+        **provenance.record(command, *_DISTRIBUTIONS),
         "passed": not any(outcome.failed for outcome in outcomes),
-        "versions": {"python": platform.python_version(), **dict(_versions())},
-        "machine": {"architecture": platform.machine(), "cores": os.cpu_count()},
         "checks": [
             {
                 "check": outcome.check.name,
@@ -143,14 +139,6 @@ def _place(divergence: Divergence | None) -> str:
         return ""
     position = str(list(divergence.position)) if divergence.position else ""
     return f"step {divergence.step}, {divergence.leaf}{position}"
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in _DISTRIBUTIONS:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
 
 
 def _comparison(part: Comparison) -> dict[str, Any]:
