@@ -22,6 +22,7 @@ def step_lengths(
 
     Source: tutorial rows D21 to D26.
 
+    >>> from jaxmnist import optim
     >>> print(step_lengths(optim.momentum(1.0, momentum=0.5), jnp.ones(4)))
     [1.    1.5   1.75  1.875]
     """
