@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from jaxmnist import verify as verify
     from jaxmnist.config import Config as Config
     from jaxmnist.config import Hyper as Hyper
+    from jaxmnist.config import default_hyper as default_hyper
     from jaxmnist.config import hyper as hyper
     from jaxmnist.data import Dataset as Dataset
     from jaxmnist.data import load_dataset as load_dataset
     from jaxmnist.data import normalize as normalize
+    from jaxmnist.distributed import data_parallel as parallel  # noqa: F401
+    from jaxmnist.distributed import processes as processes
     from jaxmnist.errors import InputError as InputError
     from jaxmnist.hypergradients import checkpointed_scan as checkpointed_scan
     from jaxmnist.hypergradients import hypergradient as hypergradient
@@ -60,6 +63,7 @@ _MODULES = (
 _HOMES = {
     "Config": "config",
     "Hyper": "config",
+    "default_hyper": "config",
     "hyper": "config",
     "Dataset": "data",
     "load_dataset": "data",
@@ -75,16 +79,24 @@ _HOMES = {
     "make_train": "training",
 }
 
+# Modules under the names that they had at the top.
+_ALIASES = {
+    "parallel": "distributed.data_parallel",
+    "processes": "distributed.processes",
+}
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version(__name__)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
+    if name in _ALIASES:
+        return import_module(f"{__name__}.{_ALIASES[name]}")
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted((*_MODULES, *_HOMES, "__version__"))
+    return sorted((*_MODULES, *_ALIASES, *_HOMES, "__version__"))

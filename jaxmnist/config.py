@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from jaxmnist import conventions
@@ -17,13 +17,13 @@ A further entry, ``init_scale``, multiplies the initial parameters; without it t
 ``learning_rate`` may also be a dict with a rate for each layer by its name, ``dense_0`` onwards.
 
 It is a pytree of numbers, so it may be traced, mapped over and differentiated:
-``{**hyper(config), "learning_rate": rates}`` with ``in_axes={"learning_rate": 0}``.
+``{**default_hyper(config), "learning_rate": rates}`` with ``in_axes={"learning_rate": 0}``.
 """
 
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. The defaults are the document's (rows D6-D8).
+    """One training run. The defaults are the tutorial's (rows D6-D8).
 
     Attributes:
         hidden: Sizes of the hidden layers, first to last.
@@ -32,7 +32,7 @@ class Config:
         epochs: Passes over the training images.
         batch_size: Images in a training batch; the last, shorter batch is kept.
         eval_batch_size: Images in a test batch; the last, shorter batch is kept.
-        seed: The one source of the initial weights and of every epoch's order.
+        seed: Determines the initial weights and every epoch's order.
         convention: Whose arithmetic and defaults: document, pytorch or optax.
         dtype: Of everything: float32 or float64; or bfloat16, in which the layers compute, while
             parameters, optimizer and loss are in float32. A seed starts from the same weights in
@@ -41,7 +41,7 @@ class Config:
     Raises:
         InputError: A value that no run can have.
 
-    >>> Config().optimizer, hyper(Config())
+    >>> Config().optimizer, default_hyper(Config())
     ('sgd', {'learning_rate': 0.1})
     """
 
@@ -82,8 +82,20 @@ class Config:
                 f"seed is {self.seed!r}; it must be a whole number from 0 to 2**32 - 1"
             )
 
+    def program(self) -> "Config":
+        """Return the part that a compiled program depends on: shapes, names and lengths.
 
-def hyper(config: Config) -> Hyper:
+        The seed and the learning rate reach a program as its inputs, as a key and in `Hyper`; here
+        they have their defaults. So two runs that differ in them alone have the same program, and
+        this is the key to cache it by.
+
+        >>> Config(seed=3, learning_rate=0.01).program() == Config().program()
+        True
+        """
+        return replace(self, seed=0, learning_rate=None)
+
+
+def default_hyper(config: Config) -> Hyper:
     """Return the optimizer's float arguments: the convention's defaults and the config's rate.
 
     Args:
@@ -93,13 +105,17 @@ def hyper(config: Config) -> Hyper:
         Names and values as `jaxmnist.optim.create` takes them. Plain Python floats: under
         ``jit`` they are traced as weakly typed scalars, which follow the parameters' dtype.
 
-    >>> hyper(Config(optimizer="momentum", learning_rate=0.05))
+    >>> default_hyper(Config(optimizer="momentum", learning_rate=0.05))
     {'learning_rate': 0.05, 'momentum': 0.9}
     """
     defaults = conventions.hyperparameters(config.optimizer, config.convention)
     if config.learning_rate is None:
         return defaults
     return {**defaults, "learning_rate": config.learning_rate}
+
+
+hyper = default_hyper
+"""The earlier name of `default_hyper`."""
 
 
 def _is_whole(value: object) -> bool:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from jaxmnist.config import Hyper
 from jaxmnist.data.dataset import Arrays
 from jaxmnist.errors import InputError
-from jaxmnist.training import History, Train, TrainState
+from jaxmnist.training import History, Train, TrainState, scan_batches
 
 Loss = Callable[[TrainState, History], Float[Array, ""]]
 """``loss(state, history)``: one number of what a run returned."""
@@ -149,8 +149,6 @@ def checkpointed_scan(
     (Array(10, dtype=int32), Array([0, 0, 1, 3, 6], dtype=int32))
     """
     steps = jax.tree.leaves(xs)[0].shape[0]
-    size = max(1, math.isqrt(steps))
-    count = steps // size
 
     # Inside a scan nothing could merge the second computation with the first.
     @partial(jax.checkpoint, prevent_cse=False)
@@ -161,14 +159,7 @@ def checkpointed_scan(
     def block(carry: PyTree, xs: PyTree) -> tuple[PyTree, PyTree]:
         return jax.lax.scan(step, carry, xs)
 
-    split = count * size
-    blocks = jax.tree.map(lambda x: x[:split].reshape(count, size, *x.shape[1:]), xs)
-    carry, ys = jax.lax.scan(block, carry, blocks)
-    ys = jax.tree.map(lambda y: y.reshape(split, *y.shape[2:]), ys)
-    if split < steps:
-        carry, rest = jax.lax.scan(step, carry, jax.tree.map(lambda x: x[split:], xs))
-        ys = jax.tree.map(lambda many, few: jnp.concatenate([many, few]), ys, rest)
-    return carry, ys
+    return scan_batches(block, carry, xs, max(1, math.isqrt(steps)))
 
 
 def _numbers(hyper: Hyper, name: str) -> PyTree[Array]:

@@ -115,8 +115,8 @@ def fit(
         )
 
     data = to_all(dataset.arrays())
-    # What the program does not depend on is blanked, so that the next fit finds it compiled.
-    program = replace(config, epochs=1, seed=0, learning_rate=None)
+    # An epoch's program does not depend on their number: the next fit finds it compiled.
+    program = replace(config, epochs=1).program()
     key_data = to_all(jax.random.key_data(key))
     constants = (program, dataset.num_classes, mesh, key_data, hyper(config), data)
 

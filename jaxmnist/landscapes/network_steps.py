@@ -11,7 +11,14 @@ from jaxmnist.calculus import gradient_steps, largest_decreasing_rate, largest_e
 from jaxmnist.config import Config
 from jaxmnist.data import Arrays
 from jaxmnist.model import MLP
-from jaxmnist.training import TrainState, epoch_order, eval_step, init, train_step
+from jaxmnist.training import (
+    TrainState,
+    epoch_order,
+    eval_step,
+    init,
+    scan_batches,
+    train_step,
+)
 
 
 class NetworkSteps(NamedTuple):
@@ -93,13 +100,13 @@ def network_steps(
             largest_rate=largest_rate,
         )
 
-    full = samples // config.batch_size
-    split = full * config.batch_size
-    indices = jnp.arange(probed.size)
-    batches = order[:split].reshape(full, config.batch_size)
-    state = init(key, {"learning_rate": learning_rate}, config)
-    state, steps = jax.lax.scan(step, state, (batches, indices[:full], probed[:full]))
-    if split < samples:
-        _, last = step(state, (order[split:], indices[full], probed[full]))
-        steps = jax.tree.map(lambda many, one: jnp.append(many, one), steps, last)
+    def numbered(
+        carry: tuple[TrainState, Int[Array, ""]], batch: Int[Array, " batch"]
+    ) -> tuple[tuple[TrainState, Int[Array, ""]], NetworkSteps]:
+        state, index = carry
+        state, row = step(state, (batch, index, probed[index]))
+        return (state, index + 1), jax.tree.map(lambda value: value[None], row)
+
+    start = init(key, {"learning_rate": learning_rate}, config), jnp.array(0)
+    _, steps = scan_batches(numbered, start, order, config.batch_size)
     return steps

@@ -19,6 +19,7 @@ from jaxmnist.training import (
     epoch_order,
     init,
     model_and_optimizer,
+    scan_batches,
     train_epoch,
 )
 
@@ -78,7 +79,6 @@ def make_course(
         model, tx = model_and_optimizer(config, num_classes, hyper)
         samples = data.train_labels.size
         length = every * config.batch_size
-        whole = (samples - 1) // length  # segments before an epoch's last one, which has the rest
 
         def segment(state: TrainState, order: Int[Array, " part"]) -> tuple[TrainState, Any]:
             state, metrics = train_epoch(
@@ -90,17 +90,10 @@ def make_course(
                 tx=tx,
                 batch_size=config.batch_size,
             )
-            return state, (observe(state.params), metrics)
+            return state, (_as_one_row(observe(state.params)), metrics)
 
         def epoch(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, Any]:
-            order = epoch_order(key, index, samples)
-            split = whole * length
-            state, (snapshots, metrics) = jax.lax.scan(
-                segment, state, order[:split].reshape(whole, length)
-            )
-            state, (last_snapshot, last_metrics) = segment(state, order[split:])
-            metrics = _join(jax.tree.map(jnp.ravel, metrics), last_metrics)
-            return state, (_join(snapshots, _as_one_row(last_snapshot)), metrics)
+            return scan_batches(segment, state, epoch_order(key, index, samples), length)
 
         start = init(key, hyper, config, num_classes)
         first = _as_one_row(observe(start.params))

@@ -111,8 +111,7 @@ def groups(cells: Sequence[Cell]) -> Mapping[Config, list[int]]:
     """
     gathered: dict[Config, list[int]] = {}
     for index, cell in enumerate(cells):
-        program = replace(cell.config, seed=0, learning_rate=None)
-        gathered.setdefault(program, []).append(index)
+        gathered.setdefault(cell.config.program(), []).append(index)
     return gathered
 
 

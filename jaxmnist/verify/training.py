@@ -235,7 +235,7 @@ class _Theirs(NamedTuple):
 
 def _run_in_jax(config: Config, dataset: Dataset, dtype: str, perturb: bool) -> _Ours:
     # What the programs do not depend on is blanked, so that the next call finds them compiled.
-    program = replace(config, seed=0, learning_rate=None)
+    program = config.program()
     with jax.enable_x64(dtype == "float64"):
         key, data = jax.random.key(config.seed), dataset.arrays()
         constants = (program, dataset.num_classes, hyper(config), data)
