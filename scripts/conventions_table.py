@@ -28,7 +28,7 @@ import tyro
 import jaxmnist as jm
 from jaxmnist import optim
 from jaxmnist.conventions import defaults
-from jaxmnist.verify.gradients import source
+from jaxmnist.verify.gradient_sources import source
 
 AFTER = (1, 10, 100, 1000)
 

@@ -1,12 +1,12 @@
-"""Hold any JAX optimizer, model or run against PyTorch, Optax and the formulas.
+"""Compare any JAX optimizer, model or run with PyTorch, Optax and the formulas.
 
-    print(verify.optimizer(tx, torch.optim.Adam))    # the same steps? where do they part?
+    print(verify.optimizer(tx, torch.optim.Adam))    # the same steps? where do they diverge?
     print(verify.explain(tx, torch.optim.Adam))      # and why
     print(verify.model(apply_fn, params, module, inputs))
     print(verify.training(config))
 
 Every result has `.passed`, `.max_error` and `.first_divergence`, and prints as a table. PyTorch is
-imported where it is called for, and not before.
+imported when a comparison needs it, and not before.
 """
 
 from jaxmnist.verify.calculus import calculus as calculus
@@ -15,10 +15,10 @@ from jaxmnist.verify.compare import Comparison as Comparison
 from jaxmnist.verify.compare import Comparisons as Comparisons
 from jaxmnist.verify.compare import Divergence as Divergence
 from jaxmnist.verify.compare import Errors as Errors
-from jaxmnist.verify.explain import Cause as Cause
-from jaxmnist.verify.explain import Explanation as Explanation
-from jaxmnist.verify.explain import explain as explain
-from jaxmnist.verify.gradients import SOURCES as SOURCES
+from jaxmnist.verify.gradient_sources import SOURCES as SOURCES
+from jaxmnist.verify.identify.causes import Cause as Cause
+from jaxmnist.verify.identify.explain import Explanation as Explanation
+from jaxmnist.verify.identify.explain import explain as explain
 from jaxmnist.verify.losses import losses as losses
 from jaxmnist.verify.model import model as model
 from jaxmnist.verify.optimizer import optimizer as optimizer
@@ -26,5 +26,5 @@ from jaxmnist.verify.references import Recurrence as Recurrence
 from jaxmnist.verify.references import numpy_reference as numpy_reference
 from jaxmnist.verify.references import optax_reference as optax_reference
 from jaxmnist.verify.references import torch_reference as torch_reference
-from jaxmnist.verify.training import TrainingResult as TrainingResult
-from jaxmnist.verify.training import training as training
+from jaxmnist.verify.whole_run.entry import training as training
+from jaxmnist.verify.whole_run.verdict import TrainingResult as TrainingResult

@@ -1,7 +1,7 @@
-"""The document's two worked examples of backpropagation, every node of them, in three ways.
+"""The tutorial's two worked examples of backpropagation, every node of them, in three ways.
 
-`jax.grad` against the chain rule by hand, against central finite differences, and against the
-figures that the document prints (rows D12 and D13).
+`jax.grad` is compared with the chain rule by hand, with central finite differences, and with the
+numbers that the tutorial prints (rows D12 and D13).
 """
 
 from collections.abc import Callable, Mapping
@@ -12,19 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist.verify.compare import Comparer, Comparison, Comparisons
-from jaxmnist.verify.model import check_dtype
-from jaxmnist.verify.optimizer import precision
+from jaxmnist.verify.precision import check_dtype, precision
+from jaxmnist.verify.rounding import allowed_by_arithmetic, epsilon
 
 Numbers = Mapping[str, Any]
 
 
 def calculus(*, dtype: str = "float64") -> Comparisons:
-    """Hold `jax.grad` against the chain rule by hand, finite differences and the document.
+    """Compare `jax.grad` with the chain rule by hand, finite differences and the tutorial.
 
-    What is allowed: 16 ``eps`` against the chain rule, for some ten operations; against the
-    document, half of its last printed digit, and 4 ``eps`` beyond. A central difference over
-    ``2h`` is wrong by ``h² f'''/6``, and by ``eps f/h`` of rounding; ``h`` is the power of two at
-    ``eps^(1/3)``, which makes both about ``h²``, and 16 of it are allowed.
+    What is allowed: 16 ``eps`` from the chain rule, for some ten operations; from the tutorial,
+    half of its last printed digit, and 4 ``eps`` beyond (`jaxmnist.verify.rounding`). A central
+    difference over ``2h`` is wrong by ``h² f'''/6``, and by ``eps f/h`` of rounding; ``h`` is the
+    power of two at ``eps^(1/3)``, which makes both about ``h²``, and 16 of it are allowed.
 
     Args:
         dtype: float64 or float32, of JAX's arithmetic; by hand it is double precision.
@@ -36,7 +36,7 @@ def calculus(*, dtype: str = "float64") -> Comparisons:
     Raises:
         InputError: An unknown dtype.
 
-    Source: document rows D12 and D13.
+    Source: tutorial rows D12 and D13.
 
     >>> result = calculus()
     >>> result.passed, [part.name for part in result][:2]
@@ -56,7 +56,7 @@ class _Example(NamedTuple):
     """
 
     row: str
-    """Of the document."""
+    """Of the tutorial."""
     output: str
     inputs: Mapping[str, float]
     nodes: Callable[[Numbers], dict[str, Any]]
@@ -64,12 +64,11 @@ class _Example(NamedTuple):
     by_hand: Callable[..., dict[str, float]]
     """From the inputs to the nodes and the gradients, worked out on paper."""
     printed: Mapping[str, float]
-    """The document's figures."""
+    """The tutorial's numbers."""
 
 
 def _compare(example: _Example, dtype: str) -> list[Comparison]:
-    epsilon = float(np.finfo(dtype).eps)
-    h = 2.0 ** round(np.log2(epsilon) / 3)
+    h = 2.0 ** round(np.log2(epsilon(dtype)) / 3)
     output = example.output
     by_hand = example.by_hand(**example.inputs)
     at = {name.removeprefix(f"d{output}/d"): 0.0 for name in by_hand} | dict(example.inputs)
@@ -89,16 +88,22 @@ def _compare(example: _Example, dtype: str) -> list[Comparison]:
     ) -> Comparison:
         comparer = Comparer(f"{example.row} {name}", tolerance)
         here, there = (
-            {leaf: np.asarray(side[leaf]) for leaf in expected} for side in (actual, expected)
+            {leaf: np.asarray(numbers[leaf]) for leaf in expected} for numbers in (actual, expected)
         )
         comparer.add(0, here, there, slack={leaf: np.asarray(slack) for leaf in expected})
         return comparer.result()
 
     every = example.nodes(at) | by_jax
     return [
-        compare("by the chain rule", every, by_hand, 16 * epsilon),
+        compare("by the chain rule", every, by_hand, allowed_by_arithmetic(16, dtype)),
         compare("by finite differences", by_jax, by_differences, 16 * h**2),
-        compare("as the document prints it", every, example.printed, 4 * epsilon, slack=0.5e-6),
+        compare(
+            "as the tutorial prints it",
+            every,
+            example.printed,
+            allowed_by_arithmetic(4, dtype),
+            slack=0.5e-6,
+        ),
     ]
 
 
@@ -107,7 +112,7 @@ def _as_gradients(output: str, numbers: Numbers) -> dict[str, Any]:
 
 
 def _product_of_a_sum(at: Numbers) -> dict[str, Any]:
-    """The document's (x + y) z, with q = x + y."""
+    """The tutorial's (x + y) z, with q = x + y."""
     q = at["x"] + at["y"] + at["q"]
     f = q * at["z"] + at["f"]
     return {"q": q, "f": f}

@@ -19,10 +19,12 @@ from jaxmnist.losses import (
     softmax,
 )
 from jaxmnist.verify.compare import Comparer, Comparison, Comparisons
-from jaxmnist.verify.model import check_dtype
-from jaxmnist.verify.optimizer import precision
+from jaxmnist.verify.precision import check_dtype, precision
+from jaxmnist.verify.rounding import allowed_by_arithmetic
 
 _REFERENCES = ("numpy", "torch", "optax")
+_AROUND = 8
+"""Operations of a loss besides its sums and its exponentials."""
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
@@ -38,30 +40,31 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 def losses(
     *, against: str = "numpy", dtype: str = "float64", **functions: Callable[..., Any]
 ) -> Comparisons:
-    """Hold the loss functions against the formulas, PyTorch or Optax: values and gradients.
+    """Compare the loss functions with the formulas, PyTorch or Optax: values and gradients.
 
     "numpy" is the formulas on paper, value and derivative, in double precision whatever the dtype.
     The others compute in the dtype, and differentiate by themselves.
 
     Errors are relative to the largest value of the array they are in. What is allowed is ``eps``
-    times: the terms of the sums (the batch, the classes), the size of the largest logit, because
-    an exponential is wrong by what its exponent is rounded by, and 8 for the operations around
-    them. Where the reference computes in the same dtype, it may be as wrong again.
+    (`jaxmnist.verify.rounding`) times: the terms of the sums (the batch, the classes), the size of
+    the largest logit, because an exponential is wrong by what its exponent is rounded by, and 8
+    for the operations around them. Where the reference computes in the same dtype, it may be as
+    wrong again.
 
     Args:
         against: numpy, torch or optax; Optax has only the two losses on logits.
         dtype: float64 or float32.
-        **functions: Functions to hold in place of `jaxmnist.losses`' of those names; they take
+        **functions: Functions to compare in place of `jaxmnist.losses`' of those names; they take
             the same arguments.
 
     Returns:
-        One comparison for each function, under its row of the document. A step is a case:
+        One comparison for each function, under its row of the tutorial. A step is a case:
         moderate inputs first, then large and certain ones, then the ends of the range.
 
     Raises:
         InputError: An unknown reference, dtype or function, or PyTorch is not installed.
 
-    Source: document rows D1-D3 and D8.
+    Source: tutorial rows D1-D3 and D8.
 
     >>> result = losses()
     >>> result.passed, [part.name for part in result][-2:]
@@ -76,16 +79,17 @@ def losses(
         raise InputError(f"against is {against!r}; it must be one of {', '.join(_REFERENCES)}")
     if unknown := sorted(functions.keys() - _FUNCTIONS.keys()):
         raise InputError(
-            f"there is no loss function {unknown[0]!r}; choose from {', '.join(_FUNCTIONS)}"
+            f"{unknown[0]!r} is no loss function; it must be one of {', '.join(_FUNCTIONS)}"
         )
     references = {"numpy": _formulas, "torch": _torch, "optax": _optax}[against]()
-    epsilon = float(np.finfo(dtype).eps) * (1 if against == "numpy" else 2)
+    roundings = 1 if against == "numpy" else 2  # of ours alone, or of the reference too
 
     def compare(subject: _Subject) -> Comparison:
         ours = partial(_by_jax, {**_FUNCTIONS, **functions}[subject.name])
         theirs = references[subject.name]
         cases = [case.converted(dtype) for case in subject.cases]
-        allowed = epsilon * (8 + max(case.terms + case.largest_logit for case in cases))
+        operations = _AROUND + max(case.terms + case.largest_logit for case in cases)
+        allowed = allowed_by_arithmetic(roundings * operations, dtype)
         where = f", {subject.where}" if subject.where else ""
         comparer = Comparer(f"{subject.row} {subject.name}{where}", allowed, by_leaf=True)
         for step, case in enumerate(cases):
@@ -108,13 +112,13 @@ class _Case(NamedTuple):
     cotangent: np.ndarray
     """The weights of the function's outputs in the number that is differentiated."""
     terms: int
-    """Of the sums on the way."""
+    """Of the intermediate sums."""
     largest_logit: float = 0.0
     argument: int = 0
     """Which of them the gradient is taken in."""
 
     def converted(self, dtype: str) -> "_Case":
-        """The same in the dtype, so that both sides start from equal numbers."""
+        """The same in the dtype, so that both start from equal numbers."""
         arguments = (x.astype(dtype) if x.dtype.kind == "f" else x for x in self.arguments)
         return self._replace(arguments=(*arguments,), cotangent=self.cotangent.astype(dtype))
 
@@ -123,7 +127,7 @@ class _Subject(NamedTuple):
     """A function, and what it is called with."""
 
     row: str
-    """Of the document."""
+    """Of the tutorial."""
     name: str
     where: str
     """Which part of the function's range this is; empty for its middle."""
@@ -136,7 +140,7 @@ def _subjects() -> tuple[_Subject, ...]:
 
     p, some_y = rng.uniform(0.001, 0.999, 257), rng.uniform(size=257)
     y = np.round(rng.uniform(size=p.size))
-    # Certain of the wrong class, on both sides of the clamp.
+    # Certain of the wrong class, at both ends of the clamp.
     near_0 = np.array([0.0, 1e-13, 1e-11])
     near_1 = np.array([1.0, 1 - 1e-13, 1 - 1e-4])
 
@@ -208,7 +212,7 @@ def _by_jax(function: Callable[..., Any], case: _Case) -> tuple[Any, Any]:
 
 
 def _torch() -> dict[str, Callable[[_Case], tuple[Any, Any]]]:
-    """PyTorch's functions; the two on probabilities are the document's programs."""
+    """PyTorch's functions; the two on probabilities are the tutorial's programs."""
     torch = require_torch()
     functional = torch.nn.functional
 

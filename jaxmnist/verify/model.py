@@ -14,8 +14,8 @@ from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import require_torch
 from jaxmnist.losses import cross_entropy_with_integer_labels
 from jaxmnist.verify.compare import Comparer, Comparison, Comparisons, Leaves
-
-DTYPES = ("float64", "float32")
+from jaxmnist.verify.precision import check_dtype
+from jaxmnist.verify.rounding import allowed_by_arithmetic
 
 
 def model(
@@ -28,17 +28,15 @@ def model(
     dtype: str = "float64",
     tolerance: float | None = None,
 ) -> Comparisons:
-    """Hold a network, its loss and its gradients against a PyTorch module with the same weights.
+    """Compare a network, its loss and its gradients with a PyTorch module of the same weights.
 
     The loss is the mean cross-entropy of the logits, and the gradient is the loss's in every
     parameter. Our parameters are loaded into a copy of the module, so that what is compared is
     the two functions and not the weights that they happen to hold; the module is not changed.
 
     Errors are relative to the largest value of the array they are in. The default tolerance is
-    what the arithmetic's own sums may lose: ``eps`` times the length of all sums on the way, that
-    is every layer's inputs and outputs, the classes and the batch. A sum of n terms errs by up to
-    ``n eps`` of its terms' magnitudes but by about ``sqrt(n) eps`` as a rule; the room between
-    the two is for sums that cancel.
+    what the arithmetic's own sums may lose (`jaxmnist.verify.rounding`): ``eps`` times the length
+    of all intermediate sums, that is every layer's inputs and outputs, the classes and the batch.
 
     Args:
         apply_fn: ``apply_fn(params, inputs) -> logits``, such as a Linen module's ``apply``.
@@ -59,7 +57,7 @@ def model(
             shape there; a parameter or an input is NaN or infinite; the module raises; the logits
             have other shapes; or labels do not fit the logits.
 
-    Source: document rows D7 and D8.
+    Source: tutorial rows D7 and D8.
 
     >>> import jaxmnist as jm, torch
     >>> mlp = jm.MLP(hidden=(16,))
@@ -97,7 +95,7 @@ def model(
     expected = _in_torch(torch, torch_module, named, x, y, logits_shape, dtype)
 
     if tolerance is None:
-        tolerance = float(np.finfo(dtype).eps) * sum_lengths(named, *logits_shape)
+        tolerance = allowed_by_arithmetic(sum_lengths(named, *logits_shape), dtype)
     return Comparisons(
         f"the model in JAX and in PyTorch, {dtype}",
         tuple(
@@ -108,7 +106,7 @@ def model(
 
 
 def sum_lengths(weights: Mapping[str, np.ndarray], batch: int, classes: int) -> int:
-    """The terms of all sums between the inputs and the gradients, one after the other.
+    """Count the terms of all sums between the inputs and the gradients, one after the other.
 
     Args:
         weights: Arrays by name; those of two dimensions and more are matrices (out, in ...).
@@ -124,16 +122,6 @@ def sum_lengths(weights: Mapping[str, np.ndarray], batch: int, classes: int) -> 
     """
     matrices = [array.shape for array in weights.values() if array.ndim > 1]
     return batch + classes + sum(shape[0] + int(np.prod(shape[1:])) for shape in matrices)
-
-
-def check_dtype(dtype: str) -> None:
-    """Refuse what is not one of `DTYPES`.
-
-    Raises:
-        InputError: Names it and them.
-    """
-    if dtype not in DTYPES:
-        raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
 
 
 def _compared(
@@ -160,17 +148,18 @@ def _check_parameters(ours: Mapping[str, np.ndarray], torch_module: Any) -> None
         if name not in theirs:
             raise InputError(
                 f"the torch module has no parameter {name!r}, which is {array.shape} here; "
-                f"it has {_listed(theirs)}"
+                f"it has {_listed(theirs)}, and both must have the same names"
             )
         if theirs[name] != array.shape:
             raise InputError(
-                f"{name} has shape {array.shape} here and {theirs[name]} in the torch module"
+                f"{name} has shape {array.shape} here and {theirs[name]} in the torch module; "
+                "both must have the same shape"
             )
     for name, shape in theirs.items():
         if name not in ours:
             raise InputError(
                 f"the params have no {name!r}, which is {shape} in the torch module; "
-                f"they have {_listed(ours)}"
+                f"they have {_listed(ours)}, and both must have the same names"
             )
 
 
@@ -190,19 +179,19 @@ def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
 
 def _labels(labels: Any, logits_shape: tuple[int, ...]) -> np.ndarray:
     if len(logits_shape) != 2:
-        raise InputError(f"apply_fn returns shape {logits_shape}; logits are (batch, classes)")
+        raise InputError(f"apply_fn returns shape {logits_shape}; it must be (batch, classes)")
     batch, classes = logits_shape
     y = np.arange(batch) % classes if labels is None else np.asarray(labels)
     if y.shape != (batch,) or not np.issubdtype(y.dtype, np.integer):
         raise InputError(
-            f"labels are {y.dtype} of shape {y.shape}; {batch} whole numbers are needed, one for "
+            f"labels are {y.dtype} of shape {y.shape}; they must be {batch} whole numbers, one for "
             "each row of logits"
         )
     outside = (y < 0) | (y >= classes)
     if outside.any():
         first = int(outside.argmax())
         raise InputError(
-            f"labels[{first}] is {y[first]}; with {classes} logits, 0 to {classes - 1} are allowed"
+            f"labels[{first}] is {y[first]}; with {classes} logits it must be 0 to {classes - 1}"
         )
     return y.astype(np.int32)
 
@@ -232,7 +221,7 @@ def _in_torch(
     if tuple(logits.shape) != logits_shape:
         raise InputError(
             f"the logits have shape {logits_shape} here and {tuple(logits.shape)} in the torch "
-            "module"
+            "module; both must have the same shape"
         )
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y).long())
     loss.backward()

@@ -15,12 +15,12 @@ from jaxmnist.errors import InputError
 from jaxmnist.model import MLP
 from jaxmnist.verify.calculus import calculus
 from jaxmnist.verify.compare import Comparisons
-from jaxmnist.verify.explain import explain
+from jaxmnist.verify.identify.explain import explain
 from jaxmnist.verify.losses import losses
 from jaxmnist.verify.model import model
 from jaxmnist.verify.optimizer import optimizer
 from jaxmnist.verify.references import numpy_reference, optax_reference, torch_reference
-from jaxmnist.verify.training import training
+from jaxmnist.verify.whole_run.entry import training
 
 OPTIMIZER_STEPS: Final = 300
 OPTIMIZER_GRADIENTS: Final = ("random", "sparse", "quadratic")

@@ -1,4 +1,4 @@
-"""The comparer: its figures on known cases, and what they must do whatever the numbers."""
+"""The comparer: its errors on known cases, and their properties on any numbers."""
 
 import math
 
@@ -133,7 +133,7 @@ def test_slack_is_not_an_error_and_what_exceeds_it_is() -> None:
         (0.0, -0.0, 0.0),
     ],
 )
-def test_what_is_not_finite_is_equal_or_apart_without_bound(actual, expected, error) -> None:
+def test_what_is_not_finite_is_equal_or_infinitely_far(actual, expected, error) -> None:
     result = compared([1.0, actual], [1.0, expected])
     assert result.errors.relative == error
     assert result.passed == (error == 0.0)
@@ -221,5 +221,5 @@ def test_comparisons_gather_the_worst_and_the_first() -> None:
         together["d"]
     text = str(together)
     assert "three: FAILED" in text
-    assert "first apart at step 7, v: 1.0 here, 2.0 in the reference" in text
+    assert "first divergence at step 7, v: 1.0 here, 2.0 in the reference" in text
     assert Comparisons("one", parts[:1]).passed

@@ -1,4 +1,4 @@
-"""`verify.explain` names the cause of every difference that is put there, and no other."""
+"""`verify.explain` reports the cause of every difference that is put there, and no other."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,12 @@ import torch
 
 from jaxmnist import optim, verify
 from jaxmnist.errors import InputError
-from jaxmnist.verify import Recurrence, family
-from jaxmnist.verify.explain import describe
-from jaxmnist.verify.optimizer import precision
-from jaxmnist.verify.sides import make_side
+from jaxmnist.verify import Recurrence
+from jaxmnist.verify.adapters import make_adapter
+from jaxmnist.verify.identify.fit import identify
+from jaxmnist.verify.identify.probe import probe_gradients, run_probe
+from jaxmnist.verify.identify.words import describe
+from jaxmnist.verify.precision import precision
 
 
 def harmonic(count: Any) -> Any:
@@ -40,9 +42,8 @@ def written_adam(corrected: bool = True, first_count: int = 1, inside: bool = Fa
         s = 0.999 * state["s"] + 0.001 * g**2
         t = state["count"] + first_count
         c1, c2 = (1 - 0.9**t, 1 - 0.999**t) if corrected else (1.0, 1.0)
-        if (
-            inside
-        ):  # the epsilon is added before the second correction, as Kingma's last form has it
+        if inside:
+            # The epsilon is added before the second correction, as Kingma's last form has it.
             change = -1e-3 * np.sqrt(c2) / c1 * m / (np.sqrt(s) + 1e-8)
         else:
             change = -1e-3 * (m / c1) / (np.sqrt(s / c2) + 1e-8)
@@ -53,7 +54,7 @@ def written_adam(corrected: bool = True, first_count: int = 1, inside: bool = Fa
 
 ADAM = optim.create("adam", convention="pytorch")
 
-# what is put there: the optimizer, the reference, and every cause with its two sides
+# what is put there: the optimizer, the reference, and every cause with what it is in each
 SEEDED: dict[str, tuple[Any, Any, list[tuple[str, str, str]]]] = {
     "epsilon's place": (
         optim.rmsprop(0.01, decay=0.99, eps_root=1e-8),
@@ -215,25 +216,25 @@ def test_a_seeded_difference_is_named(case: str) -> None:
 @pytest.mark.parametrize("convention", optim.CONVENTIONS)
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_every_optimizer_is_recognised_with_its_numbers(name: str, convention: str) -> None:
-    gradients, start = family.probe_gradients()
+    gradients, start = probe_gradients()
     with precision("float64"):
-        side = make_side(optim.create(name, convention=convention), {"w": start}, "the optimizer")
-        member = family.identify(family.watch(side, gradients))
-    assert member is not None
-    assert member.form.kind == {"sgd": "momentum"}.get(name, name)
-    assert member.form.deviations == (name == "adagrad" and convention == "optax")
+        tx = optim.create(name, convention=convention)
+        rule = identify(run_probe(make_adapter(tx, {"w": start}, "the optimizer"), gradients))
+    assert rule is not None
+    assert rule.spec.kind == {"sgd": "momentum"}.get(name, name)
+    assert rule.spec.deviations == (name == "adagrad" and convention == "optax")
     theirs = optim.hyperparameters(name, convention)
-    assert member.rates == pytest.approx(theirs["learning_rate"] or 1.0, rel=1e-8)
+    assert rule.rates == pytest.approx(theirs["learning_rate"] or 1.0, rel=1e-8)
     for ours, theirs_name in (
         ("momentum", "momentum"),
         ("b1", "b1"),
         ("decay", {"adam": "b2", "adadelta": "rho"}.get(name, "decay")),
     ):
-        if ours in member.numbers:
-            assert member.numbers[ours] == pytest.approx(theirs[theirs_name], rel=1e-7)
-    place = {"inside": "eps_root", "outside": "eps"}.get(member.form.epsilon)
+        if ours in rule.numbers:
+            assert rule.numbers[ours] == pytest.approx(theirs[theirs_name], rel=1e-7)
+    place = {"inside": "eps_root", "outside": "eps"}.get(rule.spec.epsilon)
     if place:
-        assert member.numbers["epsilon"] == pytest.approx(theirs[place], rel=1e-4)
+        assert rule.numbers["epsilon"] == pytest.approx(theirs[place], rel=1e-4)
     assert (place is None) == (name in ("sgd", "momentum"))
 
 
@@ -244,13 +245,13 @@ def test_equal_optimizers_have_no_cause() -> None:
     assert str(explanation).startswith("They take the same 20 steps, to ")
 
 
-def test_a_rate_in_the_velocity_is_named_though_the_steps_are_the_same() -> None:
+def test_a_rate_in_the_velocity_is_reported_though_the_steps_are_the_same() -> None:
     reference = torch_with(torch.optim.SGD, lr=0.01, momentum=0.9)
     explanation = verify.explain(optim.momentum(0.01), reference, steps=20)
     assert explanation.agree
     assert str(explanation) == (
-        "They take the same 20 steps; what they keep differs by the learning rate's place: inside "
-        "the velocity here, outside it in the reference."
+        "They take the same 20 steps; their state differs by the learning rate's place: inside the "
+        "velocity here, outside it in the reference."
     )
 
 
@@ -270,7 +271,7 @@ def test_what_no_convention_explains_is_said_to_be_so(tx: optax.GradientTransfor
     text = str(explanation)
     assert text.startswith("No known convention explains the difference. The optimizer is none")
     assert "The reference is SGD (learning rate 0.1)." in text
-    assert "First apart at step 0" in text
+    assert "First divergence at step 0" in text
 
 
 def test_a_difference_that_only_shows_later_is_not_made_up() -> None:
@@ -284,7 +285,7 @@ def test_a_difference_that_only_shows_later_is_not_made_up() -> None:
     explanation = verify.explain(ADAM, Recurrence(base.init, update))
     assert not explanation.explained
     assert "Both look like Adam (learning rate 0.001, b1 0.9, b2 0.999" in str(explanation)
-    assert "First apart at step 100" in str(explanation)
+    assert "First divergence at step 100" in str(explanation)
 
 
 def test_what_does_not_move_is_none_of_the_known() -> None:
@@ -325,4 +326,4 @@ def test_another_state_without_a_known_cause_is_said() -> None:
     explanation = verify.explain(optim.momentum(0.1), Recurrence(base.init, update), steps=9)
     assert explanation.agree
     assert explanation.causes == ()
-    assert str(explanation).endswith("but keep another velocity.")
+    assert str(explanation).endswith("but store another velocity.")

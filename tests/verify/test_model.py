@@ -1,3 +1,5 @@
+"""`verify.model`: the same network passes, and another one is located."""
+
 import sys
 
 import jax
@@ -34,7 +36,7 @@ def params(mlp):
 
 
 class Named(torch.nn.Module):
-    """The document's network with the parameters' names, and a forward pass of one's own."""
+    """The tutorial's network with the parameters' names, and a forward pass of one's own."""
 
     def __init__(self, forward):
         super().__init__()
@@ -65,7 +67,7 @@ def test_the_same_network_passes_and_is_as_close_as_the_dtype_allows(
     assert rounding < result["logits"].tolerance < 1e-3
 
 
-def test_the_documents_network_passes(images, labels):
+def test_the_tutorials_network_passes(images, labels):
     mlp = jm.MLP()
     params = mlp.init(jax.random.key(0), jnp.zeros((1, 784)))
     sizes = (784, 256, 128, 64, 20, 10)
@@ -89,7 +91,7 @@ WRONG = {
         lambda a, b, c, x: c(torch.nn.functional.leaky_relu(b(relu(a(x))), 1e-9)),
         "logits",
     ),
-    "float32 on the way": (lambda a, b, c, x: c(relu(b(relu(a(x)).float().double()))), "logits"),
+    "float32 in between": (lambda a, b, c, x: c(relu(b(relu(a(x)).float().double()))), "logits"),
     "a bias used twice": (lambda a, b, c, x: c(relu(b(relu(a(x)) + a.bias))), "logits"),
     "logits divided by 1 + 1e-12": (
         lambda a, b, c, x: c(relu(b(relu(a(x))))) / (1 + 1e-12),
@@ -173,14 +175,14 @@ def test_without_labels_every_class_is_asked_for_in_turn(mlp, params, images):
 def test_nothing_given_is_changed(mlp, params, images, labels):
     module = Named(RIGHT.own_forward).train()
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
-    kept = jax.tree.map(np.array, params)
+    copied = jax.tree.map(np.array, params)
     verify.model(mlp.apply, params, module, images, labels)
     assert module.training
     for name, parameter in module.named_parameters():
         assert parameter.grad is None
         assert parameter.dtype == torch.float32
         assert torch.equal(parameter, before[name])
-    jax.tree.map(np.testing.assert_array_equal, params, kept)
+    jax.tree.map(np.testing.assert_array_equal, params, copied)
     assert jnp.zeros(1).dtype == jnp.float32
 
 
@@ -225,8 +227,11 @@ def broken(layer):
         ),
         ({"params": with_nan}, r"2\.bias\[3\] is nan; every number must be finite"),
         ({"inputs": np.full((2, 784), np.inf)}, r"inputs\[0, 0\] is inf"),
-        ({"labels": np.arange(48)}, r"labels\[10\] is 10; with 10 logits, 0 to 9 are allowed"),
-        ({"labels": np.zeros(47, int)}, r"labels are int64 of shape \(47,\); 48 whole numbers"),
+        ({"labels": np.arange(48)}, r"labels\[10\] is 10; with 10 logits it must be 0 to 9"),
+        (
+            {"labels": np.zeros(47, int)},
+            r"labels are int64 of shape \(47,\); they must be 48 whole numbers",
+        ),
         ({"labels": np.zeros(48)}, "labels are float64"),
         ({"dtype": "bfloat16"}, "dtype is 'bfloat16'; it must be one of float64, float32"),
         (

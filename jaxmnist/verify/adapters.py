@@ -1,7 +1,7 @@
-"""The two sides of an optimizers' comparison: Optax's, PyTorch's and NumPy's kind, in one form.
+"""Adapters that give optimizers of Optax, PyTorch and NumPy one interface.
 
-A side holds parameters by name, takes gradients by name, and shows its accumulators under names
-that mean the same on every side.
+An adapter holds parameters by name, takes gradients by name, and returns the optimizer's
+accumulators under names that mean the same for every kind.
 """
 
 from abc import ABC, abstractmethod
@@ -14,8 +14,8 @@ import numpy as np
 import optax
 
 from jaxmnist.errors import InputError
+from jaxmnist.verify.named_trees import Layout, Named
 from jaxmnist.verify.references import Recurrence
-from jaxmnist.verify.trees import Layout, Named
 
 States = dict[str, Named]
 """What an accumulator means -> leaf -> its array."""
@@ -43,13 +43,13 @@ MEANINGS: Final[Mapping[str, str]] = {
 """What every accumulator's name means: ours, Optax's and PyTorch's."""
 
 
-class Side(ABC):
-    """One of the two optimizers of a comparison."""
+class Adapter(ABC):
+    """An optimizer with its parameters, whatever its kind."""
 
     @property
     @abstractmethod
     def params(self) -> Named:
-        """The parameters now."""
+        """The current parameters."""
 
     @abstractmethod
     def step(self, gradients: Named) -> None:
@@ -60,34 +60,34 @@ class Side(ABC):
         """The accumulators whose meaning is known and that have the parameters' shapes."""
 
 
-def make_side(optimizer: Any, params: Any, who: str) -> Side:
-    """Hold an optimizer, whatever its kind, with these parameters.
+def make_adapter(optimizer: Any, params: Any, who: str) -> Adapter:
+    """Give an optimizer, whatever its kind, these parameters and one interface.
 
     Args:
-        optimizer: an `optax.GradientTransformation`; a `Recurrence`; or a function from a list of
+        optimizer: An `optax.GradientTransformation`; a `Recurrence`; or a function from a list of
             torch parameters to a `torch.optim.Optimizer`, or to a pair of one and a scheduler.
-        params: a tree of NumPy arrays, which are copied.
+        params: A tree of NumPy arrays, which are copied.
         who: "the optimizer" or "the reference", for the messages.
 
     Returns:
-        The side.
+        The adapter.
 
     Raises:
-        InputError: it is none of these, or it raises when it is given the parameters.
+        InputError: It is none of these, or it raises when it is given the parameters.
     """
     if isinstance(optimizer, optax.GradientTransformation):
-        return OptaxSide(optimizer, params, who)
+        return OptaxAdapter(optimizer, params, who)
     if isinstance(optimizer, Recurrence):
-        return NumpySide(optimizer, params, who)
+        return NumpyAdapter(optimizer, params, who)
     if callable(optimizer):
-        return TorchSide(optimizer, params, who)
+        return TorchAdapter(optimizer, params, who)
     raise InputError(
-        f"{who} is a {type(optimizer).__name__}; an optax.GradientTransformation, a "
-        "verify.Recurrence, or a function from parameters to a torch.optim.Optimizer is wanted"
+        f"{who} is a {type(optimizer).__name__}; it must be an optax.GradientTransformation, a "
+        "verify.Recurrence, or a function from parameters to a torch.optim.Optimizer"
     )
 
 
-class OptaxSide(Side):
+class OptaxAdapter(Adapter):
     """A `GradientTransformation`, compiled, on the tree it was written for."""
 
     def __init__(self, tx: optax.GradientTransformation, params: Any, who: str) -> None:
@@ -105,7 +105,7 @@ class OptaxSide(Side):
 
     @property
     def params(self) -> Named:
-        """The parameters now."""
+        """The current parameters."""
         return self._layout.named(self._params, self._who)
 
     def step(self, gradients: Named) -> None:
@@ -128,7 +128,7 @@ class OptaxSide(Side):
         return _known([(path[-1].name, leaves) for path, leaves in fields.items()], self._layout)
 
 
-class NumpySide(Side):
+class NumpyAdapter(Adapter):
     """A `Recurrence`, one state per leaf."""
 
     def __init__(self, recurrence: Recurrence, params: Any, who: str) -> None:
@@ -140,7 +140,7 @@ class NumpySide(Side):
 
     @property
     def params(self) -> Named:
-        """The parameters now."""
+        """The current parameters."""
         return self._params
 
     def step(self, gradients: Named) -> None:
@@ -151,8 +151,8 @@ class NumpySide(Side):
                 change, self._states[name] = self._recurrence.update(g, self._states[name])
             if np.shape(change) != w.shape:
                 raise InputError(
-                    f"{self._who}: the update of {name} has shape {np.shape(change)}, and the "
-                    f"parameter {w.shape}"
+                    f"{self._who}: the update of {name} has shape {np.shape(change)}; it must have "
+                    f"the parameter's, {w.shape}"
                 )
             self._params = self._params | {name: np.asarray(w + change, w.dtype)}
 
@@ -166,7 +166,7 @@ class NumpySide(Side):
         return _known(list(fields.items()), self._layout)
 
 
-class TorchSide(Side):
+class TorchAdapter(Adapter):
     """A `torch.optim.Optimizer`, and its scheduler if the factory returned one too."""
 
     def __init__(self, factory: Callable[[Any], Any], params: Any, who: str) -> None:
@@ -186,13 +186,13 @@ class TorchSide(Side):
         self._optimizer, self._scheduler = made if isinstance(made, tuple) else (made, None)
         if not isinstance(self._optimizer, torch.optim.Optimizer):
             raise InputError(
-                f"{who} returned a {type(made).__name__}; a torch.optim.Optimizer, or a pair of "
-                "one and its scheduler, is wanted"
+                f"{who} returned a {type(made).__name__}; it must return a torch.optim.Optimizer, "
+                "or a pair of one and its scheduler"
             )
 
     @property
     def params(self) -> Named:
-        """The parameters now, in the memory that PyTorch will change."""
+        """The current parameters, in the memory that PyTorch will change."""
         return {name: weight.detach().numpy() for name, weight in self._weights.items()}
 
     def step(self, gradients: Named) -> None:
@@ -217,22 +217,22 @@ class TorchSide(Side):
 def _known(fields: list[tuple[str, Named]], layout: Layout) -> States:
     """By meaning, those that every leaf has, and that only one field means."""
     states: States = {}
-    seen: set[str] = set()
+    found: set[str] = set()
     for field, leaves in fields:
         meaning = MEANINGS.get(field)
         if meaning is None or len(leaves) != len(layout.names):
             continue
-        if meaning in seen:
+        if meaning in found:
             states.pop(meaning, None)
         else:
             states[meaning] = {name: leaves[name] for name in layout.names}
-        seen.add(meaning)
+        found.add(meaning)
     return states
 
 
 @contextmanager
 def _blamed(who: str, when: str) -> Iterator[None]:
-    """Turn whatever someone's code raises into an error that says whose it is."""
+    """Turn whatever the caller's code raises into an error that names its owner."""
     try:
         yield
     except InputError:

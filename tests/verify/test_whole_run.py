@@ -1,5 +1,6 @@
+"""`verify.training`: runs that agree but for rounding pass, and a wrong one is located."""
+
 import dataclasses
-import importlib
 import sys
 
 import jax
@@ -10,9 +11,7 @@ import torch
 
 import jaxmnist as jm
 from jaxmnist import verify
-
-# `jaxmnist.verify.training` is the function; this is the module it is in.
-module = importlib.import_module("jaxmnist.verify.training")
+from jaxmnist.verify.whole_run import jax_run, torch_run
 
 CONFIG = jm.Config(
     hidden=(16, 8), epochs=3, batch_size=64, eval_batch_size=48, convention="pytorch"
@@ -48,14 +47,14 @@ def test_three_epochs_agree_with_torch_optim_but_for_rounding(dataset, optimizer
 
 
 @pytest.mark.parametrize("optimizer", jm.optim.NAMES)
-def test_the_documents_conventions_agree_with_its_formulas(dataset, optimizer):
+def test_the_tutorials_conventions_agree_with_its_formulas(dataset, optimizer):
     config = dataclasses.replace(config_for(optimizer, "document", 1), learning_rate=None)
     result = verify.training(config, dataset)
     assert result.passed, str(result)
     assert result["weights"].max_error < 1e-11
 
 
-def test_float32_agrees_within_what_one_ulp_of_float32_grows_to(dataset):
+def test_float32_agrees_within_the_error_growth_of_one_ulp_of_float32(dataset):
     result = verify.training(CONFIG, dataset, dtype="float32", epochs=2)
     assert result.passed, str(result)
     assert 1e-8 < result.error.max() < 1e-5
@@ -67,12 +66,12 @@ def test_the_perturbation_is_one_ulp_up_or_down():
     for dtype in (np.float32, np.float64):
         start = weights.astype(dtype)
         with jax.enable_x64(dtype == np.float64):
-            moved = np.asarray(module._one_ulp_away({"w": jnp.asarray(start)}, seed=1)["w"])
-            again = np.asarray(module._one_ulp_away({"w": jnp.asarray(start)}, seed=1)["w"])
-        assert moved.dtype == dtype
-        np.testing.assert_array_equal(moved, again)
-        up = moved == np.nextafter(start, dtype(np.inf))
-        down = moved == np.nextafter(start, dtype(-np.inf))
+            perturbed = np.asarray(jax_run._perturbed({"w": jnp.asarray(start)}, seed=1)["w"])
+            again = np.asarray(jax_run._perturbed({"w": jnp.asarray(start)}, seed=1)["w"])
+        assert perturbed.dtype == dtype
+        np.testing.assert_array_equal(perturbed, again)
+        up = perturbed == np.nextafter(start, dtype(np.inf))
+        down = perturbed == np.nextafter(start, dtype(-np.inf))
         assert np.all(up | down)
         assert 400 < up.sum() < 600
 
@@ -147,8 +146,8 @@ def test_another_optimizer_is_told_apart(dataset):
     config = config_for("rmsprop", "pytorch", 1)
     rate = config.learning_rate
 
-    def with_eps_moved_in(parameters):
-        class Moved(torch.optim.RMSprop):
+    def with_eps_inside(parameters):
+        class Inside(torch.optim.RMSprop):
             """Its average is not corrected either, but eps is inside the root."""
 
             def step(self, closure=None):
@@ -158,9 +157,9 @@ def test_another_optimizer_is_told_apart(dataset):
                         s.mul_(0.99).addcmul_(p.grad, p.grad, value=0.01)
                         p.sub_(rate * p.grad / (s + 1e-8).sqrt())
 
-        return Moved(parameters)
+        return Inside(parameters)
 
-    result = verify.training(config, dataset, reference=with_eps_moved_in)
+    result = verify.training(config, dataset, reference=with_eps_inside)
     assert result.verdict == "a bug"
     assert result.first_divergence is not None
     assert result.first_divergence.step == 1
@@ -169,8 +168,8 @@ def test_another_optimizer_is_told_apart(dataset):
 
 
 def test_another_order_is_told_apart(dataset, monkeypatch):
-    right = module.permutation
-    monkeypatch.setattr(module, "permutation", lambda key, size: jnp.roll(right(key, size), 1))
+    right = jax_run.permutation
+    monkeypatch.setattr(jax_run, "permutation", lambda key, size: jnp.roll(right(key, size), 1))
     result = verify.training(CONFIG, dataset, epochs=1)
     # Here both frameworks get the rolled order for their batches, but `make_train` keeps its own.
     assert result["batch loss"].passed
@@ -180,7 +179,7 @@ def test_another_order_is_told_apart(dataset, monkeypatch):
 
 def test_an_average_over_samples_is_told_apart(dataset, monkeypatch):
     monkeypatch.setattr(
-        module._Batches,
+        torch_run.Batches,
         "means",
         lambda self, values: dict.fromkeys(
             ("", "_per_sample"), np.average(values, axis=1, weights=self.sizes)
@@ -192,7 +191,7 @@ def test_an_average_over_samples_is_told_apart(dataset, monkeypatch):
 
 def test_an_accuracy_may_differ_only_by_samples_that_are_nearly_tied():
     margins = [[np.array([0.5, 1e-12, 0.0, 0.2]), np.array([1e-3, 1e-14])]]
-    batches = module._Batches(np.ones((1, 2)), np.ones((1, 2)), np.array([4, 2]), margins)
+    batches = torch_run.Batches(np.ones((1, 2)), np.ones((1, 2)), np.array([4, 2]), margins)
     shares = batches.undecided(np.array([[1e-10, 1e-15]]))
     np.testing.assert_array_equal(shares, [[0.5, 0.0]])
     means = batches.means(shares)
@@ -200,40 +199,15 @@ def test_an_accuracy_may_differ_only_by_samples_that_are_nearly_tied():
     np.testing.assert_allclose(means["_per_sample"], [2 / 6])
 
 
-def test_figures_are_measured_against_their_own_scale():
-    steps = np.arange(4).reshape(2, 2)
-    expected = np.array([[2.0, 0.5], [0.25, 0.0]])
-    error = np.array([[0.0, 1e-3], [1e-3, 0.0]])
-    allowed = np.array([[1e-9, 1e-2], [1e-3, 1e-9]])
-    loss = module._Curve("loss", expected + error, expected, allowed, expected)
-    share = module._Curve("share", expected + error, expected, np.full((2, 2), 5e-4), 1.0)
-    result = module._compare("figures", steps, [loss], "float64", growth=0.5)
-    assert result.first_divergence is not None
-    assert result.first_divergence[:3] == (2, "loss", (1, 0))
-    assert (result.steps, result.tolerance, result.growth) == (4, 1e-9, 0.5)
-    np.testing.assert_allclose(result.errors[:2], (1e-3, 4e-3), rtol=1e-12)
-    # Of two figures the one that parts first is named.
-    both = module._compare("figures", steps, [loss, share], "float64").first_divergence
-    assert both is not None
-    assert both[:3] == (1, "share", (0, 1))
-    np.testing.assert_allclose(both.actual, 0.501)
-
-
-def test_what_is_not_a_number_is_infinitely_far():
-    nan, inf = np.nan, np.inf
-    actual, expected = np.array([nan, 1.0, inf, inf, 1.0, 0.0]), np.array([1.0, nan, 1, inf, 0, 0])
-    np.testing.assert_array_equal(module._relative(actual, expected), [inf, inf, inf, 0, inf, 0])
-
-
 @pytest.mark.parametrize("perturb", [True, False])
 def test_a_batch_that_is_not_made_is_found(dataset, monkeypatch, perturb):
-    right = module._all_batches
+    right = jax_run._all_batches
 
     def without_the_short_batch(*arguments):
         state, metrics = right(*arguments)
         return state, jax.tree.map(lambda values: values[:, :-1], metrics)
 
-    monkeypatch.setattr(module, "_all_batches", without_the_short_batch)
+    monkeypatch.setattr(jax_run, "_all_batches", without_the_short_batch)
     result = verify.training(CONFIG, dataset, epochs=1, perturb=perturb)
     assert result.first_divergence is not None
     assert result.first_divergence[:3] == (BATCHES - 1, "loss", (0, BATCHES - 1))
@@ -242,8 +216,8 @@ def test_a_batch_that_is_not_made_is_found(dataset, monkeypatch, perturb):
 
 def test_margins_are_relative_to_the_largest_logit():
     logits = np.array([[1.0, -4.0, 3.0], [2.0, 2.0, 0.0]])
-    np.testing.assert_array_equal(module._margins(logits), [0.5, 0.0])
-    assert np.all(module._margins(np.ones((2, 1))) == np.inf)
+    np.testing.assert_array_equal(torch_run._margins(logits), [0.5, 0.0])
+    assert np.all(torch_run._margins(np.ones((2, 1))) == np.inf)
 
 
 def test_a_network_without_hidden_layers(dataset):

@@ -32,12 +32,15 @@ class Layout(NamedTuple):
         return cls(structure, paths, names, tuple(np.shape(leaf) for _, leaf in with_paths))
 
     def named(self, tree: Any, what: str, dtype: Any = None) -> Named:
-        """The leaves of a tree that must have this structure and these shapes.
+        """List the leaves of a tree that must have this structure and these shapes.
 
         Args:
             tree: The tree.
             what: What it is, for the message.
             dtype: To convert the leaves to.
+
+        Returns:
+            The arrays by name.
 
         Raises:
             InputError: A missing or unexpected leaf, or one of another shape.
@@ -56,17 +59,18 @@ class Layout(NamedTuple):
         if structure != self.structure:
             names = Layout.of(tree).names
             raise InputError(
-                f"{what}: the leaves are {list(names)}, and those of the parameters "
-                f"{list(self.names)}; the two trees must have the same structure"
+                f"{what}: the leaves are {list(names)}; they must be those of the parameters, "
+                f"{list(self.names)}, in the same structure"
             )
         for name, shape, leaf in zip(self.names, self.shapes, leaves, strict=True):
             if np.shape(leaf) != shape:
                 raise InputError(
-                    f"{what}: {name} has shape {np.shape(leaf)}, and the parameter {shape}"
+                    f"{what}: {name} has shape {np.shape(leaf)}; it must have the parameter's, "
+                    f"{shape}"
                 )
 
     def tree(self, leaves: Named) -> Any:
-        """The tree with these leaves."""
+        """Build the tree with these leaves."""
         return self.structure.unflatten([leaves[name] for name in self.names])
 
 

@@ -1,0 +1,133 @@
+"""The result of a comparison: the largest errors, and the first divergence."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Divergence(NamedTuple):
+    """The first place where two computations were further apart than allowed."""
+
+    step: int
+    """From 0, or whatever the steps were numbered by."""
+    leaf: str
+    """The name of the array."""
+    position: tuple[int, ...]
+    """The element of it that was furthest out."""
+    actual: float | complex
+    """What it was here: a float unless the leaf is complex."""
+    expected: float | complex
+    """What it was in the reference."""
+
+    def __str__(self) -> str:
+        where = self.leaf + (str(list(self.position)) if self.position else "")
+        values = f"{self.actual} here, {self.expected} in the reference"
+        return f"step {self.step}, {where}: {values}"
+
+
+class Errors(NamedTuple):
+    """The largest differences over all leaves and elements."""
+
+    absolute: float
+    """|actual - expected|."""
+    relative: float
+    """The same, over the largest |expected| that the element, or its leaf, has had so far."""
+    ulp: float
+    """The same, in units in the last place of that largest |expected|, in the coarser dtype."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared, its largest errors, and where it first diverged.
+
+    Attributes:
+        name: What was compared with what.
+        steps: How many steps were compared.
+        tolerance: The relative error allowed; where it may grow with the steps, the last one.
+        errors: The largest differences over all steps.
+        first_divergence: Where the relative error first exceeded the tolerance, or None.
+        growth: The error growth: the relative error that a perturbation of the start by one unit in
+            the last place grew to, where the tolerance was derived from it, or None.
+    """
+
+    name: str
+    steps: int
+    tolerance: float
+    errors: Errors
+    first_divergence: Divergence | None
+    growth: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was compared and nothing left the tolerance."""
+        return self.steps > 0 and self.first_divergence is None
+
+    @property
+    def max_error(self) -> float:
+        """The largest relative error."""
+        return self.errors.relative
+
+    def __str__(self) -> str:
+        return str(Comparisons(self.name, (self,)))
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Several comparisons of one pair: their common verdict, and each by itself.
+
+    Attributes:
+        name: What was compared with what.
+        parts: The comparisons, the most telling first.
+
+    >>> import numpy as np
+    >>> from jaxmnist.verify import Comparer
+    >>> comparer = Comparer("displacement", tolerance=1e-12)
+    >>> _ = comparer.add(0, {"w": np.array([1.0, 3.0])}, {"w": np.array([1.0, 2.0])})
+    >>> print(Comparisons("mine and theirs", (comparer.result(),)))
+    mine and theirs: FAILED
+      compared                steps   absolute   relative        ulp  tolerance
+      displacement                1      1e+00      5e-01      2e+15      1e-12  FAILED
+        first divergence at step 0, w[1]: 3.0 here, 2.0 in the reference
+    """
+
+    name: str
+    parts: tuple[Comparison, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is something to compare and all of it passed."""
+        return bool(self.parts) and all(part.passed for part in self.parts)
+
+    @property
+    def max_error(self) -> float:
+        """The largest relative error of any part."""
+        return max((part.max_error for part in self.parts), default=0.0)
+
+    @property
+    def first_divergence(self) -> Divergence | None:
+        """The divergence with the lowest step, of the first part that has one there, or None."""
+        found = [part.first_divergence for part in self.parts if part.first_divergence]
+        return min(found, key=lambda divergence: divergence.step, default=None)
+
+    def __iter__(self) -> Iterator[Comparison]:
+        return iter(self.parts)
+
+    def __getitem__(self, name: str) -> Comparison:
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise KeyError(f"{name!r} was not compared; {[part.name for part in self.parts]} were")
+
+    def __str__(self) -> str:
+        titles = ("steps", "absolute", "relative", "ulp", "tolerance")
+        lines = [
+            f"{self.name}: {'passed' if self.passed else 'FAILED'}",
+            f"  {'compared':20} {titles[0]:>8}" + "".join(f" {title:>10}" for title in titles[1:]),
+        ]
+        for part in self.parts:
+            figures = "".join(f" {x:10.0e}" for x in (*part.errors, part.tolerance))
+            verdict = "passed" if part.passed else "FAILED"
+            lines.append(f"  {part.name:20} {part.steps:8}{figures}  {verdict}")
+            if part.first_divergence:
+                lines.append(f"    first divergence at {part.first_divergence}")
+        return "\n".join(lines)

@@ -1,0 +1,138 @@
+"""Gradients that follow the trajectory: a function's gradient at the current parameters."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmnist.errors import InputError
+from jaxmnist.verify.gradient_sources.gradients import Gradients
+from jaxmnist.verify.named_trees import Layout, Named, map_named
+from jaxmnist.verify.rounding import PERTURBATIONS_OF_MANY
+
+BATCH_SIZE: Final = 64
+
+
+def from_function(function: Callable[..., Any], params: Any, dtype: np.dtype) -> Gradients:
+    """The caller's function of the step and the parameters."""
+    layout = Layout.of(params)
+
+    def at(step: int, where: Named) -> Named:
+        try:
+            tree = function(step, layout.tree(where))
+        except Exception as error:
+            raise InputError(
+                f"the gradients' function raised {type(error).__name__} at step {step}: {error}"
+            ) from error
+        return layout.named(tree, f"the gradients of step {step}", dtype)
+
+    return Gradients("own", params, at, follows=True)
+
+
+def quadratic(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
+    """½ wᵀHw in each leaf, H with eigenvalues from 1e-4 to 1 in directions between the axes."""
+    del steps
+    params, origin = _started(params, {"matrix": (4, 3), "vector": (8,)}, dtype, seed)
+    rng = np.random.default_rng((seed, 3))
+    mirrors, curvatures = {}, {}
+    for name, shape in zip(*Layout.of(params)[2:], strict=True):
+        mirror = rng.normal(size=int(np.prod(shape)))
+        mirrors[name] = (mirror / np.linalg.norm(mirror)).astype(dtype)
+        curvatures[name] = np.logspace(-4, 0, mirror.size, dtype=dtype)
+
+    def at(_: int, where: Named) -> Named:
+        def gradient(w: np.ndarray, mirror: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+            reflected = _reflected(w.ravel(), mirror)
+            return _reflected(curvature * reflected, mirror).reshape(w.shape)
+
+        return map_named(gradient, where, mirrors, curvatures)
+
+    return Gradients("quadratic", params, at, follows=True, origin=origin)
+
+
+def _reflected(w: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+    return w - 2 * mirror * (mirror @ w)
+
+
+def rosenbrock(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
+    """A thousandth of Σ 100 (xₖ₊₁ - xₖ²)² + (1 - xₖ)² over each leaf's elements in turn.
+
+    The thousandth keeps a learning rate of 0.1 below the valley's curvature of about 1000.
+    """
+    del steps
+    params, origin = _started(params, {"pair": (2,), "chain": (6,)}, dtype, seed)
+    for name, shape in zip(*Layout.of(params)[2:], strict=True):
+        if np.prod(shape) < 2:
+            raise InputError(
+                f"gradients='rosenbrock': {name} has shape {shape}; it must have at least two "
+                "elements"
+            )
+
+    def at(_: int, where: Named) -> Named:
+        def gradient(w: np.ndarray) -> np.ndarray:
+            x, scale = w.ravel(), dtype.type(1e-3)
+            slope = np.zeros_like(x)
+            beyond = x[1:] - x[:-1] ** 2
+            slope[1:] += 200 * beyond
+            slope[:-1] -= 400 * x[:-1] * beyond + 2 * (1 - x[:-1])
+            return (scale * slope).reshape(w.shape)
+
+        return map_named(gradient, where)
+
+    return Gradients("rosenbrock", params, at, follows=True, origin=origin)
+
+
+def _started(
+    params: Any, shapes: dict[str, tuple[int, ...]], dtype: np.dtype, seed: int
+) -> tuple[Any, Named | None]:
+    """The caller's parameters, which are the start; or zeros, and a start from -1.5 to 1.5."""
+    if params is not None:
+        return params, None
+    rng = np.random.default_rng((seed, 4))
+    origin = {name: rng.uniform(-1.5, 1.5, shape).astype(dtype) for name, shape in shapes.items()}
+    return map_named(np.zeros_like, origin), origin
+
+
+def network(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
+    """The tutorial's network on MNIST: one batch of 64 after another, reshuffled each epoch."""
+    from jaxmnist import data
+    from jaxmnist.losses import cross_entropy_with_integer_labels
+    from jaxmnist.model import MLP
+
+    del steps
+    model = MLP()
+    own = jax.tree.map(np.asarray, model.init(jax.random.key(seed), jnp.zeros((1, 784))))
+    layout = Layout.of(own)
+    dataset = data.load_dataset("mnist")
+    samples = dataset.train_labels.size
+    epoch_batches = -(-samples // BATCH_SIZE)
+
+    def loss(params: Any, images: Any, labels: Any) -> Any:
+        logits: Any = model.apply(params, data.normalize(images).astype(dtype))
+        return cross_entropy_with_integer_labels(logits, labels)
+
+    gradient = jax.jit(jax.grad(loss))
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng((seed, epoch)).permutation(samples)
+
+    def at(step: int, where: Named) -> Named:
+        epoch, batch = divmod(step, epoch_batches)
+        chosen = order(epoch)[batch * BATCH_SIZE :][:BATCH_SIZE]
+        tree = gradient(
+            layout.tree(where), dataset.train_images[chosen], dataset.train_labels[chosen]
+        )
+        return layout.named(jax.tree.map(np.asarray, tree), "the network's gradients")
+
+    if params is not None:
+        layout.named(params, "gradients='network' need the parameters of the default MLP")
+        return Gradients("network", params, at, follows=True, starts=PERTURBATIONS_OF_MANY)
+    origin = layout.named(own, "the network", dtype)
+    start = layout.tree(map_named(np.zeros_like, origin))
+    return Gradients(
+        "network", start, at, follows=True, origin=origin, starts=PERTURBATIONS_OF_MANY
+    )

@@ -1,0 +1,83 @@
+"""The gradients of a comparison: a function of the step and the parameters, and its start."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jaxmnist.errors import InputError
+from jaxmnist.verify.named_trees import Layout, Named, map_named
+from jaxmnist.verify.rounding import PERTURBATIONS
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """A source of gradients, and the parameters it is for.
+
+    Attributes:
+        name: What it is, for the report.
+        params: Where the optimizer starts: a tree of NumPy arrays.
+        at: ``at(step, leaves) -> leaves``: the gradients of a step, from the parameters by name.
+        follows: Whether the gradients depend on the parameters.
+        origin: Added to the parameters before the gradient is taken, by name, or None.
+        steps: How many steps there are gradients for, or None for any number.
+        starts: The number of perturbed starts that error growth is measured from.
+    """
+
+    name: str
+    params: Any
+    at: Callable[[int, Named], Named]
+    follows: bool
+    origin: Named | None = None
+    steps: int | None = None
+    starts: int = PERTURBATIONS
+
+    def __call__(self, step: int, params: Named) -> Named:
+        """Take the gradients of a step for these parameters.
+
+        Raises:
+            InputError: A gradient is NaN or infinite.
+        """
+        where = params if self.origin is None else map_named(np.add, self.origin, params)
+        gradients = self.at(step, where)
+        for leaf, gradient in gradients.items():
+            broken = ~np.isfinite(gradient)
+            if broken.any():
+                raise InputError(
+                    f"the gradient of {leaf} is {gradient[broken][0]} at step {step} of the "
+                    f"{self.name} gradients; every gradient must be finite"
+                    + (", so the optimizer must not diverge" if self.follows else "")
+                )
+        return gradients
+
+    def perturbations(self) -> "list[Gradients]":
+        """The same from perturbed starts, to measure error growth; none where all is given."""
+        return [self.perturbed(seed) for seed in range(self.starts if self.follows else 0)]
+
+    def perturbed(self, seed: int) -> "Gradients":
+        """Perturb every element of the start by one unit in the last place, up or down by chance.
+
+        A zero moves by a unit of its leaf's largest element, or of 1.
+
+        Args:
+            seed: Of the directions.
+
+        Returns:
+            The same source with the perturbed start.
+        """
+        rng = np.random.default_rng(seed)
+
+        def perturb(start: np.ndarray) -> np.ndarray:
+            sizes = np.abs(start)
+            largest = sizes.max(initial=0.0)
+            sizes = np.where(sizes > 0, sizes, largest if largest > 0 else 1.0)
+            step = np.spacing(sizes.astype(start.dtype))
+            return np.asarray(start + step * rng.choice([-1, 1], start.shape), start.dtype)
+
+        if self.origin is not None:
+            return replace(self, origin=map_named(perturb, self.origin))
+        layout = Layout.of(self.params)
+        return replace(
+            self, params=layout.tree(map_named(perturb, layout.named(self.params, "params")))
+        )

@@ -1,0 +1,145 @@
+"""The update rule that an optimizer is recognised as, with its numbers fitted to its steps.
+
+The specifications are tried in turn, the plain ones first: decays, epsilon and initial value by
+least squares, and the learning rate, in which a step is linear, in closed form. A rule is accepted
+when it predicts every step to a part in 10^8.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+from scipy import optimize
+
+from jaxmnist.verify.identify.probe import Probe
+from jaxmnist.verify.identify.recurrence import FittedRule, residuals
+from jaxmnist.verify.identify.rules import RuleSpec, rule_specs
+
+ACCEPTED_ERROR: Final = 1e-8
+"""The relative error of a step up to which a fit is accepted."""
+
+_least_squares: Any = optimize.least_squares  # its published types take no function for `jac`
+
+
+def identify(probe: Probe) -> FittedRule | None:
+    """Find the plainest update rule that takes the probe's steps, or None.
+
+    Args:
+        probe: What an optimizer did.
+
+    Returns:
+        The rule, its numbers, its learning rate or rates, and how well it fits.
+    """
+    if not (np.isfinite(probe.changes).all() and probe.changes.any()):
+        return None
+    for scheduled in (False, True):
+        specs = list(rule_specs(probe, scheduled))
+        for deviations in range(2 if scheduled else 3):
+            level = [spec for spec in specs if spec.deviations == deviations]
+            starts = sorted((_best_start(spec, probe) for spec in level), key=lambda s: s.error)
+            for start in starts[:_TRIED]:
+                rule = fit(start.spec, start.numbers, probe)
+                if rule.error < ACCEPTED_ERROR and _is_sane(rule):
+                    return rule
+    return None
+
+
+def _is_sane(rule: FittedRule) -> bool:
+    """Whether no number has reached a value where its specification is a plainer one."""
+    return all(1e-6 < rule.numbers.get(name, 0.5) < 1 - 1e-6 for name in _SHARES)
+
+
+def evaluate(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRule:
+    """Evaluate a specification with these numbers and the learning rate that fits best.
+
+    Args:
+        spec: The rule but for its numbers.
+        numbers: By name.
+        probe: What an optimizer did.
+
+    Returns:
+        The rule, with the largest relative error of a step.
+    """
+    columns = {name: np.full((1, 1), value) for name, value in numbers.items()}
+    residual, rates = residuals(spec, columns, probe)
+    return FittedRule(spec, dict(numbers), rates[0], float(np.abs(residual).max()))
+
+
+def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRule:
+    """Fit the numbers of a specification by least squares, from the given ones.
+
+    A number x enters as log x, a decay as log(1 - x); derivatives are by complex step, exact.
+
+    Args:
+        spec: The rule but for its numbers.
+        numbers: Where to start.
+        probe: What an optimizer did.
+
+    Returns:
+        The rule with the numbers that fit best.
+    """
+    names = [name for name in spec.numbers if name != "initial" or probe.initial is None]
+    fixed = {name: value for name, value in numbers.items() if name not in names}
+    if not names:
+        return evaluate(spec, numbers, probe)
+
+    def columns(x: np.ndarray) -> dict[str, np.ndarray]:
+        free = {name: _from_log(name, x[:, [i]]) for i, name in enumerate(names)}
+        return free | {name: np.full((len(x), 1), value) for name, value in fixed.items()}
+
+    def residual(x: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(residuals(spec, columns(x[None]), probe)[0][0].ravel(), nan=1e3)
+
+    def jacobian(x: np.ndarray) -> np.ndarray:
+        shifted = x + 1e-30j * np.eye(len(x))
+        slopes = np.imag(residuals(spec, columns(shifted), probe)[0]) / 1e-30
+        return np.nan_to_num(slopes.reshape(len(x), -1).T)
+
+    start = np.array([_to_log(name, numbers[name]) for name in names])
+    with np.errstate(all="ignore"):
+        found = _least_squares(
+            residual, start, jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=40
+        )
+    fitted = {name: float(_from_log(name, found.x[i])) for i, name in enumerate(names)}
+    return evaluate(spec, fitted | fixed, probe)
+
+
+# --- Where the fits start ---
+
+_TRIED: Final = 6  # of the specifications with as many deviations, the nearest at the start
+
+_SHARES: Final = ("momentum", "b1", "decay", "dampening")
+
+_STARTS: Final[Mapping[str, tuple[float, ...]]] = {
+    "momentum": (0.5, 0.9, 0.99),
+    "b1": (0.5, 0.9, 0.99),
+    "dampening": (0.1, 0.5, 0.9),
+    "decay": (0.9, 0.99, 0.999),
+    "epsilon": (1e-10, 1e-8, 1e-6, 1e-3),
+    "initial": (1e-3, 0.1),
+    "weight_decay": (1e-4, 1e-2),
+}
+
+
+def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:
+    """The best of a grid of numbers, all tried at once."""
+    names = spec.numbers
+    known = {} if probe.initial is None else {"initial": (probe.initial,)}
+    grid = list(product(*({**_STARTS, **known}[name] for name in names)))
+    columns = {name: np.array([[row[i]] for row in grid]) for i, name in enumerate(names)}
+    residual, rates = residuals(spec, columns, probe)
+    errors = np.nan_to_num(np.sqrt((np.abs(residual) ** 2).mean(axis=(1, 2))), nan=np.inf)
+    best = int(errors.argmin())
+    return FittedRule(
+        spec, dict(zip(names, grid[best], strict=True)), rates[best], float(errors[best])
+    )
+
+
+def _to_log(name: str, value: float) -> float:
+    return float(np.log(1 - value if name in _SHARES else value))
+
+
+def _from_log(name: str, x: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return 1 - np.exp(x) if name in _SHARES else np.exp(x)
