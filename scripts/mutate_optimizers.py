@@ -1,10 +1,9 @@
-"""Breaks the optimizers one line at a time and asks the trajectory tests to notice.
+"""Break the optimizers one line at a time and ask the trajectory tests to notice.
 
-Each mutation is one replacement in the source text of a temporary copy of the package: an `eps`
-moved across the root or made ten times larger, a decay changed in its third digit, a bias
-correction dropped, the learning rate moved into or out of the velocity, another initial value.
-Against each, `tests/optim/test_trajectories.py` runs, and the table says which of that optimizer's
-tests failed. A mutation that none of them notices has survived, and the exit status is 1.
+The mutations: an `eps` moved across the root or made ten times larger, a decay changed in its third
+digit, a bias correction dropped, the learning rate moved into or out of the velocity, another
+initial value. Against each, `tests/optim/test_trajectories.py` runs, and the table lists which of
+that optimizer's tests failed. `mutation.py` has what all mutation scripts share.
 
 One run of the tests tries one mutation of every optimizer at once: they share no line, and each
 test belongs to one optimizer. Mutations of shared arithmetic run alone.
@@ -15,36 +14,17 @@ test belongs to one optimizer. Mutations of shared arithmetic run alone.
 On two CPU cores shared with other work: 96 mutations, all caught, in 3 to 7 minutes.
 """
 
-import argparse
-import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from queue import SimpleQueue
-from typing import NamedTuple
+
+from mutation import Mutation, run, run_python
 
 from jaxmnist import conventions
 
-ROOT = Path(__file__).resolve().parent.parent
 TESTS = "tests/optim/test_trajectories.py"
-WORKERS = 2
-
-
-class Mutation(NamedTuple):
-    """One replacement in one file of the package."""
-
-    optimizer: str
-    what: str
-    file: str
-    old: re.Pattern[str]  # must match exactly once
-    new: str
-
 
 FULL = ".real_accumulators_like(params"
 
@@ -153,11 +133,11 @@ SHARED = [
 
 
 def mutations() -> Iterator[Mutation]:
-    """The equations, then each default of each convention."""
+    """Yield those of the equations, then each default of each convention."""
     for optimizer, what, old, new in EQUATIONS:
-        yield Mutation(optimizer, what, f"optim/{optimizer}.py", re.compile(re.escape(old)), new)
+        yield Mutation(what, f"optim/{optimizer}.py", old, new, optimizer)
     for optimizer, what, old, new in SHARED:
-        yield Mutation(optimizer, what, SHARED_FILE, re.compile(re.escape(old)), new)
+        yield Mutation(what, SHARED_FILE, old, new, optimizer)
     for optimizer in conventions.NAMES:
         for convention in conventions.CONVENTIONS:
             for argument, value in conventions.defaults(optimizer, convention).items():
@@ -180,7 +160,7 @@ def _changed_default(
             rf' +"{convention}": {{[^}}]*?"{argument}": )[^,}}]+'
         )  # fmt: skip
         new = rf"\g<1>{changed}"
-    return Mutation(optimizer, what, file, re.compile(old, re.MULTILINE), new)
+    return Mutation(what, file, re.compile(old, re.MULTILINE), new, optimizer)
 
 
 def _changed(argument: str, value: float | bool | None) -> float | bool:
@@ -198,7 +178,7 @@ def _changed(argument: str, value: float | bool | None) -> float | bool:
 
 
 def rounds(chosen: list[Mutation]) -> Iterator[list[Mutation]]:
-    """Groups that can be tried at once: no two of one optimizer, and shared arithmetic alone."""
+    """Yield groups that can be tried at once: no two of one optimizer, shared arithmetic alone."""
     yield from ([mutation] for mutation in chosen if mutation.file == SHARED_FILE)
     own = [mutation for mutation in chosen if mutation.file != SHARED_FILE]
     by_optimizer = [[m for m in own if m.optimizer == name] for name in conventions.NAMES]
@@ -206,36 +186,17 @@ def rounds(chosen: list[Mutation]) -> Iterator[list[Mutation]]:
         yield [mutation for mutation in group if mutation is not None]
 
 
-def run_against(group: list[Mutation], package: Path) -> list[tuple[Mutation, list[str]]]:
-    """Each mutation of `group` with the tests that it fails, in a copy of the package."""
-    originals: dict[Path, str] = {}
-    for mutation in group:
-        source = package / mutation.file
-        text = source.read_text(encoding="utf-8")
-        originals.setdefault(source, text)
-        mutated, count = mutation.old.subn(mutation.new, text)
-        if count != 1 or mutated == text:
-            raise SystemExit(f"{mutation.optimizer}: {mutation.what}: {count} places in the source")
-        source.write_text(mutated, encoding="utf-8")
-    failed = failing_tests(package.parent)
-    for source, text in originals.items():
-        source.write_text(text, encoding="utf-8")
-    return [
-        (mutation, sorted({test.split("[")[0] for test in failed if mutation.optimizer in test}))
-        for mutation in group
-    ]
+def failing(copy: Path, optimizers: Sequence[str]) -> dict[str, list[str]]:
+    """Return the tests of each optimizer that fail in the copy."""
+    failed = failing_tests(copy)
+    return {
+        name: sorted({test.split("[")[0] for test in failed if name in test}) for name in optimizers
+    }
 
 
 def failing_tests(copy: Path) -> list[str]:
-    """The trajectory tests whose assertions fail for the package in `copy`."""
-    done = subprocess.run(
-        # -B: a source rewritten within a second must not meet its old bytecode.
-        [sys.executable, "-B", "-m", "pytest", "-q", "-rf", "--tb=no", "-o", "addopts=", TESTS],
-        cwd=copy,
-        env=os.environ | {"PYTHONPATH": str(copy), "COLUMNS": "1000"},
-        capture_output=True,
-        text=True,
-    )
+    """Return the trajectory tests whose assertions fail for the package in `copy`."""
+    done = run_python(copy, "-m", "pytest", "-q", "-rf", "--tb=no", "-o", "addopts=", TESTS)
     failed = re.findall(r"^FAILED \S+::test_(.+?) - (.*)$", done.stdout, re.MULTILINE)
     crashed = [reason for _, reason in failed if not reason.lower().startswith("assert")]
     if done.returncode not in (0, 1) or crashed:  # a program that does not run shows nothing
@@ -243,43 +204,5 @@ def failing_tests(copy: Path) -> list[str]:
     return [test for test, _ in failed]
 
 
-def main() -> int:
-    """Prints a line per mutation, and says with its status whether all were caught."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("optimizers", nargs="*", default=conventions.NAMES, metavar="OPTIMIZER")
-    wanted = parser.parse_args().optimizers
-    groups = list(rounds([mutation for mutation in mutations() if mutation.optimizer in wanted]))
-
-    with tempfile.TemporaryDirectory() as folder:
-        packages: SimpleQueue[Path] = SimpleQueue()
-        for worker in range(WORKERS):
-            copy = Path(folder, str(worker))
-            without = shutil.ignore_patterns("__pycache__", "*.npz")
-            for part in ("jaxmnist", "tests"):
-                shutil.copytree(ROOT / part, copy / part, ignore=without)
-            shutil.copy(ROOT / "pyproject.toml", copy)
-            packages.put(copy / "jaxmnist")
-
-        if failing := failing_tests(Path(folder, "0")):
-            raise SystemExit(f"Tests fail before anything is broken: {', '.join(failing)}")
-
-        def attempt(group: list[Mutation]) -> list[tuple[Mutation, list[str]]]:
-            package = packages.get()
-            try:
-                return run_against(group, package)
-            finally:
-                packages.put(package)
-
-        with ThreadPoolExecutor(WORKERS) as pool:
-            outcomes = [outcome for some in pool.map(attempt, groups) for outcome in some]
-
-    for mutation, caught_by in sorted(outcomes, key=lambda outcome: outcome[0].optimizer):
-        verdict = ", ".join(caught_by) or "SURVIVED"
-        print(f"{mutation.optimizer:9} {mutation.what:48} {verdict}")
-    survivors = sum(not caught_by for _, caught_by in outcomes)
-    print(f"{len(outcomes)} mutations, {survivors} survived")
-    return 1 if survivors else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__file__, [*mutations()], failing, rounds))

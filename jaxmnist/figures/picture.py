@@ -1,4 +1,4 @@
-"""A picture in two steps: numbers, kept as JSON, and what is drawn from them."""
+"""A picture in two steps: numbers, stored as JSON, and what is drawn from them."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,20 +15,20 @@ from jaxmnist.plots import style
 from jaxmnist.runs import write_picture
 
 Data = Mapping[str, Any]
-"""What a picture is drawn from: as it is read from JSON, so arrays are nested lists of numbers."""
+"""What a picture is drawn from, as read from JSON: arrays are nested lists of numbers."""
 
-Report = Callable[[float], None]
-"""Told now and then which share of a computation is done, from 0 to 1."""
+OnProgress = Callable[[float], None]
+"""Called now and then with the share of a computation that is done, from 0 to 1."""
 
 
 class Picture(NamedTuple):
-    """One picture of the document's walk-through."""
+    """One picture of the tutorial's walk-through."""
 
     name: str
     """Of its files, without ending."""
     rows: str
-    """The document's rows that it shows, such as "D8, D9"."""
-    compute: Callable[[Report], Mapping[str, Any]]
+    """The tutorial's rows that it shows, such as "D8, D9"."""
+    compute: Callable[[OnProgress], Mapping[str, Any]]
     """The numbers, arrays and text to draw; this may take minutes."""
     draw: Callable[[Data], Figure]
     """The picture, from these; this takes a second."""
@@ -45,13 +45,13 @@ class Picture(NamedTuple):
         return tuple(int(row.removeprefix("D")) for row in self.rows.split(", "))
 
 
-def make(picture: Picture, out: Path, report: Report = lambda _: None) -> list[Path]:
-    """Compute a picture's numbers, keep them, and draw from them.
+def make(picture: Picture, out: Path, on_progress: OnProgress = lambda _: None) -> list[Path]:
+    """Compute a picture's numbers, store them as JSON, and draw from them.
 
     Args:
         picture: The picture.
         out: The folder, which exists.
-        report: Told the share of the computation that is done.
+        on_progress: Called with the share of the computation that is done, from 0 to 1.
 
     Returns:
         The files written, the JSON first.
@@ -63,7 +63,7 @@ def make(picture: Picture, out: Path, report: Report = lambda _: None) -> list[P
         "picture": picture.name,
         "rows": picture.rows,
         **provenance.record(f"jaxmnist figures {picture.name}"),
-        "data": _plain(picture.compute(report)),
+        "data": plain(picture.compute(on_progress)),
     }
     path = out / f"{picture.name}.json"
     write_whole(path, (json.dumps(about, allow_nan=False) + "\n").encode())
@@ -71,7 +71,7 @@ def make(picture: Picture, out: Path, report: Report = lambda _: None) -> list[P
 
 
 def redraw(picture: Picture, out: Path) -> list[Path]:
-    """Draw a picture from the numbers that an earlier `make` kept.
+    """Draw a picture from the numbers that an earlier `make` stored.
 
     Args:
         picture: The picture.
@@ -110,18 +110,44 @@ def redraw(picture: Picture, out: Path) -> list[Path]:
     return written
 
 
-def _plain(value: Any) -> Any:
-    """Turn arrays into lists and numbers into nine significant digits, all of float32's."""
+def plain(value: Any) -> Any:
+    """Turn arrays into lists and floats into nine significant digits, which hold all of float32.
+
+    Args:
+        value: Mappings, sequences, arrays, numbers and text, nested as they may be.
+
+    Returns:
+        The same as JSON can hold it; None for infinity and NaN.
+
+    >>> plain({"x": np.array([1 / 3, np.inf])})
+    {'x': [0.333333333, None]}
+    """
     if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, str | bool | int) or value is None:
         return value
     array = np.asarray(value)
     if array.ndim:
-        return [_plain(part) for part in array]
+        return [plain(part) for part in array]
     if np.issubdtype(array.dtype, np.floating):
         # JSON has no NaN and no infinity; NumPy reads None as NaN again.
         return float(f"{array:.9g}") if np.isfinite(array) else None
     return array.item()
+
+
+def as_arrays(data: Data, *names: str) -> dict[str, np.ndarray]:
+    """Return some of a picture's data as float arrays.
+
+    Args:
+        data: The picture's data.
+        *names: Keys of lists of numbers.
+
+    Returns:
+        The arrays by name, with NaN where JSON has None.
+
+    >>> as_arrays({"x": [1, None], "y": 2}, "x")
+    {'x': array([ 1., nan])}
+    """
+    return {name: np.array(data[name], float) for name in names}

@@ -75,7 +75,10 @@ def descend(
     """
     samples = len(tilts)
     if not 1 <= batch_size <= samples or samples % batch_size:
-        raise InputError(f"batch_size {batch_size} does not divide {samples} samples")
+        raise InputError(
+            f"batch_size is {batch_size}; it must be a whole number of at least 1 that divides "
+            f"the {samples} samples"
+        )
 
     def batch_loss(w: Float[Array, "2"], batch: Float[Array, "batch 2"]) -> Float[Array, ""]:
         return jax.vmap(lambda tilt: function(w) + tilt @ w)(batch).mean()
@@ -89,3 +92,57 @@ def descend(
 
     end, before = jax.lax.scan(epoch, start, jnp.arange(epochs))
     return jnp.concatenate([before.reshape(-1, 2), end[None]])
+
+
+@functools.partial(jax.jit, static_argnames=("function", "batch_size", "epochs"))
+def share_beyond(
+    keys: Key[Array, " keys"],
+    starts: Float[Array, " starts"],
+    learning_rates: Float[Array, " rates"],
+    tilts: Float[Array, "samples 2"],
+    *,
+    function: Callable[[Float[Array, "2"]], Float[Array, ""]],
+    batch_size: int,
+    epochs: int,
+    boundary: Float[Array, ""] | float,
+) -> Float[Array, "rates starts"]:
+    """Compute which share of runs of `descend` ends at an x beyond a boundary.
+
+    Args:
+        keys: One per run, of the samples' order.
+        starts: The x to begin at; y is 0.
+        learning_rates: SGD's.
+        tilts: The samples, as `tilts` makes them.
+        function: The loss over all samples.
+        batch_size: How many samples a step takes.
+        epochs: How often each sample is taken.
+        boundary: An x, such as that of a pass between two minima.
+
+    Returns:
+        The mean over the keys, from 0 to 1.
+
+    Raises:
+        InputError: The samples do not divide into such batches.
+
+    Source: tutorial row D15.
+
+    >>> a = tilts(jax.random.key(0), 4, 0.0)
+    >>> keys = jax.random.split(jax.random.key(1), 2)
+    >>> starts, rates = jnp.array([-1.0, 1.0]), jnp.array([0.1, 0.9])
+    >>> print(share_beyond(keys, starts, rates, a, function=lambda w: w @ w, batch_size=4,
+    ...     epochs=1, boundary=0.0))
+    [[0. 1.]
+     [1. 0.]]
+    """
+
+    def is_beyond(key, x, rate):
+        start = jnp.stack([x, jnp.zeros_like(x)])
+        path = descend(
+            key, start, rate, tilts, function=function, batch_size=batch_size, epochs=epochs
+        )
+        return path[-1, 0] > boundary
+
+    over_starts = jax.vmap(is_beyond, in_axes=(None, 0, None))
+    over_rates = jax.vmap(over_starts, in_axes=(None, None, 0))
+    over_keys = jax.vmap(over_rates, in_axes=(0, None, None))
+    return over_keys(keys, starts, learning_rates).mean(axis=0)

@@ -136,13 +136,16 @@ def trajectories(
 
 
 def trajectory(
-    function: Loss, optimizer: optax.GradientTransformation, start: Float[Array, "2"], steps: int
-) -> Float[Array, "points 2"]:
+    function: Callable[[Float[Array, "*shape"]], Float[Array, ""]],
+    optimizer: optax.GradientTransformation,
+    start: Float[Array, "*shape"],
+    steps: int,
+) -> Float[Array, "points *shape"]:
     """Follow one optimizer from one start.
 
     Args:
-        function: The loss.
-        optimizer: Any of Optax's kind.
+        function: The loss of a point of any shape.
+        optimizer: Any Optax transformation.
         start: The point to begin at.
         steps: How many.
 

@@ -19,7 +19,7 @@ from jaxmnist.calculus import (
     largest_eigenvalue,
 )
 from jaxmnist.data.batches import permutation
-from jaxmnist.figures.descent import network_steps
+from jaxmnist.landscapes import network_steps
 from jaxmnist.training import eval_step, init
 
 RNG = np.random.default_rng(0)

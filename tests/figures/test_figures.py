@@ -155,6 +155,14 @@ def test_names_and_rows():
     assert first == sorted(first)
 
 
+def test_pictures_are_made_by_the_module_of_their_name():
+    makers = {"race_valley": "race", "race_saddle": "race"}
+    for name, picture in figures.PICTURES.items():
+        expected = f"jaxmnist.figures.{makers.get(name, name)}"
+        assert vars(sys.modules[expected]).get("PICTURE", picture) is picture
+        assert picture.draw.__module__ == expected
+
+
 # ----------------------------------------------------------------------------------- page
 
 PAGE = Path(__file__).parents[2] / "figures" / "README.md"

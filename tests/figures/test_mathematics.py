@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from jaxmnist.figures import descent, losses, picture, steps
+from jaxmnist.figures import PICTURES as ALL
+from jaxmnist.figures import picture
 from jaxmnist.plots import style
 
-PICTURES = {part.name: part for part in (*losses.PICTURES, *descent.PICTURES, *steps.PICTURES)}
+NAMES = (
+    *("softmax", "cross_entropy"),
+    *("gradient_descent", "taylor", "descent_1d", "descent_2d", "descent_network"),
+    *("terminal_velocity", "step_sizes", "bias_correction"),
+)
+PICTURES = {name: ALL[name] for name in NAMES}
 
 
 @pytest.fixture(scope="module")

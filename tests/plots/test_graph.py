@@ -16,16 +16,16 @@ from matplotlib.text import Text
 
 from jaxmnist import plots
 from jaxmnist.calculus import trace_graph
-from jaxmnist.figures import backpropagation, picture
+from jaxmnist.figures import PICTURES as ALL
+from jaxmnist.figures.picture import plain
 from jaxmnist.plots import style
 
-PICTURES = {made.name: made for made in backpropagation.PICTURES}
+PICTURES = {name: ALL[name] for name in ("chain_rule", "neuron", "backpropagation")}
 
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, dict]:
     """The pictures' numbers, as they come back from JSON."""
-    plain = vars(picture)["_plain"]
     return {
         name: json.loads(json.dumps(plain(made.compute(lambda _: None))))
         for name, made in PICTURES.items()

@@ -6,7 +6,7 @@ import pytest
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from jaxmnist import plots
-from jaxmnist.figures import reality
+from jaxmnist.figures import loss_surface, optimizers
 
 NAMES = tuple(plots.OPTIMIZERS)
 TITLE = "What it is"
@@ -161,7 +161,7 @@ def test_table_says_what_came_out():
         },
     }
     data["curves"]["adam"]["test_accuracy"][1][3] = 0.5
-    text = reality._optimizers_table(data)
+    text = vars(optimizers)["_table"](data)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     figures = "| 0.6000 ± 0.1414 | 0.9450 ± 0.0071 | 0.9550 ± 0.0071 |"
     assert rows[2:] == [
@@ -173,5 +173,5 @@ def test_table_says_what_came_out():
 
 def test_square_is_around_all_points():
     points = np.array([[0.0, 1.0], [10.0, 2.0], [4.0, 5.0]])
-    (left, right), (low, high) = reality._square_around(points)
+    (left, right), (low, high) = vars(loss_surface)["_square_around"](points)
     np.testing.assert_allclose([left, right, low, high], [-1.2, 11.2, -3.2, 9.2], rtol=1e-6)

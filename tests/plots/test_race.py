@@ -14,26 +14,26 @@ from PIL import Image
 
 import jaxmnist as jm
 from jaxmnist import landscapes, optim, plots
-from jaxmnist.figures import animation, optimizers, picture
-from jaxmnist.figures.picture import make
+from jaxmnist.figures import animation, race, valley_momentum
+from jaxmnist.figures.picture import make, plain
 from jaxmnist.plots import style, terrain
 
 
-def plain(data):
+def through_json(data):
     """Through JSON and back, as pictures get their data."""
-    return json.loads(json.dumps(vars(picture)["_plain"](data), allow_nan=False))
+    return json.loads(json.dumps(plain(data), allow_nan=False))
 
 
 @pytest.fixture(scope="module")
 def data():
     rates = 10.0 ** np.arange(-4, 3, 0.5)
-    return plain(optimizers.race_data("valley", steps=30, learning_rates=rates, points=31))
+    return through_json(race.race_data("valley", steps=30, learning_rates=rates, points=31))
 
 
 @pytest.fixture(scope="module")
 def frames(data):
     with style.theme("light"):
-        return list(optimizers.race_frames(data))
+        return list(race.race_frames(data))
 
 
 def colors_of(figure: Figure) -> set[str]:
@@ -43,7 +43,7 @@ def colors_of(figure: Figure) -> set[str]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_race_shows_all_six_in_every_panel(theme, data):
     with style.theme(theme):
-        figure = optimizers.draw_race(data)
+        figure = race.draw_race(data)
         above, side, losses, rates = figure.axes
         wanted = {look.color for look in style.OPTIMIZERS.values()}
         for axes in (above, side, losses, rates):
@@ -55,7 +55,7 @@ def test_race_shows_all_six_in_every_panel(theme, data):
 
 
 def test_race_draws_its_numbers(data):
-    figure = optimizers.draw_race(data)
+    figure = race.draw_race(data)
     above, _, losses, rates = figure.axes
     for index, look in enumerate(style.OPTIMIZERS.values()):
         path = np.array(data["race"]["path"][index])
@@ -80,7 +80,7 @@ def test_race_draws_its_numbers(data):
 
 def test_labels_and_marks_do_not_cover_each_other(data):
     with style.theme("light"):
-        figure = optimizers.draw_race(data)
+        figure = race.draw_race(data)
         canvas = io.BytesIO()
         figure.savefig(canvas, format="png", dpi=figure.dpi)
     above, _, losses, _ = figure.axes
@@ -136,15 +136,15 @@ def test_height_goes_from_blue_to_red_on_both_themes():
 
 
 def test_diverged_race_is_drawn():
-    data = plain(optimizers.race_data("valley", ("sgd", "adam"), 200, [50.0], points=21))
+    data = through_json(race.race_data("valley", ("sgd", "adam"), 200, [50.0], points=21))
     assert (
         None in np.ravel(data["race"]["scores"])
         or not np.isfinite(np.array(data["race"]["loss"], float)).all()
     )
-    figure = optimizers.draw_race(data)
+    figure = race.draw_race(data)
     figure.savefig(io.BytesIO(), format="png")
     assert "One learning rate for all: 50" in figure.get_suptitle()
-    assert len(list(optimizers.race_frames(data))) == 68
+    assert len(list(race.race_frames(data))) == 68
 
 
 # ------------------------------------------------------------------------------- animations
@@ -229,21 +229,9 @@ def test_mp4_that_fails_or_cannot_be_made_is_refused(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------- the pictures
 
 
-def test_pictures_are_the_rows():
-    found = {each.name: each.rows for each in optimizers.PICTURES}
-    assert found == {
-        "local_minimum": "D15",
-        "saddle": "D16",
-        "valley_momentum": "D21",
-        "race_valley": "D27",
-        "race_saddle": "D27",
-        "races": "D27",
-    }
-
-
 def test_valley_picture_goes_through_json(tmp_path):
-    (valley,) = (each for each in optimizers.PICTURES if each.name == "valley_momentum")
-    files = make(valley._replace(themes=("light", "dark")), tmp_path)
+    picture = valley_momentum.PICTURE._replace(themes=("light", "dark"))
+    files = make(picture, tmp_path)
     assert [path.suffix for path in files] == [".json", ".png", ".svg", ".png", ".svg"]
     speeds = json.loads(files[0].read_text())["data"]["speeds"]
     np.testing.assert_allclose([run[-1] for run in speeds], [1, 2, 10 * (1 - 0.9**50)], rtol=1e-5)

@@ -1,33 +1,22 @@
-"""A network's loss on a plane through its parameters, and real training beside it (row D28).
+"""Planes in the space of a network's parameters, and the loss on them (tutorial row D28).
 
-A plane is fixed before anyone walks: `random_plane` draws one around given parameters, and
-`plane_through` lays one through three. `loss_on_plane` is the loss on a grid of it, `project` and
-`share_in_plane` say where parameters lie beside it and how much of a path it shows, and
-`make_course` is a training run that is watched on its way.
+`random_plane` draws a plane around given parameters, `plane_through` lays one through three
+points. `loss_on_plane` evaluates a loss on a grid of a plane, `project` finds the nearest point of
+a plane to given parameters, and `share_in_plane` how much of a displacement lies in the plane.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
-from jaxmnist.config import Config, Hyper
-from jaxmnist.data.dataset import Arrays
 from jaxmnist.errors import InputError
 from jaxmnist.training import (
-    BatchMetrics,
     Params,
-    TrainState,
-    check_batches_fit,
-    epoch_order,
-    init,
-    model_and_optimizer,
-    scan_batches,
-    train_epoch,
 )
 
 Direction = PyTree[Float[Array, "..."]]
@@ -43,17 +32,6 @@ class Plane(NamedTuple):
     """One step along x."""
     v: Direction
     """One step along y; it need be neither orthogonal to u nor of its length."""
-
-
-class Course(NamedTuple):
-    """What was seen of a training run on its way."""
-
-    steps: Int[Array, " points"]
-    """Updates made before each point, 0 first."""
-    seen: PyTree[Array]
-    """What ``observe`` gave for the parameters there; the points are the first axis."""
-    batches: BatchMetrics
-    """Of every batch of the run, [steps], measured before its own update."""
 
 
 def random_plane(key: Key[Array, ""], params: Params) -> Plane:
@@ -233,83 +211,6 @@ def share_in_plane(plane: Plane, start: Params, end: Params) -> Float[Array, ""]
     return _length(_step(plane, *_coordinates(plane, displacement))) / _length(displacement)
 
 
-def make_course(
-    config: Config,
-    *,
-    every: int,
-    observe: Callable[[Params], PyTree[Array]] = lambda params: params,
-    num_classes: int = 10,
-) -> Callable[[Key[Array, ""], Hyper, Arrays], tuple[TrainState, Course]]:
-    """Build a run of `training.make_train` that is watched on its way, as one pure function.
-
-    The weights depend on the key alone, and so does the order of every epoch: courses of two
-    optimizers with one key start at the same point and take the same batches.
-
-    Args:
-        config: Layers, optimizer, convention, epochs and batch size.
-        every: Steps from one point to the next. An epoch's end is always a point, so its last
-            stretch may be shorter.
-        observe: What to keep of the parameters at each point, such as `training.evaluate`; the
-            parameters themselves if nothing is said.
-        num_classes: Number of logits.
-
-    Returns:
-        ``course(key, hyper, data) -> (state, course)``; the state is that of ``make_train``.
-
-    Raises:
-        InputError: ``every`` is not at least 1; when traced, if a batch is larger than the data.
-
-    Source: document row D28.
-
-    >>> from jaxmnist import hyper, load_dataset
-    >>> config = Config(epochs=2)
-    >>> data = jax.tree.map(lambda x: x[:1000], load_dataset("mnist").arrays())
-    >>> state, course = make_course(config, every=6)(jax.random.key(0), hyper(config), data)
-    >>> print(course.steps, course.seen["params"]["dense_4"]["bias"].shape)
-    [ 0  6 12 16 22 28 32] (7, 10)
-    """
-    if every < 1:
-        raise InputError(f"every is {every}; it must be a whole number of at least 1")
-
-    def course(key: Key[Array, ""], hyper: Hyper, data: Arrays) -> tuple[TrainState, Course]:
-        check_batches_fit(config, data)
-        model, tx = model_and_optimizer(config, num_classes, hyper)
-        samples = data.train_labels.size
-        length = every * config.batch_size
-
-        def stretch(state: TrainState, order: Int[Array, " part"]) -> tuple[TrainState, Any]:
-            state, metrics = train_epoch(
-                state,
-                order,
-                data.train_images,
-                data.train_labels,
-                apply_fn=model.apply,
-                tx=tx,
-                batch_size=config.batch_size,
-            )
-            return state, (_as_one_row(observe(state.params)), metrics)
-
-        def epoch(state: TrainState, index: Int[Array, ""]) -> tuple[TrainState, Any]:
-            return scan_batches(stretch, state, epoch_order(key, index, samples), length)
-
-        start = init(key, hyper, config, num_classes)
-        first = _as_one_row(observe(start.params))
-        state, (seen, metrics) = jax.lax.scan(epoch, start, jnp.arange(config.epochs))
-        seen = jax.tree.map(lambda points: points.reshape(-1, *points.shape[2:]), seen)
-        return state, Course(
-            _points(samples, every, config), _join(first, seen), jax.tree.map(jnp.ravel, metrics)
-        )
-
-    return course
-
-
-def _points(samples: int, every: int, config: Config) -> Int[Array, " points"]:
-    per_epoch = -(-samples // config.batch_size)
-    within = np.append(np.arange(every, per_epoch, every), per_epoch)
-    steps = per_epoch * np.arange(config.epochs)[:, None] + within
-    return jnp.asarray(np.append(0, steps))
-
-
 def _filter_normalised(key: Key[Array, ""], params: Params) -> Direction:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
@@ -348,14 +249,6 @@ def _dot(a: Direction, b: Direction) -> Float[Array, ""]:
 
 def _length(a: Direction) -> Float[Array, ""]:
     return jnp.sqrt(_dot(a, a))
-
-
-def _join(first: PyTree[Array], second: PyTree[Array]) -> PyTree[Array]:
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
-
-
-def _as_one_row(tree: PyTree[Array]) -> PyTree[Array]:
-    return jax.tree.map(lambda leaf: leaf[None], tree)
 
 
 def _check_alike(name: str, tree: Params, like: Params) -> None:

@@ -1,4 +1,4 @@
-"""Part A of the document: cross-entropy and softmax, and where plain forms fail (D1 to D3)."""
+"""Cross-entropy of a probability and of a logit, with their gradients (D1, D2)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,33 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxmnist import losses, plots
-from jaxmnist.figures.picture import Data, Picture, Report
+from jaxmnist.figures.picture import Data, OnProgress, Picture
 
 
-def _softmax(report: Report) -> Mapping[str, Any]:
-    del report
-    logits = jnp.array([2.0, -1.0, 0.5, 3.0, 1.0])
-    distances = jnp.geomspace(0.1, 1e4, 401)
-    shifts = jnp.concatenate([-distances[::-1], jnp.zeros(1), distances])
-    shifted = logits[None, :] + shifts[:, None]
-    exponentials = jnp.exp(shifted)
-    largest = jnp.argmax(logits)
-    return {
-        "logits": logits,
-        "exponentials": jnp.exp(logits),
-        "probabilities": losses.softmax(logits),
-        "shifts": shifts,
-        "of_largest": losses.softmax(shifted)[:, largest],
-        "of_largest_unshifted": exponentials[:, largest] / exponentials.sum(axis=1),
-    }
-
-
-def _draw_softmax(data: Data) -> Figure:
-    return plots.softmax(**{name: np.array(values, float) for name, values in data.items()})
-
-
-def _cross_entropy(report: Report) -> Mapping[str, Any]:
-    del report
+def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
+    del on_progress
     logits = jnp.linspace(-50.0, 50.0, 1001)
 
     def clamped(logit: Any, target: Any) -> Any:
@@ -59,7 +37,7 @@ def _cross_entropy(report: Report) -> Mapping[str, Any]:
     }
 
 
-def _draw_cross_entropy(data: Data) -> Figure:
+def _draw(data: Data) -> Figure:
     clamped, stable = (
         {
             int(target): {name: np.array(values, float) for name, values in curves.items()}
@@ -76,7 +54,4 @@ def _draw_cross_entropy(data: Data) -> Figure:
     )
 
 
-PICTURES: Final = (
-    Picture("softmax", "D3", _softmax, _draw_softmax),
-    Picture("cross_entropy", "D1, D2", _cross_entropy, _draw_cross_entropy),
-)
+PICTURE: Final = Picture("cross_entropy", "D1, D2", _compute, _draw)
