@@ -35,15 +35,6 @@ from jaxmnist.verify.references import RECURRENCES
 
 STEPS = 60
 
-FACTORIES = {
-    "sgd": optim.sgd,
-    "momentum": optim.momentum,
-    "adagrad": optim.adagrad,
-    "rmsprop": optim.rmsprop,
-    "adadelta": optim.adadelta,
-    "adam": optim.adam,
-}
-
 # Far from every default, so that each has a part in the steps.
 ARGUMENTS = {
     "sgd": {},
@@ -57,7 +48,7 @@ ARGUMENTS = {
 
 def checks(name: str) -> Iterator[tuple[str, Any, Any]]:
     """What to call the check, the optimizer, and what to hold it against."""
-    factory, recurrence, arguments = FACTORIES[name], RECURRENCES[name], ARGUMENTS[name]
+    factory, recurrence, arguments = optim.ENTRIES[name].factory, RECURRENCES[name], ARGUMENTS[name]
     yield "its defaults, NumPy", factory(), recurrence()
     yield "document, NumPy", optim.create(name), recurrence()
     yield "pytorch, PyTorch", optim.create(name, None, "pytorch"), verify.torch_reference(name)

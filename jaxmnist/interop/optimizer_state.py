@@ -6,7 +6,7 @@ cannot compute is refused: a state that moves without its arithmetic would go on
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxmnist import conventions, optim
 from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import flatten, params_from_state_dict, require_torch
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
+from jaxmnist.optim.entry import TorchCounterpart
 
 
 def opt_state_to_state_dict(
@@ -64,7 +65,7 @@ def opt_state_to_state_dict(
         arguments["learning_rate"] = learning_rate
     if callable(learning_rate):
         raise InputError(f"{name}: PyTorch keeps a number; give the rate at the next step")
-    counterpart = _COUNTERPARTS[name]
+    counterpart = _counterpart(name)
     template = _template(name, params)
     if type(opt_state) is not type(template):
         raise InputError(
@@ -136,7 +137,7 @@ def opt_state_from_state_dict(
     {'learning_rate': 0.5, 'initial_accumulator_value': 0.0, 'eps': 1e-10, 'eps_root': 0.0}
     """
     arguments = conventions.defaults(name, convention)
-    counterpart = _COUNTERPARTS[name]
+    counterpart = _counterpart(name)
     if missing := {"state", "param_groups"} - state_dict.keys():
         raise InputError(
             f"the state_dict has no {min(missing)!r}; an optimizer's has 'state' and "
@@ -171,68 +172,14 @@ def opt_state_from_state_dict(
     return shapes._replace(count=jnp.asarray(count, jnp.int32), **accumulators), hyper
 
 
-class _Counterpart(NamedTuple):
-    """What stands for an optimizer in PyTorch."""
-
-    optimizer: str
-    """Its name in ``torch.optim``."""
-    hyper: Mapping[str, str]
-    """From a hyperparameter's name here to its name in a ``param_group``."""
-    accumulators: Mapping[str, str]
-    """From an accumulator's name here to its name in a parameter's state."""
-    counts: bool
-    """Whether a parameter's state has the number of steps."""
-    absent: str | None
-    """The hyperparameter that PyTorch lacks, and which is therefore 0."""
-    off: Mapping[str, float]
-    """Options of a ``param_group`` that have no counterpart here, with the value they may have."""
+def _counterpart(name: str) -> TorchCounterpart:
+    found = optim.ENTRIES[name].torch
+    if found is None:
+        known = [each for each, entry in optim.ENTRIES.items() if entry.torch is not None]
+        raise InputError(f"torch.optim has no {name}; choose one of {', '.join(known)}")
+    return found
 
 
-_RATE = {"learning_rate": "lr"}
-_SGD_OFF = {"dampening": 0, "nesterov": False}
-_COUNTERPARTS: Mapping[str, _Counterpart] = {
-    "sgd": _Counterpart("SGD", _RATE, {}, False, None, {**_SGD_OFF, "momentum": 0}),
-    "momentum": _Counterpart(
-        "SGD",
-        {**_RATE, "momentum": "momentum"},
-        {"velocity": "momentum_buffer"},
-        False,
-        None,
-        _SGD_OFF,
-    ),
-    "adagrad": _Counterpart(
-        "Adagrad",
-        {**_RATE, "initial_accumulator_value": "initial_accumulator_value", "eps": "eps"},
-        {"sum_of_squares": "sum"},
-        True,
-        "eps_root",
-        {"lr_decay": 0},
-    ),
-    "rmsprop": _Counterpart(
-        "RMSprop",
-        {**_RATE, "decay": "alpha", "eps": "eps"},
-        {"mean_square": "square_avg"},
-        True,
-        "eps_root",
-        {"momentum": 0, "centered": False},
-    ),
-    "adadelta": _Counterpart(
-        "Adadelta",
-        {**_RATE, "rho": "rho", "eps_root": "eps"},
-        {"mean_square": "square_avg", "mean_square_update": "acc_delta"},
-        True,
-        "eps",
-        {},
-    ),
-    "adam": _Counterpart(
-        "Adam",
-        {**_RATE, "b1": "beta1", "b2": "beta2", "eps": "eps"},
-        {"mu": "exp_avg", "nu": "exp_avg_sq"},
-        True,
-        "eps_root",
-        {"amsgrad": False},
-    ),
-}
 _ALWAYS_OFF = {"weight_decay": 0, "maximize": False}
 
 # How PyTorch computes, and not what; with no weight decay, how it would have been applied.
@@ -250,7 +197,7 @@ _WITHOUT_EFFECT = {
 
 def _to_group(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of PyTorch's optimizer for an optimizer's arguments here."""
-    counterpart = _COUNTERPARTS[name]
+    counterpart = _counterpart(name)
     absent = counterpart.absent
     if absent is not None and arguments[absent] != 0:
         raise InputError(
@@ -277,12 +224,12 @@ def _from_groups(name: str, groups: list[Mapping[str, Any]]) -> dict[str, float]
                     f"param_groups 0 and {index} have {key} {first[key]} and {other[key]}; an "
                     "optimizer here has one for all parameters"
                 )
-    absent = _COUNTERPARTS[name].absent
+    absent = _counterpart(name).absent
     return first if absent is None else {**first, absent: 0.0}
 
 
 def _read_group(name: str, group: Mapping[str, Any]) -> dict[str, float]:
-    counterpart = _COUNTERPARTS[name]
+    counterpart = _counterpart(name)
     optimizer = f"torch.optim.{counterpart.optimizer}"
     group = dict(group)
     if "betas" in group:
