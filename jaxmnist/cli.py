@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields, make_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -26,7 +26,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, Suppress,
 from tyro.extras import SubcommandApp
 
 from jaxmnist.config import Config
-from jaxmnist.conventions import NAMES, check_arguments
+from jaxmnist.conventions import HYPERPARAMETERS, NAMES, check_arguments, describe
 from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
 
@@ -40,45 +40,35 @@ EPOCH_LINE = "epoch: {}, Train Loss: {:.6f}, Train Acc: {:.6f}, Eval Loss: {:.6f
 """The document's line (row D9)."""
 
 
-Values = Annotated[tuple[str, ...], arg(metavar="VALUES", help_behavior_hint="")]
-"""Numbers and ranges, as `jaxmnist.sweep.parse` reads them."""
+def _axes() -> Iterator[tuple[str, str, str]]:
+    """Name, metavar and help of everything that a sweep may vary, in the order of its options."""
+    yield "optimizer", "NAMES", f"Names of optimizers ({', '.join(NAMES)}); by default sgd."
+    yield "hidden", "VALUES", "Sizes of the hidden layers, such as 256-128-64-20 64-64 none."
+    yield "batch_size", "VALUES", "Images in a training batch."
+    yield "seed", "VALUES", "Such as 0..3; tables and pictures average over the seeds."
+    learning_rate, *others = HYPERPARAMETERS
+    yield learning_rate, "VALUES", describe(learning_rate)
+    yield "init_scale", "VALUES", "What multiplies the initial parameters."
+    for name in others:
+        yield name, "VALUES", describe(name)
 
 
-@dataclass(frozen=True)
-class SweepAxes:
-    """What may differ between the runs of a sweep; what is not given is as in `train`.
-
-    Attributes:
-        optimizer: Names of optimizers; by default sgd.
-        hidden: Sizes of the hidden layers, such as 256-128-64-20 64-64 none.
-        batch_size: Images in a training batch.
-        seed: Such as 0..3; tables and pictures average over the seeds.
-        learning_rate: Step sizes; Adadelta takes one too, which multiplies its change.
-        init_scale: What multiplies the initial parameters.
-        momentum: Of momentum.
-        initial_accumulator_value: Of adagrad.
-        decay: Of rmsprop.
-        rho: Of adadelta.
-        b1: Of adam.
-        b2: Of adam.
-        eps: Of adagrad, rmsprop, adadelta and adam: added to the root.
-        eps_root: Of the same: added inside the root.
-    """
-
-    optimizer: Annotated[tuple[str, ...], arg(metavar="NAMES", help_behavior_hint="")] = ()
-    hidden: Values = ()
-    batch_size: Values = ()
-    seed: Values = ()
-    learning_rate: Values = ()
-    init_scale: Values = ()
-    momentum: Values = ()
-    initial_accumulator_value: Values = ()
-    decay: Values = ()
-    rho: Values = ()
-    b1: Values = ()
-    b2: Values = ()
-    eps: Values = ()
-    eps_root: Values = ()
+class SweepAxes(
+    make_dataclass(
+        "Axes",
+        [
+            # Names, or numbers and ranges as `jaxmnist.sweep.parse` reads them.
+            (
+                name,
+                Annotated[tuple[str, ...], arg(metavar=metavar, help=text, help_behavior_hint="")],
+                (),
+            )
+            for name, metavar, text in _axes()
+        ],
+        frozen=True,
+    )
+):
+    """What may differ between the runs of a sweep; what is not given is as in `train`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

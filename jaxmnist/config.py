@@ -27,7 +27,7 @@ class Config:
 
     Attributes:
         hidden: Sizes of the hidden layers, first to last.
-        optimizer: One of sgd, momentum, adagrad, rmsprop, adadelta, adam.
+        optimizer: One of `jaxmnist.optim.NAMES`.
         learning_rate: Step size; None takes the optimizer's own default.
         epochs: Passes over the training images.
         batch_size: Images in a training batch; the last, shorter batch is kept.
@@ -93,6 +93,12 @@ class Config:
         True
         """
         return replace(self, seed=0, learning_rate=None)
+
+
+# `--help` shows the names themselves.
+Config.__doc__ = (Config.__doc__ or "").replace(
+    "`jaxmnist.optim.NAMES`", ", ".join(conventions.NAMES)
+)
 
 
 def default_hyper(config: Config) -> Hyper:

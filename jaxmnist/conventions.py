@@ -1,20 +1,21 @@
-"""What each optimizer's arguments are worth by default, in the three places users come from.
+"""What each optimizer's arguments are, and their defaults in the three places users come from.
 
-The same names mean different arithmetic in the document, in PyTorch and in Optax. `TABLE` is the
+The same names mean different arithmetic in the tutorial, in PyTorch and in Optax. `TABLE` is the
 whole difference: `eps_root` is added inside the root of a denominator and `eps` outside it,
-`sqrt(s + eps_root) + eps`. Nothing here imports JAX, so that a command can list and check names
-before it pays for that import.
+`sqrt(s + eps_root) + eps`. The convention called "document" is the tutorial's; for an optimizer
+that the tutorial does not have, its paper's. Nothing here imports JAX, so that a command can list
+and check names before it pays for that import.
 
 Read in torch 2.13.0 and optax 0.2.8. PyTorch and Optax have momentum as an argument of their SGD,
-off by default; the 0.9 is the document's. Optax's optimizers have no default learning rate, so
-its rows carry the document's; its Adadelta carries PyTorch's 1.0, since without a rate Optax
+off by default; the 0.9 is the tutorial's. Optax's optimizers have no default learning rate, so
+its rows have the tutorial's; its Adadelta has PyTorch's 1.0, since without a rate Optax
 returns the update un-negated, which climbs.
 """
 
 import math
 import numbers
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jaxmnist.errors import InputError
 
@@ -70,35 +71,74 @@ TABLE: Final[Mapping[str, Mapping[str, Mapping[str, float | bool | None]]]] = {
 
 NAMES: Final = tuple(TABLE)
 
-# Weights of an average: at 1 nothing new would ever enter, and beyond it the past would grow.
-_DECAYS: Final = frozenset({"momentum", "decay", "rho", "b1", "b2"})
+
+class Argument(NamedTuple):
+    """What an argument is, in every optimizer that has it."""
+
+    help: str
+    """For `--help`."""
+    below: float = math.inf
+    """A number must be less than this, and at least 0."""
+
+
+ARGUMENTS: Final[Mapping[str, Argument]] = {
+    "learning_rate": Argument("step sizes; Adadelta takes one too, which multiplies its change"),
+    "momentum": Argument("share of the velocity that each update keeps", below=1),
+    "initial_accumulator_value": Argument("initial value of the sum of squares"),
+    "decay": Argument("share of the average square that each update keeps", below=1),
+    "rho": Argument("share of both averages that each update keeps", below=1),
+    "b1": Argument("share of the average gradient that each update keeps", below=1),
+    "b2": Argument("share of the average square that each update keeps", below=1),
+    "eps": Argument("added to the root of the denominator"),
+    "eps_root": Argument("added inside the root of the denominator"),
+    "learning_rate_in_velocity": Argument("whether the learning rate enters the velocity"),
+}
+"""Every argument of `TABLE`. A share at 1 would never let anything new into an average."""
 
 
 def defaults(name: str, convention: str = "document") -> dict[str, Any]:
-    """Every argument of the optimizer `name` with its value in `convention`.
+    """Return every argument of the optimizer `name` with its value in `convention`.
+
+    Args:
+        name: One of `NAMES`.
+        convention: One of `CONVENTIONS` that the optimizer has rows for.
+
+    Returns:
+        A new dict.
 
     Raises:
-        InputError: `name` is not in `NAMES`, or `convention` is not in `CONVENTIONS`.
+        InputError: There is no such optimizer, or it has no such convention.
 
     >>> defaults("momentum", "pytorch")
     {'learning_rate': 0.001, 'momentum': 0.9, 'learning_rate_in_velocity': False}
     """
     if name not in NAMES:
-        raise InputError(f"There is no optimizer {name!r}. Choose one of: {', '.join(NAMES)}.")
+        raise InputError(f"optimizer is {name!r}; choose one of {', '.join(NAMES)}")
     if convention not in CONVENTIONS:
-        choices = ", ".join(CONVENTIONS)
-        raise InputError(f"There is no convention {convention!r}. Choose one of: {choices}.")
+        raise InputError(f"convention is {convention!r}; choose one of {', '.join(CONVENTIONS)}")
+    if convention not in TABLE[name]:
+        raise InputError(
+            f"convention is {convention!r}, which has no {name}; choose one of "
+            f"{', '.join(TABLE[name])}"
+        )
     return dict(TABLE[name][convention])
 
 
 def hyperparameters(name: str, convention: str = "document") -> dict[str, float | None]:
-    """The arguments that are numbers, and so may be traced, with their values in `convention`.
+    """Return the arguments that are numbers, and so may be traced, with their defaults.
 
     A training program takes these as its input and rebuilds the optimizer from the traced values:
     `optim.create(name, convention=convention, **values)`.
 
+    Args:
+        name: One of `NAMES`.
+        convention: As in `defaults`.
+
+    Returns:
+        A new dict.
+
     Raises:
-        InputError: as `defaults`.
+        InputError: As `defaults`.
 
     >>> hyperparameters("momentum")
     {'learning_rate': 0.01, 'momentum': 0.9}
@@ -107,37 +147,65 @@ def hyperparameters(name: str, convention: str = "document") -> dict[str, float 
     return {argument: value for argument, value in every.items() if not isinstance(value, bool)}
 
 
+HYPERPARAMETERS: Final = tuple(
+    argument for argument in ARGUMENTS if any(argument in hyperparameters(name) for name in NAMES)
+)
+"""The arguments of any optimizer that are numbers, in the order of `ARGUMENTS`."""
+
+
+def describe(argument: str) -> str:
+    """Return what an argument is and which optimizers have it, for `--help`.
+
+    Args:
+        argument: A name in `ARGUMENTS`.
+
+    Returns:
+        A sentence.
+
+    >>> describe("rho")
+    'Share of both averages that each update keeps (adadelta).'
+    """
+    text = ARGUMENTS[argument].help
+    having = [name for name in NAMES if argument in defaults(name)]
+    of = "" if len(having) == len(NAMES) else f" ({', '.join(having)})"
+    return f"{text[0].upper()}{text[1:]}{of}."
+
+
 def check_arguments(name: str, /, **arguments: Any) -> None:
-    """Refuses arguments that the optimizer `name` does not have or that make no sense for it.
+    """Refuse arguments that the optimizer `name` does not have or that make no sense for it.
 
     Only Python's and NumPy's numbers are compared with their range. An array, traced or not, is
     asked for its shape alone, so this never forces a value out of a traced program.
 
+    Args:
+        name: One of `NAMES`.
+        **arguments: Some of that optimizer's arguments.
+
     Raises:
-        InputError: names the argument, its value, and what is allowed.
+        InputError: An argument is unknown, of a wrong kind, or outside its range.
     """
     known = defaults(name)
     for argument, value in arguments.items():
         if argument not in known:
-            raise InputError(f"{name} has no argument {argument!r}. It has: {', '.join(known)}.")
-        wanted = _what_is_wanted(argument, value, optional=known[argument] is None)
+            raise InputError(f"{name} has no argument {argument!r}; it has {', '.join(known)}")
+        wanted = _what_is_wanted(argument, value, known[argument])
         if wanted is not None:
-            raise InputError(f"{name}: {argument} is {value!r}, but {wanted}.")
+            raise InputError(f"{name}: {argument} is {value!r}; {wanted}")
 
 
-def _what_is_wanted(argument: str, value: Any, *, optional: bool) -> str | None:
+def _what_is_wanted(argument: str, value: Any, default: Any) -> str | None:
     """What `argument` should have been, or None where `value` will do."""
-    if argument == "learning_rate_in_velocity":
-        return None if isinstance(value, bool) else "it is either True or False"
-    if value is None and optional:
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "it must be True or False"
+    if value is None and default is None:
         return None
     if callable(value):
         return None if argument == "learning_rate" else "only learning_rate may be a schedule"
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        if argument in _DECAYS:
-            return None if 0 <= float(value) < 1 else "it must be at least 0 and less than 1"
-        return None if 0 <= float(value) < math.inf else "it must be at least 0 and finite"
+        below = ARGUMENTS[argument].below
+        limit = "finite" if below == math.inf else f"less than {below:g}"
+        return None if 0 <= float(value) < below else f"it must be at least 0 and {limit}"
     shape = getattr(value, "shape", None)
     if shape is None:
         return "it must be a number"
-    return None if shape == () else "one number is wanted; jax.vmap runs over many"
+    return None if shape == () else "it must be one number; use jax.vmap for several"

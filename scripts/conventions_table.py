@@ -32,20 +32,6 @@ from jaxmnist.verify.gradient_sources import source
 
 AFTER = (1, 10, 100, 1000)
 
-FORMULAS = {
-    "sgd": "w ← w - ηg",
-    "momentum": "v ← momentum·v + {inside}g; w ← w - {outside}v",
-    "adagrad": "s ← s + g²; w ← w - ηg / {root}",
-    "rmsprop": "s ← decay·s + (1-decay)·g²; w ← w - ηg / {root}",
-    "adadelta": (
-        "s ← rho·s + (1-rho)·g²; g' = g √(Δ+ε) / √(s+ε); Δ ← rho·Δ + (1-rho)·g'²; "
-        "w ← w - {outside}g'"
-    ),
-    "adam": (
-        "v ← b1·v + (1-b1)·g; s ← b2·s + (1-b2)·g²; v̂ = v/(1-b1ᵗ); ŝ = s/(1-b2ᵗ); "
-        "w ← w - ηv̂ / {root}"
-    ),
-}
 SYMBOLS = {
     "learning_rate": "η",
     "eps": "ε",
@@ -194,11 +180,10 @@ def formula(name: str, convention: str) -> str:
     """The recurrence with its epsilon and its rate where the convention has them."""
     values = defaults(name, convention)
     inside = values.get("learning_rate_in_velocity", values["learning_rate"] is None)
-    bar = {"adam": "ŝ"}.get(name, "s")
+    recurrence = optim.ENTRIES[name].recurrence
+    bar = "ŝ" if "ŝ" in recurrence else "s"
     root = f"√({bar}+ε)" if values.get("eps_root") else f"(√{bar}+ε)"
-    return FORMULAS[name].format(
-        root=root, inside="η" if inside else "", outside="" if inside else "η"
-    )
+    return recurrence.format(root=root, inside="η" if inside else "", outside="" if inside else "η")
 
 
 def constants(name: str, convention: str) -> str:

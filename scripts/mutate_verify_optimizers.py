@@ -26,15 +26,6 @@ from jaxmnist.verify.references import RECURRENCES
 
 STEPS = 60
 
-FACTORIES = {
-    "sgd": optim.sgd,
-    "momentum": optim.momentum,
-    "adagrad": optim.adagrad,
-    "rmsprop": optim.rmsprop,
-    "adadelta": optim.adadelta,
-    "adam": optim.adam,
-}
-
 # Far from every default, so that each has a part in the steps.
 ARGUMENTS = {
     "sgd": {},
@@ -48,7 +39,7 @@ ARGUMENTS = {
 
 def checks(name: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield the name of a check, the optimizer, and what to compare it with."""
-    factory, recurrence, arguments = FACTORIES[name], RECURRENCES[name], ARGUMENTS[name]
+    factory, recurrence, arguments = optim.ENTRIES[name].factory, RECURRENCES[name], ARGUMENTS[name]
     yield "its defaults, NumPy", factory(), recurrence()
     yield "document, NumPy", optim.create(name), recurrence()
     yield "pytorch, PyTorch", optim.create(name, None, "pytorch"), verify.torch_reference(name)

@@ -1,73 +1,32 @@
 """PyTorch's optimizers as counterparts of those here: their names, and their ``param_groups``."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from jaxmnist import optim
 from jaxmnist.errors import InputError
+from jaxmnist.optim.entry import TorchCounterpart
 
 
-class Counterpart(NamedTuple):
-    """The PyTorch optimizer that computes the same as one here."""
+def torch_counterpart(name: str) -> TorchCounterpart:
+    """Look up the PyTorch optimizer that computes the same as one here.
 
-    optimizer: str
-    """Its name in ``torch.optim``."""
-    hyper: Mapping[str, str]
-    """From a hyperparameter's name here to its name in a ``param_group``."""
-    accumulators: Mapping[str, str]
-    """From an accumulator's name here to its name in a parameter's state."""
-    counts: bool
-    """Whether a parameter's state has the number of steps."""
-    absent: str | None
-    """The hyperparameter that PyTorch lacks, and which is therefore 0."""
-    off: Mapping[str, float]
-    """Options of a ``param_group`` that have no counterpart here, with the value they may have."""
+    Args:
+        name: One of `optim.NAMES`.
+
+    Returns:
+        Its names for the optimizer, the hyperparameters and the accumulators.
+
+    Raises:
+        InputError: PyTorch has none.
+    """
+    found = optim.ENTRIES[name].torch
+    if found is None:
+        known = [each for each, entry in optim.ENTRIES.items() if entry.torch is not None]
+        raise InputError(f"torch.optim has no {name}; choose one of {', '.join(known)}")
+    return found
 
 
-_RATE = {"learning_rate": "lr"}
-_SGD_OFF = {"dampening": 0, "nesterov": False}
-COUNTERPARTS: Mapping[str, Counterpart] = {
-    "sgd": Counterpart("SGD", _RATE, {}, False, None, {**_SGD_OFF, "momentum": 0}),
-    "momentum": Counterpart(
-        "SGD",
-        {**_RATE, "momentum": "momentum"},
-        {"velocity": "momentum_buffer"},
-        False,
-        None,
-        _SGD_OFF,
-    ),
-    "adagrad": Counterpart(
-        "Adagrad",
-        {**_RATE, "initial_accumulator_value": "initial_accumulator_value", "eps": "eps"},
-        {"sum_of_squares": "sum"},
-        True,
-        "eps_root",
-        {"lr_decay": 0},
-    ),
-    "rmsprop": Counterpart(
-        "RMSprop",
-        {**_RATE, "decay": "alpha", "eps": "eps"},
-        {"mean_square": "square_avg"},
-        True,
-        "eps_root",
-        {"momentum": 0, "centered": False},
-    ),
-    "adadelta": Counterpart(
-        "Adadelta",
-        {**_RATE, "rho": "rho", "eps_root": "eps"},
-        {"mean_square": "square_avg", "mean_square_update": "acc_delta"},
-        True,
-        "eps",
-        {},
-    ),
-    "adam": Counterpart(
-        "Adam",
-        {**_RATE, "b1": "beta1", "b2": "beta2", "eps": "eps"},
-        {"mu": "exp_avg", "nu": "exp_avg_sq"},
-        True,
-        "eps_root",
-        {"amsgrad": False},
-    ),
-}
 _ALWAYS_OFF = {"weight_decay": 0, "maximize": False}
 
 # How PyTorch computes, and not what; with no weight decay, how it would have been applied.
@@ -96,7 +55,7 @@ def to_group(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: PyTorch has no such argument.
     """
-    counterpart = COUNTERPARTS[name]
+    counterpart = torch_counterpart(name)
     absent = counterpart.absent
     if absent is not None and arguments[absent] != 0:
         raise InputError(
@@ -134,12 +93,12 @@ def from_groups(name: str, groups: list[Mapping[str, Any]]) -> dict[str, float]:
                     f"param_groups 0 and {index} have {key} {first[key]} and {other[key]}; an "
                     "optimizer here has one for all parameters"
                 )
-    absent = COUNTERPARTS[name].absent
+    absent = torch_counterpart(name).absent
     return first if absent is None else {**first, absent: 0.0}
 
 
 def _read_group(name: str, group: Mapping[str, Any]) -> dict[str, float]:
-    counterpart = COUNTERPARTS[name]
+    counterpart = torch_counterpart(name)
     optimizer = f"torch.optim.{counterpart.optimizer}"
     group = dict(group)
     if "betas" in group:

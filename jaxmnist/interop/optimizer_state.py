@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxmnist import conventions, optim
 from jaxmnist.errors import InputError
-from jaxmnist.interop.counterparts import COUNTERPARTS, from_groups, to_group
+from jaxmnist.interop.counterparts import from_groups, to_group, torch_counterpart
 from jaxmnist.interop.parameters import flatten, params_from_state_dict, require_torch
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
 
@@ -68,7 +68,7 @@ def opt_state_to_state_dict(
             f"{name}: learning_rate is a schedule; PyTorch keeps a number, so give the rate at the "
             "next step"
         )
-    counterpart = COUNTERPARTS[name]
+    counterpart = torch_counterpart(name)
     template = _template(name, params)
     if type(opt_state) is not type(template):
         raise InputError(
@@ -140,7 +140,7 @@ def opt_state_from_state_dict(
     {'learning_rate': 0.5, 'initial_accumulator_value': 0.0, 'eps': 1e-10, 'eps_root': 0.0}
     """
     arguments = conventions.defaults(name, convention)
-    counterpart = COUNTERPARTS[name]
+    counterpart = torch_counterpart(name)
     if missing := {"state", "param_groups"} - state_dict.keys():
         raise InputError(
             f"the state_dict has no {min(missing)!r}; an optimizer's has 'state' and "

@@ -5,8 +5,13 @@
     updates, state = optimizer.update(gradients, state)
     params = optax.apply_updates(params, updates)
 
-Each factory's defaults are the document's. `create` makes any of them by name, with the defaults
-of the document, of PyTorch or of Optax; `jaxmnist.conventions` holds the three side by side.
+Each factory's defaults are the tutorial's. `create` makes any of them by name, with the defaults
+of the tutorial, of PyTorch or of Optax, which `jaxmnist.conventions` lists.
+
+**To add one**, write `optim/<name>.py` with its factory and its `ENTRY`, add its rows to
+`conventions.TABLE` (and any new argument to `conventions.ARGUMENTS`), its look to
+`plots.style.OPTIMIZERS` and its formula in NumPy to `verify.references`. The lookup by name, the
+commands' options, the conversion to PyTorch, the verification and the race follow.
 
 **Hyperparameters** are Python numbers or traced scalars, so that one compiled program serves
 every value, `jax.vmap` runs many, and `jax.grad` goes through. A learning rate may also be an
@@ -22,7 +27,9 @@ of a real loss returns the conjugate of the direction of ascent: conjugate it be
 with any Optax optimizer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
 
 import optax
 
@@ -37,6 +44,7 @@ from jaxmnist.optim.adagrad import adagrad as adagrad
 from jaxmnist.optim.adam import AdamState as AdamState
 from jaxmnist.optim.adam import adam as adam
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
+from jaxmnist.optim.entry import Entry
 from jaxmnist.optim.momentum import MomentumState as MomentumState
 from jaxmnist.optim.momentum import momentum as momentum
 from jaxmnist.optim.rmsprop import RmspropState as RmspropState
@@ -44,14 +52,13 @@ from jaxmnist.optim.rmsprop import rmsprop as rmsprop
 from jaxmnist.optim.sgd import SgdState as SgdState
 from jaxmnist.optim.sgd import sgd as sgd
 
-_FACTORIES: Mapping[str, Callable[..., optax.GradientTransformation]] = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "adagrad": adagrad,
-    "rmsprop": rmsprop,
-    "adadelta": adadelta,
-    "adam": adam,
+ENTRIES: Final[Mapping[str, Entry]] = {
+    name: import_module(f"{__name__}.{name}").ENTRY for name in NAMES
 }
+"""What each optimizer's file states about it, in the order of `NAMES`."""
+
+# A name is the factory and not the module, also where no line above says so for type checkers.
+globals().update({name: entry.factory for name, entry in ENTRIES.items()})
 
 
 def create(
@@ -60,20 +67,20 @@ def create(
     convention: str = "document",
     **overrides: Hyperparameter,
 ) -> optax.GradientTransformation:
-    """The optimizer `name` with the defaults of `convention`.
+    """Make the optimizer `name` with the defaults of `convention`.
 
     Args:
-        name: one of `NAMES`.
-        learning_rate: a number, a traced scalar or an Optax schedule; None for the convention's
-            default, which for the document's Adadelta is to have none.
-        convention: one of `CONVENTIONS`.
-        **overrides: arguments of that optimizer's factory, in place of the convention's.
+        name: One of `NAMES`.
+        learning_rate: A number, a traced scalar or an Optax schedule; None for the convention's
+            default, which for the tutorial's Adadelta is to have none.
+        convention: One of `CONVENTIONS`; "document" is the tutorial's.
+        **overrides: Arguments of that optimizer's factory, in place of the convention's.
 
     Returns:
         An `optax.GradientTransformation` whose updates are to be added to the parameters.
 
     Raises:
-        InputError: the name, the convention or an argument is unknown, or a Python number is
+        InputError: The name, the convention or an argument is unknown, or a Python number is
             outside its range.
 
     >>> import jax.numpy as jnp
@@ -90,4 +97,4 @@ def create(
     arguments |= overrides
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate
-    return _FACTORIES[name](**arguments)
+    return ENTRIES[name].factory(**arguments)

@@ -1,5 +1,6 @@
 """Adadelta: RMSProp whose step size is the root mean square of its own past steps."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
@@ -8,10 +9,11 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxmnist.conventions import check_arguments
 from jaxmnist.optim import arithmetic
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
+from jaxmnist.optim.entry import Entry, TorchCounterpart
 
 
 class AdadeltaState(NamedTuple):
-    """What Adadelta remembers between updates."""
+    """State of Adadelta between two updates."""
 
     count: Int[Array, ""]  # updates made so far  # pyright: ignore[reportIncompatibleMethodOverride]
     mean_square: PyTree[Float[Array, "..."]]  # the average of the squared gradients
@@ -38,24 +40,25 @@ def adadelta(
     at 0, so the first steps are of the order of sqrt(eps_root), and grow from there.
 
     Args:
-        learning_rate: what multiplies the change; a number, an Optax schedule, called with 0 for
-            the first update, or None for the document's, which has none.
-        rho: the share of both averages that each update keeps, in [0, 1).
-        eps: added to both roots, in units of g and of w; at least 0.
-        eps_root: added inside both roots, in units of g² and of w²; at least 0, and the steps
+        learning_rate: What multiplies the change; a number, an Optax schedule, called with 0 for
+            the first update, or None for the tutorial's, which has none.
+        rho: The share of both averages that each update keeps, in [0, 1).
+        eps: Added to both roots, in units of g and of w; at least 0.
+        eps_root: Added inside both roots, in units of g² and of w²; at least 0, and the steps
             never start unless one of the two is above 0.
 
     Returns:
         An `optax.GradientTransformation` whose updates are to be added to w.
 
     Raises:
-        InputError: a Python number is outside its range.
+        InputError: A Python number is outside its range.
 
-    Conventions: the document, PyTorch and Optax agree but for the rate, which is 1 for
+    Conventions: the tutorial, PyTorch and Optax agree but for the rate, which is 1 for
     `create("adadelta", convention="pytorch")` and "optax". Optax's own `adadelta()` without a rate
     returns the change un-negated, and so climbs; this one descends.
 
-    References: Zeiler, 2012, https://arxiv.org/abs/1212.5701; document row D24.
+    References: Zeiler, "ADADELTA: an adaptive learning rate method", 2012,
+    https://arxiv.org/abs/1212.5701; tutorial row D24.
 
     The first change is 1 · sqrt(0 + 1) / sqrt(0.75 · 0 + 0.25 · 1² + 1) = 2 / sqrt(5), and
     the second 4 · sqrt(0.2 + 1) / sqrt(0.1875 + 4 + 1):
@@ -102,3 +105,23 @@ def _step(g, mean_square, mean_square_update, *, rate, rho, eps, eps_root):
         mean_square_update, arithmetic.squared_magnitude(change), rho
     )
     return -rate * change, mean_square, mean_square_update
+
+
+ENTRY = Entry(
+    factory=adadelta,
+    recurrence=(
+        "s ← rho·s + (1-rho)·g²; g' = g √(Δ+ε) / √(s+ε); Δ ← rho·Δ + (1-rho)·g'²; "
+        "w ← w - {outside}g'"
+    ),
+    meanings={
+        "mean_square": "average square",
+        "mean_square_update": "average squared change",
+    },
+    torch=TorchCounterpart(
+        "Adadelta",
+        {"learning_rate": "lr", "rho": "rho", "eps_root": "eps"},
+        {"mean_square": "square_avg", "mean_square_update": "acc_delta"},
+        absent="eps",
+    ),
+    optax=partial(optax.adadelta, learning_rate=1.0),
+)

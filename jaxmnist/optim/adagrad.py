@@ -1,5 +1,6 @@
 """Adagrad: a step per coordinate that shrinks with all the gradient it has seen."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
@@ -8,10 +9,11 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxmnist.conventions import check_arguments
 from jaxmnist.optim import arithmetic
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
+from jaxmnist.optim.entry import Entry, TorchCounterpart
 
 
 class AdagradState(NamedTuple):
-    """What Adagrad remembers between updates."""
+    """State of Adagrad between two updates."""
 
     count: Int[Array, ""]  # updates made so far  # pyright: ignore[reportIncompatibleMethodOverride]
     sum_of_squares: PyTree[Float[Array, "..."]]  # of all gradients so far
@@ -35,25 +37,26 @@ def adagrad(
     g is learning_rate / sqrt(t).
 
     Args:
-        learning_rate: the size of the first step, in the units of w; a number, or an Optax
+        learning_rate: The size of the first step, in the units of w; a number, or an Optax
             schedule, called with 0 for the first update.
-        initial_accumulator_value: where the sum starts, in units of g²; at least 0.
-        eps: added to the root, in units of g; at least 0.
-        eps_root: added inside the root, in units of g²; at least 0.
+        initial_accumulator_value: Where the sum starts, in units of g²; at least 0.
+        eps: Added to the root, in units of g; at least 0.
+        eps_root: Added inside the root, in units of g²; at least 0.
 
     Returns:
         An `optax.GradientTransformation` whose updates are to be added to w.
 
     Raises:
-        InputError: a Python number is outside its range.
+        InputError: A Python number is outside its range.
 
-    Conventions: the document's is the default, `eps_root` 1e-10.
+    Conventions: the tutorial's is the default, `eps_root` 1e-10.
     `create("adagrad", convention="pytorch")` has `eps` 1e-10 and `eps_root` 0; with "optax" the
-    sum starts at 0.1 and `eps_root` is 1e-7. The document says that Adagrad cannot converge: its
+    sum starts at 0.1 and `eps_root` is 1e-7. The tutorial says that Adagrad cannot converge: its
     step may become too small too soon, which is slow, but on a convex loss it converges.
 
-    References: Duchi, Hazan and Singer, 2011, https://jmlr.org/papers/v12/duchi11a.html; document
-    row D22.
+    References: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and
+    stochastic optimization", 2011, https://jmlr.org/papers/v12/duchi11a.html;
+    tutorial row D22.
 
     The sums of the squares of 3 and 4 are 9 and 25:
 
@@ -95,3 +98,22 @@ def adagrad(
 def _step(g, sum_of_squares, *, rate, eps, eps_root):
     sum_of_squares = sum_of_squares + arithmetic.squared_magnitude(g)
     return -rate / (arithmetic.root(sum_of_squares + eps_root) + eps) * g, sum_of_squares
+
+
+ENTRY = Entry(
+    factory=adagrad,
+    recurrence="s ← s + g²; w ← w - ηg / {root}",
+    meanings={"sum_of_squares": "sum of squares"},
+    torch=TorchCounterpart(
+        "Adagrad",
+        {
+            "learning_rate": "lr",
+            "initial_accumulator_value": "initial_accumulator_value",
+            "eps": "eps",
+        },
+        {"sum_of_squares": "sum"},
+        absent="eps_root",
+        off={"lr_decay": 0},
+    ),
+    optax=partial(optax.adagrad, learning_rate=0.01),
+)

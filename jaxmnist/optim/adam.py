@@ -1,5 +1,6 @@
 """Adam: momentum and RMSProp at once, both averages corrected for having started at zero."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
@@ -8,10 +9,11 @@ from jaxtyping import Array, Float, Inexact, Int, PyTree
 from jaxmnist.conventions import check_arguments
 from jaxmnist.optim import arithmetic
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
+from jaxmnist.optim.entry import Entry, TorchCounterpart
 
 
 class AdamState(NamedTuple):
-    """What Adam remembers between updates."""
+    """State of Adam between two updates."""
 
     count: Int[Array, ""]  # updates made so far, t  # pyright: ignore[reportIncompatibleMethodOverride]
     mu: PyTree[Inexact[Array, "..."]]  # the average of the gradients
@@ -39,23 +41,24 @@ def adam(
     from the first update on.
 
     Args:
-        learning_rate: the size of a step, in the units of w; a number, or an Optax schedule,
+        learning_rate: The size of a step, in the units of w; a number, or an Optax schedule,
             called with 0 for the first update.
-        b1: the share of the average gradient that each update keeps, in [0, 1).
-        b2: the share of the average square that each update keeps, in [0, 1).
-        eps: added to the root, in units of g; at least 0.
-        eps_root: added inside the root, in units of g²; at least 0.
+        b1: The share of the average gradient that each update keeps, in [0, 1).
+        b2: The share of the average square that each update keeps, in [0, 1).
+        eps: Added to the root, in units of g; at least 0.
+        eps_root: Added inside the root, in units of g²; at least 0.
 
     Returns:
         An `optax.GradientTransformation` whose updates are to be added to w.
 
     Raises:
-        InputError: a Python number is outside its range.
+        InputError: A Python number is outside its range.
 
-    Conventions: the document's is the default, `eps_root` 1e-8. PyTorch and Optax share another,
+    Conventions: the tutorial's is the default, `eps_root` 1e-8. PyTorch and Optax share another,
     `create("adam", convention="pytorch")` or "optax": `eps` 1e-8, `eps_root` 0.
 
-    References: Kingma and Ba, 2015, https://arxiv.org/abs/1412.6980; document row D25.
+    References: Kingma and Ba, "Adam: a method for stochastic optimization", 2015,
+    https://arxiv.org/abs/1412.6980; tutorial row D25.
 
     Both averages of g = 1 are corrected to 1; at g = 4, m = (0.25 + 2) / 0.75 = 3 and
     n = (0.1875 + 4) / 0.4375 = 67/7:
@@ -98,3 +101,21 @@ def _step(g, mu, nu, *, rate, count, b1, b2, eps, eps_root):
     m = mu / arithmetic.one_minus_power(b1, count)
     n = nu / arithmetic.one_minus_power(b2, count)
     return -rate / (arithmetic.root(n + eps_root) + eps) * m, mu, nu
+
+
+ENTRY = Entry(
+    factory=adam,
+    recurrence=(
+        "v ← b1·v + (1-b1)·g; s ← b2·s + (1-b2)·g²; v̂ = v/(1-b1ᵗ); ŝ = s/(1-b2ᵗ); "
+        "w ← w - ηv̂ / {root}"
+    ),
+    meanings={"mu": "average gradient", "nu": "average square"},
+    torch=TorchCounterpart(
+        "Adam",
+        {"learning_rate": "lr", "b1": "beta1", "b2": "beta2", "eps": "eps"},
+        {"mu": "exp_avg", "nu": "exp_avg_sq"},
+        absent="eps_root",
+        off={"amsgrad": False},
+    ),
+    optax=partial(optax.adam, learning_rate=0.001),
+)

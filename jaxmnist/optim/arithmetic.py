@@ -24,7 +24,7 @@ Scalar = float | Float[Array, ""]
 
 
 def leafwise(step: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[PyTree, ...]]:
-    """Lifts the recurrence of one leaf to whole trees, in at least float32.
+    """Lift the recurrence of one leaf to whole trees, in at least float32.
 
     Args:
         step: `step(g, *accumulators, **scalars) -> (update, *accumulators)` on arrays of one
@@ -39,7 +39,10 @@ def leafwise(step: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[PyTr
     def on_leaf(g: Any, *old: Array, scalars: dict[str, Hyperparameter]) -> tuple[Array, ...]:
         g = jnp.asarray(g)
         if not jnp.issubdtype(g.dtype, jnp.inexact):
-            raise InputError(f"A gradient has dtype {g.dtype}; mask leaves that are not trained.")
+            raise InputError(
+                f"a gradient has dtype {g.dtype}; it must be floating or complex; mask leaves "
+                "that are not trained"
+            )
         # The equations multiply real numbers by complex ones, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
             working = _at_least_float32(g, *old)
@@ -68,22 +71,22 @@ def _as_scalar(value: Hyperparameter, dtype: jnp.dtype) -> Scalar:
 
 
 def start_count() -> Int[Array, ""]:
-    """The number of updates made so far: none."""
+    """Return the number of updates made so far: none."""
     return jnp.zeros((), jnp.int32)
 
 
 def increment(count: Int[Array, ""]) -> Int[Array, ""]:
-    """One more, unless that would overflow: the count stays at the largest int32."""
+    """Return one more, unless that would overflow: the count stays at the largest int32."""
     return jnp.asarray(optax.safe_increment(count))
 
 
 def accumulators_like(params: PyTree) -> PyTree:
-    """Zeros in the shapes of `params`, real or complex as they are, in at least float32."""
+    """Return zeros in the shapes of `params`, real or complex as they are, in at least float32."""
     return jax.tree.map(lambda leaf: jnp.zeros_like(leaf, dtype=_at_least_float32(leaf)), params)
 
 
 def real_accumulators_like(params: PyTree, value: Hyperparameter = 0.0) -> PyTree:
-    """Real arrays full of `value` in the shapes of `params`, in at least float32: for squares."""
+    """Return real arrays full of `value` in the shapes of `params`, in at least float32."""
 
     def full(leaf: Any) -> Array:
         real = jnp.finfo(_at_least_float32(leaf)).dtype
@@ -93,7 +96,7 @@ def real_accumulators_like(params: PyTree, value: Hyperparameter = 0.0) -> PyTre
 
 
 def learning_rate_at(learning_rate: LearningRate, count: Int[Array, ""]) -> ScalarLike:
-    """The learning rate of the update after `count` others: a schedule is first called with 0."""
+    """Return the rate of the update after `count` others: a schedule is first called with 0."""
     if not callable(learning_rate):
         return learning_rate
     # Several of Optax's schedules multiply an int32 by a float, which strict promotion forbids.
@@ -102,12 +105,12 @@ def learning_rate_at(learning_rate: LearningRate, count: Int[Array, ""]) -> Scal
 
 
 def squared_magnitude(x: Inexact[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """|x|², real; for a real x the plain square."""
+    """Return |x|², real; for a real x the plain square."""
     return jnp.square(x.real) + jnp.square(x.imag) if jnp.iscomplexobj(x) else jnp.square(x)
 
 
 def root(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """√x for x ≥ 0, with derivative 0 at 0.
+    """Return √x for x ≥ 0, with derivative 0 at 0.
 
     There the true derivative is infinite, and the chain rule would multiply it by the zero
     gradient that x was squared from: 0 times infinity, NaN.
@@ -119,7 +122,7 @@ def root(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def moving_average(
     old: Inexact[Array, "*shape"], new: Inexact[Array, "*shape"], decay: Scalar
 ) -> Inexact[Array, "*shape"]:
-    """decay·old + (1 - decay)·new, with weights that sum to 1 in float32 too.
+    """Return decay·old + (1 - decay)·new, with weights that sum to 1 in float32 too.
 
     Float32 rounds 0.999 up by 1.3e-8, a 1.3e-5 part of 1 - 0.999. Were the rounded decay what
     multiplies `old`, averages would settle that much too high. So only 1 - decay, which is formed
@@ -131,7 +134,7 @@ def moving_average(
 
 
 def one_minus_power(decay: Scalar, count: Float[Array, ""]) -> Float[Array, ""]:
-    """1 - decay^count, to a few units in the last place at every count ≥ 1.
+    """Return 1 - decay^count, to a few units in the last place at every count ≥ 1.
 
     Subtracting the power from 1 cancels: in float32 with 0.999, five of seven digits at count 1.
     Here 1 - exp(count·log(decay)) is one function, and log(decay) is taken in double precision,

@@ -1,5 +1,6 @@
 """Momentum: SGD with a velocity, fast along a valley and damped across it."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
@@ -8,10 +9,11 @@ from jaxtyping import Array, Inexact, Int, PyTree
 from jaxmnist.conventions import check_arguments
 from jaxmnist.optim import arithmetic
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
+from jaxmnist.optim.entry import Entry, TorchCounterpart
 
 
 class MomentumState(NamedTuple):
-    """What momentum remembers between updates."""
+    """State of momentum between two updates."""
 
     count: Int[Array, ""]  # updates made so far  # pyright: ignore[reportIncompatibleMethodOverride]
     velocity: PyTree[Inexact[Array, "..."]]  # the decaying sum of the gradients
@@ -39,24 +41,25 @@ def momentum(
     the second slows at once, the first as its velocity decays.
 
     Args:
-        learning_rate: what multiplies g; a number, or an Optax schedule, called with 0 for the
+        learning_rate: What multiplies g; a number, or an Optax schedule, called with 0 for the
             first update.
-        momentum: the share of the velocity that each update keeps, in [0, 1).
-        learning_rate_in_velocity: where the learning rate enters; a Python bool.
+        momentum: The share of the velocity that each update keeps, in [0, 1).
+        learning_rate_in_velocity: Where the learning rate enters; a Python bool.
 
     Returns:
         An `optax.GradientTransformation` whose updates are to be added to w.
 
     Raises:
-        InputError: a Python number is outside its range.
+        InputError: A Python number is outside its range.
 
-    Conventions: the document's is the default. PyTorch and Optax share the second form,
+    Conventions: the tutorial's is the default. PyTorch and Optax share the second form,
     `learning_rate_in_velocity=False`, as do `create("momentum", convention="pytorch")` or "optax";
-    PyTorch's first velocity is the first g, which is what starting at 0 gives. The document
+    PyTorch's first velocity is the first g, which is what starting at 0 gives. The tutorial
     calls momentum an adaptive learning rate; the rate is one number for all of w, and only the
     velocity differs. It also asks for a factor less than 0, and means less than 1.
 
-    References: Polyak, 1964, https://doi.org/10.1016/0041-5553(64)90137-5; document row D21.
+    References: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964,
+    https://doi.org/10.1016/0041-5553(64)90137-5; tutorial row D21.
 
     >>> import jax.numpy as jnp
     >>> optimizer = momentum(learning_rate=0.5, momentum=0.5)
@@ -101,3 +104,19 @@ def _step_rate_inside(g, velocity, *, rate, momentum):
 def _step_rate_outside(g, velocity, *, rate, momentum):
     velocity = momentum * velocity + g
     return -rate * velocity, velocity
+
+
+ENTRY = Entry(
+    factory=momentum,
+    recurrence="v ← momentum·v + {inside}g; w ← w - {outside}v",
+    meanings={"velocity": "velocity"},
+    torch=TorchCounterpart(
+        "SGD",
+        {"learning_rate": "lr", "momentum": "momentum"},
+        {"velocity": "momentum_buffer"},
+        counts=False,
+        off={"dampening": 0, "nesterov": False},
+        arguments={"momentum": 0.9},
+    ),
+    optax=partial(optax.sgd, learning_rate=0.01, momentum=0.9),
+)

@@ -1,5 +1,6 @@
 """RMSProp: Adagrad with an average in place of the sum, so that its step need not shrink."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
@@ -8,10 +9,11 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxmnist.conventions import check_arguments
 from jaxmnist.optim import arithmetic
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
+from jaxmnist.optim.entry import Entry, TorchCounterpart
 
 
 class RmspropState(NamedTuple):
-    """What RMSProp remembers between updates."""
+    """State of RMSProp between two updates."""
 
     count: Int[Array, ""]  # updates made so far  # pyright: ignore[reportIncompatibleMethodOverride]
     mean_square: PyTree[Float[Array, "..."]]  # the average of the squared gradients
@@ -34,24 +36,24 @@ def rmsprop(
     learning_rate / sqrt(1 - decay) in size, 3.2 times the later ones at 0.9.
 
     Args:
-        learning_rate: the size of a step under a constant g, in the units of w; a number, or an
+        learning_rate: The size of a step under a constant g, in the units of w; a number, or an
             Optax schedule, called with 0 for the first update.
-        decay: the share of the average that each update keeps, in [0, 1).
-        eps: added to the root, in units of g; at least 0.
-        eps_root: added inside the root, in units of g²; at least 0.
+        decay: The share of the average that each update keeps, in [0, 1).
+        eps: Added to the root, in units of g; at least 0.
+        eps_root: Added inside the root, in units of g²; at least 0.
 
     Returns:
         An `optax.GradientTransformation` whose updates are to be added to w.
 
     Raises:
-        InputError: a Python number is outside its range.
+        InputError: A Python number is outside its range.
 
-    Conventions: the document's is the default, `decay` 0.9 and `eps_root` 1e-10.
+    Conventions: the tutorial's is the default, `decay` 0.9 and `eps_root` 1e-10.
     `create("rmsprop", convention="pytorch")` has `decay` 0.99, `eps` 1e-8, `eps_root` 0 and a
     learning rate of 0.01; with "optax" `decay` is 0.9 and `eps_root` 1e-8.
 
     References: Tieleman and Hinton, 2012, lecture 6.5 of "Neural Networks for Machine Learning";
-    document row D23.
+    tutorial row D23.
 
     The averages of the squares are 0.25 · 4² = 4 and 0.75 · 4 + 0.25 · 2² = 4:
 
@@ -87,3 +89,18 @@ def rmsprop(
 def _step(g, mean_square, *, rate, decay, eps, eps_root):
     mean_square = arithmetic.moving_average(mean_square, arithmetic.squared_magnitude(g), decay)
     return -rate / (arithmetic.root(mean_square + eps_root) + eps) * g, mean_square
+
+
+ENTRY = Entry(
+    factory=rmsprop,
+    recurrence="s ← decay·s + (1-decay)·g²; w ← w - ηg / {root}",
+    meanings={"mean_square": "average square"},
+    torch=TorchCounterpart(
+        "RMSprop",
+        {"learning_rate": "lr", "decay": "alpha", "eps": "eps"},
+        {"mean_square": "square_avg"},
+        absent="eps_root",
+        off={"momentum": 0, "centered": False},
+    ),
+    optax=partial(optax.rmsprop, learning_rate=0.001),
+)

@@ -1,5 +1,6 @@
 """Stochastic gradient descent: down the gradient, by a fixed multiple of it."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
@@ -8,10 +9,11 @@ from jaxtyping import Array, Int
 from jaxmnist.conventions import check_arguments
 from jaxmnist.optim import arithmetic
 from jaxmnist.optim.arithmetic import LearningRate
+from jaxmnist.optim.entry import Entry, TorchCounterpart
 
 
 class SgdState(NamedTuple):
-    """What SGD remembers between updates."""
+    """State of SGD between two updates."""
 
     count: Int[Array, ""]  # updates made so far  # pyright: ignore[reportIncompatibleMethodOverride]
 
@@ -26,20 +28,20 @@ def sgd(learning_rate: LearningRate = 0.1) -> optax.GradientTransformation:
     Nothing but the count is remembered.
 
     Args:
-        learning_rate: what multiplies g; a number, or an Optax schedule, called with 0 for the
+        learning_rate: What multiplies g; a number, or an Optax schedule, called with 0 for the
             first update.
 
     Returns:
         An `optax.GradientTransformation` whose updates are to be added to w.
 
     Raises:
-        InputError: a Python number is outside its range.
+        InputError: A Python number is outside its range.
 
-    Conventions: the document, PyTorch and Optax agree. PyTorch's default rate is 0.001,
+    Conventions: the tutorial, PyTorch and Optax agree. PyTorch's default rate is 0.001,
     `create("sgd", convention="pytorch")`.
 
-    References: Robbins and Monro, 1951, https://doi.org/10.1214/aoms/1177729586; document rows
-    D14, D18 to D20.
+    References: Robbins and Monro, "A stochastic approximation method", 1951,
+    https://doi.org/10.1214/aoms/1177729586; tutorial rows D14, D18 to D20.
 
     >>> import jax.numpy as jnp
     >>> optimizer = sgd(learning_rate=0.5)
@@ -70,3 +72,16 @@ def sgd(learning_rate: LearningRate = 0.1) -> optax.GradientTransformation:
 @arithmetic.leafwise
 def _step(g, *, rate):
     return (-rate * g,)
+
+
+ENTRY = Entry(
+    factory=sgd,
+    recurrence="w ← w - ηg",
+    torch=TorchCounterpart(
+        "SGD",
+        {"learning_rate": "lr"},
+        counts=False,
+        off={"dampening": 0, "nesterov": False, "momentum": 0},
+    ),
+    optax=partial(optax.sgd, learning_rate=0.1),
+)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import optax
 
+from jaxmnist import optim
 from jaxmnist.errors import InputError
 from jaxmnist.verify.named_trees import Layout, Named
 from jaxmnist.verify.references import Recurrence
@@ -21,24 +22,19 @@ States = dict[str, Named]
 """What an accumulator means -> leaf -> its array."""
 
 MEANINGS: Final[Mapping[str, str]] = {
-    "velocity": "velocity",
+    # Optax's, and those of PyTorch's optimizers that are not here.
     "trace": "velocity",
-    "momentum_buffer": "velocity",
-    "mu": "average gradient",
-    "exp_avg": "average gradient",
     "grad_avg": "average gradient",
-    "nu": "average square",
-    "exp_avg_sq": "average square",
-    "mean_square": "average square",
-    "square_avg": "average square",
     "e_g": "average square",
     "max_exp_avg_sq": "largest average square",
     "nu_max": "largest average square",
-    "sum_of_squares": "sum of squares",
-    "sum": "sum of squares",
-    "mean_square_update": "average squared change",
-    "acc_delta": "average squared change",
     "e_x": "average squared change",
+    **{
+        field: meaning
+        for entry in optim.ENTRIES.values()
+        for ours, meaning in entry.meanings.items()
+        for field in (ours, *([entry.torch.accumulators[ours]] if entry.torch else []))
+    },
 }
 """What every accumulator's name means: ours, Optax's and PyTorch's."""
 

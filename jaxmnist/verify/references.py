@@ -11,13 +11,14 @@ double precision its worst rounding is that of `1 - b2**t`, 1.1e-13 of it at t =
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import optax
 
+from jaxmnist import optim
 from jaxmnist.conventions import defaults
+from jaxmnist.errors import InputError
 
 Values = Any
 """A NumPy array, or the scalar that arithmetic leaves of one without axes."""
@@ -203,20 +204,16 @@ def torch_reference(name: str, **overrides: float | bool) -> Callable[[Any], Any
     Raises:
         InputError: There is no such optimizer.
     """
-    defaults(name, "pytorch")  # refuses a name that there is not
+    defaults(name)  # refuses an unknown name
+    counterpart = optim.ENTRIES[name].torch
+    if counterpart is None:
+        raise InputError(f"torch.optim has no {name}; compare it with numpy_reference({name!r})")
 
     def factory(params: Any) -> Any:
-        from torch import optim
+        import torch
 
-        classes = {
-            "sgd": optim.SGD,
-            "momentum": partial(optim.SGD, momentum=0.9),
-            "adagrad": optim.Adagrad,
-            "rmsprop": optim.RMSprop,
-            "adadelta": optim.Adadelta,
-            "adam": optim.Adam,
-        }
-        return classes[name](params, **overrides)
+        optimizer = getattr(torch.optim, counterpart.optimizer)
+        return optimizer(params, **{**counterpart.arguments, **overrides})
 
     return factory
 
@@ -242,17 +239,12 @@ def optax_reference(
     >>> float(sgd.update(1.0, sgd.init(0.0))[0])
     -0.1
     """
-    defaults(name, "optax")  # refuses a name that there is not
-    factories: dict[str, tuple[Callable[..., optax.GradientTransformation], float]] = {
-        "sgd": (optax.sgd, 0.1),
-        "momentum": (partial(optax.sgd, momentum=0.9), 0.01),
-        "adagrad": (optax.adagrad, 0.01),
-        "rmsprop": (optax.rmsprop, 0.001),
-        "adadelta": (optax.adadelta, 1.0),
-        "adam": (optax.adam, 0.001),
-    }
-    factory, rate = factories[name]
-    return factory(rate if learning_rate is None else learning_rate, **overrides)
+    defaults(name)  # refuses an unknown name
+    factory = optim.ENTRIES[name].optax
+    if factory is None:
+        raise InputError(f"optax has no {name}; compare it with numpy_reference({name!r})")
+    rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+    return factory(**rate, **overrides)
 
 
 def _at(learning_rate: LearningRate, state: State) -> float:

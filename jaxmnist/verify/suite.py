@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxmnist import interop, optim
 from jaxmnist.config import Config
+from jaxmnist.conventions import TABLE
 from jaxmnist.data import Dataset, load_dataset, normalize
 from jaxmnist.errors import InputError
 from jaxmnist.model import MLP
@@ -106,6 +107,8 @@ def _run_model(dtype: str) -> Comparisons:
 def _optimizers(against: str | None, convention: str | None, dtype: str) -> Iterator[Check]:
     for name in optim.NAMES:
         for ours, reference in _pairs(against, convention):
+            if ours not in TABLE[name] or not _has(reference, name):
+                continue
             tx = optim.create(name, convention=ours)
             theirs = _REFERENCES[reference](name, ours)
             yield Check(
@@ -126,6 +129,11 @@ def _pairs(against: str | None, convention: str | None) -> tuple[tuple[str, str]
     if convention is not None:
         return tuple((convention, each) for each in dict.fromkeys(("numpy", _ORIGINS[convention])))
     return tuple(_ORIGINS.items())
+
+
+def _has(reference: str, name: str) -> bool:
+    entry = optim.ENTRIES[name]
+    return {"numpy": True, "torch": entry.torch, "optax": entry.optax}[reference] is not None
 
 
 _ORIGINS: Final = {"document": "numpy", "pytorch": "torch", "optax": "optax"}

@@ -69,7 +69,7 @@ def test_race_writes_an_mp4_where_ffmpeg_is(tmp_path, monkeypatch):
         (["--optimizers", "sgdd"], "no optimizer 'sgdd'"),
         (["--optimizers"], "needs optimizers"),
         (["--steps", "0"], "a race of 0 steps"),
-        (["--learning-rate", "-1"], "learning_rate is -1.0, but it must be at least 0"),
+        (["--learning-rate", "-1"], "learning_rate is -1.0; it must be at least 0"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
         (["--out", "race.svg"], "cannot write race.svg: a race is written as .png, .gif or .mp4"),
         (["--out", "{folder}/none/race.gif"], "a file in a folder that exists"),

@@ -277,7 +277,7 @@ def test_from_torch_names_what_is_damaged(how, complaint):
         ("momentum", {"learning_rate": 0.0}, "velocity contains the learning rate"),
         ("sgd", {"learning_rate": lambda count: 0.1}, "give the rate at the next step"),
         ("sgd", {"momentum": 0.5}, "sgd has no argument 'momentum'"),
-        ("adamw", {}, "no optimizer 'adamw'"),
+        ("adamw", {}, "optimizer is 'adamw'; choose one of sgd"),
     ],
 )
 def test_to_torch_refuses_what_torch_cannot_compute(name, arguments, complaint):

@@ -134,7 +134,7 @@ def test_two_steps_match_hand_computation(case: str) -> None:
         assert float(getattr(state, name)) == pytest.approx(expected, rel=4e-16, abs=0)
 
 
-# --- The recurrences in NumPy, with the document's constants. ---
+# --- The recurrences in NumPy, with the tutorial's constants. ---
 
 # Each yields (step down, accumulators) per gradient; `rates` is one learning rate per step.
 Recurrence = Callable[..., Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]]
@@ -186,7 +186,7 @@ def numpy_adam(gradients, rates, b1=0.9, b2=0.999, eps=0.0, eps_root=1e-8):
         yield rate * v_hat / (np.sqrt(s_hat + eps_root) + eps), {"mu": v, "nu": s}
 
 
-# name: factory, recurrence, the document's rate, and arguments far from every default
+# name: factory, recurrence, the tutorial's rate, and arguments far from every default
 RECURRENCES: dict[str, tuple[Callable[..., Any], Recurrence, float, dict[str, Any]]] = {
     "sgd": (optim.sgd, numpy_sgd, 0.1, {}),
     "momentum": (
@@ -270,7 +270,7 @@ def test_momentum_outside_matches_numpy_under_a_schedule() -> None:
 
 
 @pytest.mark.parametrize("name", conventions.NAMES)
-def test_factory_defaults_are_the_documents(name: str) -> None:
+def test_factory_defaults_are_the_tutorials(name: str) -> None:
     parameters = inspect.signature(RECURRENCES[name][0]).parameters
     signature = {argument: parameter.default for argument, parameter in parameters.items()}
     assert signature == conventions.defaults(name, "document")
@@ -316,7 +316,7 @@ def test_pytorch_convention_matches_torch_trajectory(name: str) -> None:
         assert_accumulator_matches(getattr(states, ours), np.stack(expected))
 
 
-# --- Optax, with Optax's own defaults and the document's rates. ---
+# --- Optax, with Optax's own defaults and the tutorial's rates. ---
 
 # name: Optax's optimizer, and its names for our accumulators
 OPTAX: dict[str, tuple[optax.GradientTransformation, dict[str, str]]] = {

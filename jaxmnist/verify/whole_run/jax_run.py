@@ -1,7 +1,6 @@
 """The run in JAX: `make_train`'s program, every batch's metrics, and runs from perturbed starts."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
