@@ -121,7 +121,7 @@ def cross_entropy_with_integer_labels(
         labels: True class of each sample, in 0 ... classes - 1.
 
     Returns:
-        The mean over the batch, in nats.
+        The mean over the batch, in nats; NaN if a label is out of range.
 
     Source: tutorial row D8 (PyTorch's ``CrossEntropyLoss`` with its defaults).
 
@@ -129,11 +129,34 @@ def cross_entropy_with_integer_labels(
     >>> print(cross_entropy_with_integer_labels(uniform, jnp.array([3, 7])).round(4))
     2.3026
     """
+    return jnp.mean(cross_entropy_per_sample(logits, labels))
+
+
+def cross_entropy_per_sample(
+    logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
+) -> Float[Array, " batch"]:
+    """Compute every sample's cross-entropy of the softmax of its logits against its true class.
+
+    ``L_b = log sum_j exp(z_bj) - z_b,label(b)``
+
+    Args:
+        logits: Scores, one row per sample.
+        labels: True class of each sample, in 0 ... classes - 1.
+
+    Returns:
+        In nats; NaN where a label is out of range, since a traced value cannot raise.
+
+    Source: tutorial row D8 (PyTorch's ``CrossEntropyLoss`` with ``reduction="none"``).
+
+    >>> print(cross_entropy_per_sample(jnp.zeros((2, 10)), jnp.array([3, 10])).round(4))
+    [2.3026    nan]
+    """
     # A masked sum, not an indexed read: its gradient is then a product and not a scatter.
     classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
     is_label = labels[:, None] == classes[None, :]
     label_logits = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)
-    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - label_logits)
+    losses = jax.nn.logsumexp(logits, axis=-1) - label_logits
+    return jnp.where((labels >= 0) & (labels < logits.shape[-1]), losses, jnp.nan)
 
 
 def accuracy(
@@ -153,5 +176,25 @@ def accuracy(
     >>> print(accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])))
     0.5
     """
+    return jnp.mean(correct(logits, labels))
+
+
+def correct(
+    logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
+) -> Float[Array, " batch"]:
+    """Return for every sample 1 if its largest logit is the true class, else 0.
+
+    Args:
+        logits: Scores, one row per sample; of equal ones the first counts as the largest.
+        labels: True class of each sample.
+
+    Returns:
+        In the logits' dtype.
+
+    Source: tutorial row D9.
+
+    >>> print(correct(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])))
+    [1. 0.]
+    """
     predictions = jnp.argmax(logits, axis=-1).astype(labels.dtype)
-    return jnp.mean(predictions == labels, dtype=logits.dtype)
+    return (predictions == labels).astype(logits.dtype)

@@ -1,43 +1,63 @@
 """A run epoch by epoch from Python: it reports every epoch and stops where the loss diverges."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxmnist.config import Config, Hyper, default_hyper
-from jaxmnist.data.dataset import Dataset
+from jaxmnist.config import Config, Hyper
 from jaxmnist.data.tfds import PreparedSet
+from jaxmnist.tasks.value import Batch, Task
 from jaxmnist.training import streaming
-from jaxmnist.training.epoch import train_and_evaluate
-from jaxmnist.training.setup import init
-from jaxmnist.training.state import History, RunEpoch, TrainState, check_batches_fit
+from jaxmnist.training.run import as_task, train_and_evaluate
+from jaxmnist.training.setup import start
+from jaxmnist.training.state import (
+    BatchSizes,
+    Metered,
+    RunEpoch,
+    TrainState,
+    by_name,
+    check_batches_fit,
+    split_pair,
+)
 
 
 def fit(
-    config: Config,
-    dataset: Dataset | PreparedSet,
+    task: Config | Task,
+    data: Any,
     *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    eval_batch_size: int | None = None,
+    seed: int = 0,
+    hyper: Hyper | None = None,
     state: TrainState | None = None,
     epoch: int = 0,
     on_compiled: Callable[[], None] = lambda: None,
     on_progress: Callable[[float], None] = lambda _: None,
-    on_epoch: Callable[[int, TrainState, History], None] = lambda *_: None,
-) -> tuple[TrainState, History]:
-    """Run the epochs one by one from Python, with the numbers of ``jit(make_train(config))``.
+    on_epoch: Callable[[int, TrainState, Any], None] = lambda *_: None,
+) -> tuple[TrainState, Any]:
+    """Run the epochs one by one from Python, with the numbers of ``jit(make_train(task, …))``.
 
-    A set in memory is trained on an epoch at a time. Of a `PreparedSet` some twenty thousand
+    Data in memory are trained on an epoch at a time. Of a `PreparedSet` some twenty thousand
     images are in memory at once (16 MB), read and copied to the device while those before them
     are trained on, and four bytes for each image's place in the epoch's order. Its batches are the
     same for the same seed, and so are the weights and every batch's metrics, to the last bit; an
     epoch's means may differ in the last bits, as another program sums them.
 
     Args:
-        config: The run, its seed and learning rate included.
-        dataset: The images, in memory or as `jaxmnist.data.open_stream` returns them.
+        task: A config, which stands for the tutorial's task, its seed and learning rate included;
+            or any task.
+        data: A `Dataset`, a set as `jaxmnist.data.open_stream` returns it, or a pair
+            ``(train, test)`` of pytrees of arrays with a leading sample axis.
+        epochs: For a task, as in `make_train`.
+        batch_size: For a task.
+        eval_batch_size: For a task.
+        seed: For a task: the run's key is ``jax.random.key(seed)``.
+        hyper: Hyperparameters in place of the task's own.
         state: The state to start from, such as an earlier run's last; None for a new one.
         epoch: The first epoch to run, from 0: how many were trained before ``state``.
         on_compiled: Called once, when the program is ready and the first epoch begins.
@@ -58,26 +78,31 @@ def fit(
     >>> bool(history.eval_accuracy[-1] > 0.9)
     True
     """
-    check_batches_fit(config, dataset)
-    key = jax.random.key(config.seed)
-    # An epoch's program does not depend on their number: the next fit finds it compiled.
-    program = replace(config, epochs=1).program()
-    hyper = default_hyper(config)
-    start = state or _jitted_init(key, hyper, program, dataset.num_classes)
-    if isinstance(dataset, PreparedSet):
-        run_epoch = streaming.compile_pieces(program, key, hyper, dataset, start, on_progress)
+    num_classes = getattr(data, "num_classes", 10)
+    if isinstance(task, Config):
+        seed = task.seed
+    task, epochs, batches = as_task(task, num_classes, epochs, batch_size, eval_batch_size)
+    check_batches_fit(batches, data)
+    key = jax.random.key(seed)
+    constants = (task.program(), batches, key, task.hyper if hyper is None else hyper)
+    if isinstance(data, PreparedSet):
+        begun = state or jitted_start(key, constants[3], constants[0], streaming.sample(data))
+        run_epoch, shapes = streaming.compile_pieces(*constants, data, begun, on_progress)
     else:
-        run_epoch = _compile_epoch(program, key, hyper, dataset, start)
+        parts = jax.tree.map(jnp.array, split_pair(data))
+        begun = state or jitted_start(key, constants[3], constants[0], first_rows(parts[0]))
+        run_epoch, shapes = _compile_epoch(*constants, parts, begun)
     on_compiled()
-    return run_epochs(run_epoch, start, range(epoch, config.epochs), on_epoch)
+    return run_epochs(run_epoch, begun, range(epoch, epochs), on_epoch, shapes)
 
 
 def run_epochs(
     run_epoch: RunEpoch,
     state: TrainState,
     indices: range,
-    on_epoch: Callable[[int, TrainState, History], None],
-) -> tuple[TrainState, History]:
+    on_epoch: Callable[[int, TrainState, Any], None],
+    shapes: Metered,
+) -> tuple[TrainState, Any]:
     """Run epochs one after another, and stop where a loss stops being finite.
 
     Args:
@@ -86,6 +111,7 @@ def run_epochs(
         state: Before the first of them.
         indices: Which epochs.
         on_epoch: Called after each epoch with its index, the state, and its metrics.
+        shapes: The structure of an epoch's metrics, for a history of none.
 
     Returns:
         The final state, and the history with one entry per epoch that was run.
@@ -93,18 +119,18 @@ def run_epochs(
     Raises:
         DivergedError: A loss is NaN or infinite; it has the state and the history before it.
     """
-    epochs: list[History] = []
+    epochs: list[Metered] = []
     for index in indices:
         reached = state
         state, metrics, losses = run_epoch(index, state)
-        losses = np.append(losses, metrics.eval_loss)
+        losses = np.append(losses, by_name(metrics)["eval_loss"])
         broken = ~np.isfinite(losses)
         if broken.any():
             step = int(broken.argmax())
-            raise DivergedError(index, step, float(losses[step]), reached, _stack(epochs))
+            raise DivergedError(index, step, float(losses[step]), reached, _stack(epochs, shapes))
         epochs.append(metrics)
         on_epoch(index, state, metrics)
-    return state, _stack(epochs)
+    return state, _stack(epochs, shapes)
 
 
 class DivergedError(ArithmeticError):
@@ -119,26 +145,42 @@ class DivergedError(ArithmeticError):
         history: The epochs before it.
     """
 
-    def __init__(
-        self, epoch: int, step: int, loss: float, state: TrainState, history: History
-    ) -> None:
+    def __init__(self, epoch: int, step: int, loss: float, state: TrainState, history: Any) -> None:
         super().__init__(f"the loss became {loss} at step {step} of epoch {epoch}")
         self.epoch, self.step, self.loss = epoch, step, loss
         self.state, self.history = state, history
 
 
+def first_rows(part: Batch) -> Batch:
+    """Return a batch of one sample, for its shapes."""
+    return jax.tree.map(lambda leaf: leaf[:1], part)
+
+
 def _compile_epoch(
-    config: Config, key: Key[Array, ""], hyper: Hyper, dataset: Dataset, state: TrainState
-) -> RunEpoch:
-    """Compile an epoch on images in memory: one program."""
-    constants = (config, dataset.num_classes, key, hyper, dataset.arrays())
-    _jitted_epoch.lower(*constants, 0, state).compile()
-    return lambda index, state: jax.block_until_ready(_jitted_epoch(*constants, index, state))
+    task: Task,
+    batches: BatchSizes,
+    key: Key[Array, ""],
+    hyper: Hyper,
+    parts: tuple[Batch, Batch],
+    state: TrainState,
+) -> tuple[RunEpoch, Metered]:
+    """Compile an epoch on data in memory, one program, and return the shapes of its metrics too."""
+    constants = (task, batches, key, hyper, parts)
+    lowered = _jitted_epoch.lower(*constants, 0, state)
+    lowered.compile()
+    _, shapes, _ = lowered.out_info
+
+    def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Metered, Any]:
+        return jax.block_until_ready(_jitted_epoch(*constants, index, state))
+
+    return run_epoch, shapes
 
 
-def _stack(epochs: list[History]) -> History:
-    return History(*jnp.asarray(epochs).reshape(-1, len(History._fields)).T)
+def _stack(epochs: list[Metered], shapes: Metered) -> Any:
+    if not epochs:
+        return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), shapes)
+    return jax.tree.map(lambda *values: jnp.asarray(np.stack(values)), *epochs)
 
 
-_jitted_init = jax.jit(init, static_argnums=(2, 3))
+jitted_start = jax.jit(start, static_argnums=2)
 _jitted_epoch = jax.jit(train_and_evaluate, static_argnums=(0, 1))

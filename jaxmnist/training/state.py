@@ -1,14 +1,17 @@
-"""What a run carries and returns, and how many images it needs: types, and no computation."""
+"""What a run carries and returns, and the sizes of its data: types and checks."""
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from jaxmnist.config import Config, Hyper
+from jaxmnist.config import Hyper
 from jaxmnist.data.dataset import Arrays, Dataset
 from jaxmnist.errors import InputError
+from jaxmnist.tasks.value import Batch, Model
 
 Params = PyTree[Array]
 ApplyFn = Callable[..., Any]
@@ -21,18 +24,16 @@ class TrainState(NamedTuple):
     """Everything a step changes."""
 
     params: Params
-    """The model's parameters, in the structure that ``model.init`` returned."""
+    """The model's parameters, in the structure that the task's ``init`` returned."""
     opt_state: optax.OptState
     """The optimizer's accumulators."""
+    model_state: PyTree[Array] = {}  # noqa: RUF012  # A pytree without leaves; nothing changes it.
+    """The model's other numbers, such as batch statistics."""
 
-
-class BatchMetrics(NamedTuple):
-    """The metrics of one batch, or of a whole epoch's batches stacked on the first axis."""
-
-    loss: Float[Array, "*steps"]
-    """Mean cross-entropy over the batch, in nats."""
-    accuracy: Float[Array, "*steps"]
-    """Share of the batch classified correctly."""
+    @property
+    def model(self) -> Model:
+        """The model's numbers, without the optimizer's."""
+        return Model(self.params, self.model_state)
 
 
 class History(NamedTuple):
@@ -52,10 +53,47 @@ class History(NamedTuple):
     eval_accuracy_per_sample: Float[Array, "*epochs"]
 
 
-Train = Callable[[Key[Array, ""], Hyper, Arrays], tuple[TrainState, History]]
+Metered = History | Mapping[str, Any]
+"""The metrics of epochs by name: the tutorial's `History`, or a mapping for a task's own."""
+Train = Callable[[Key[Array, ""], Hyper, Any], tuple[TrainState, Any]]
 """A whole run: ``train(key, hyper, data) -> (state, history)``, pure."""
-RunEpoch = Callable[[int, TrainState], tuple[TrainState, History, Any]]
+RunEpoch = Callable[[int, TrainState], tuple[TrainState, Any, Any]]
 """An epoch by its index: the state after it, its metrics, and each batch's train loss."""
+
+
+def by_name(history: Metered) -> dict[str, Any]:
+    """Return the metrics of epochs as a dict, whichever of the two types they have.
+
+    Args:
+        history: A `History`, or a mapping.
+
+    Returns:
+        Arrays by name, in the history's order.
+    """
+    return history._asdict() if isinstance(history, History) else dict(history)
+
+
+class BatchSizes(NamedTuple):
+    """How many samples are in a full batch."""
+
+    batch_size: int
+    """Of training."""
+    eval_batch_size: int
+    """Of evaluation."""
+
+
+class HasBatchSizes(Protocol):
+    """`BatchSizes`, or a `Config`."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a full training batch."""
+        ...
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Samples in a full evaluation batch."""
+        ...
 
 
 @runtime_checkable
@@ -73,8 +111,63 @@ class OnDisk(Protocol):
         ...
 
 
-def sizes(data: Arrays | Dataset | OnDisk) -> tuple[int, int]:
-    """Count the training and the test images.
+def split_pair(data: Any) -> tuple[Batch, Batch]:
+    """Return the training and the test part of data in memory.
+
+    Args:
+        data: A pair ``(train, test)`` of pytrees of arrays with a leading sample axis; or the
+            tutorial's `Arrays` or `Dataset`, whose parts are pairs of images and labels.
+
+    Returns:
+        The two parts.
+
+    Raises:
+        InputError: It is neither; or the arrays of a part have no or different numbers of samples.
+    """
+    if isinstance(data, Arrays | Dataset):
+        return (data.train_images, data.train_labels), (data.test_images, data.test_labels)
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        raise InputError(
+            f"data is a {type(data).__name__}; it must be a pair (train, test) of arrays with a "
+            "leading sample axis, such as ((images, labels), (images, labels))"
+        )
+    for name, part in zip(("train", "test"), data, strict=True):
+        samples_in(part, name)
+    return data[0], data[1]
+
+
+def samples_in(part: Batch, name: str = "the data") -> int:
+    """Count the samples of a part of the data.
+
+    Args:
+        part: Arrays with a leading sample axis.
+        name: What error messages call it.
+
+    Returns:
+        The length of that axis.
+
+    Raises:
+        InputError: There is no array, one has no axis, or two differ in length.
+
+    >>> samples_in((np.zeros((5, 28, 28)), np.zeros(5)))
+    5
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(part)
+    shapes = {jax.tree_util.keystr(path) or "it": np.shape(leaf) for path, leaf in leaves}
+    if not shapes or not all(shapes.values()):
+        raise InputError(
+            f"{name} has the shapes {shapes}; every array must have a leading sample axis"
+        )
+    if len({shape[0] for shape in shapes.values()}) > 1:
+        listed = ", ".join(f"{path}: {shape[0]}" for path, shape in shapes.items())
+        raise InputError(
+            f"{name} has arrays of different numbers of samples ({listed}); they must be the same"
+        )
+    return next(iter(shapes.values()))[0]
+
+
+def sizes(data: Any) -> tuple[int, int]:
+    """Count the training and the test samples.
 
     Args:
         data: In memory or on disk.
@@ -84,14 +177,17 @@ def sizes(data: Arrays | Dataset | OnDisk) -> tuple[int, int]:
     """
     if isinstance(data, Arrays | Dataset):
         return data.train_labels.size, data.test_labels.size
-    return len(data.train), len(data.test)
+    if isinstance(data, OnDisk):
+        return len(data.train), len(data.test)
+    train, test = split_pair(data)
+    return samples_in(train, "train"), samples_in(test, "test")
 
 
-def check_batches_fit(config: Config, data: Arrays | Dataset | OnDisk) -> None:
-    """Refuse batches that are larger than the data.
+def check_batches_fit(batches: HasBatchSizes, data: Any) -> None:
+    """Refuse batches that are empty or larger than the data.
 
     Args:
-        config: The run.
+        batches: The run's config, or its batch sizes.
         data: What it would run on.
 
     Raises:
@@ -99,8 +195,10 @@ def check_batches_fit(config: Config, data: Arrays | Dataset | OnDisk) -> None:
     """
     train, test = sizes(data)
     for name, batch_size, samples in (
-        ("batch_size", config.batch_size, train),
-        ("eval_batch_size", config.eval_batch_size, test),
+        ("batch_size", batches.batch_size, train),
+        ("eval_batch_size", batches.eval_batch_size, test),
     ):
+        if batch_size < 1:
+            raise InputError(f"{name} is {batch_size}; it must be a whole number of at least 1")
         if batch_size > samples:
-            raise InputError(f"{name} is {batch_size}; the data has only {samples} images for it")
+            raise InputError(f"{name} is {batch_size}; the data has only {samples} samples for it")

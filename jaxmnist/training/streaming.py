@@ -1,4 +1,4 @@
-"""An epoch on a set on disk: pieces of it are read while the one before is trained on."""
+"""An epoch on data on disk: pieces of them are read while the one before is trained on."""
 
 import contextlib
 import functools
@@ -8,75 +8,106 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key, UInt8
+from jaxtyping import Array, Int, Key
 
-from jaxmnist.config import Config, Hyper
+from jaxmnist.config import Hyper
 from jaxmnist.data.stream import pieces
 from jaxmnist.data.tfds import PreparedSet
-from jaxmnist.training.epoch import epoch_metrics, epoch_order, evaluate, train_epoch
-from jaxmnist.training.setup import model_and_optimizer
-from jaxmnist.training.state import BatchMetrics, History, Params, RunEpoch, TrainState, sizes
+from jaxmnist.tasks.value import Batch, Model, Task
+from jaxmnist.training.epoch import epoch_key, epoch_order, measure_epoch, update_epoch
+from jaxmnist.training.means import Means, epoch_metrics
+from jaxmnist.training.state import BatchSizes, Metered, RunEpoch, TrainState, samples_in, sizes
 
 # Images in a piece of a stream, unless a single batch has more: enough to hide what a dispatch
 # costs, and a few megabytes.
 _PIECE = 4096
 
 
+def sample(prepared: PreparedSet) -> Batch:
+    """Return a batch of one sample of a set on disk, for its shapes.
+
+    Args:
+        prepared: The set.
+
+    Returns:
+        An image and a label, both 0.
+    """
+    del prepared  # All sets on disk have the same images.
+    return np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.int32)
+
+
 def compile_pieces(
-    config: Config,
+    task: Task,
+    batches: BatchSizes,
     key: Key[Array, ""],
     hyper: Hyper,
     prepared: PreparedSet,
     state: TrainState,
     on_progress: Callable[[float], None],
-) -> RunEpoch:
-    """Compile an epoch on images on disk: a program for every piece, and one for a short last.
+) -> tuple[RunEpoch, Metered]:
+    """Compile an epoch on data on disk: a program for every piece, and one for a short last.
 
     Args:
-        config: The run, of which layers, optimizer, convention and batch sizes are used.
+        task: What is trained.
+        batches: The batch sizes.
         key: The run's key.
-        hyper: The optimizer's float arguments.
+        hyper: The task's hyperparameters.
         prepared: The set on disk.
-        state: Of the shapes that the programs are compiled for.
+        state: Of the shapes that the means are compiled for.
         on_progress: Called after each training piece with the number of epochs so far.
 
     Returns:
-        The epoch. It raises InputError where a record cannot be read, and ends early where a loss
-        is not finite.
+        The epoch, and the shapes of its metrics. It raises InputError where a record cannot be
+        read, and ends early where a loss is not finite.
     """
-    constants = (config, prepared.num_classes, hyper)
     samples, test_samples = sizes(prepared)
-    size, test_size = _piece_size(config.batch_size), _piece_size(config.eval_batch_size)
-    for program, moved, total, full in (
-        (_jitted_train_piece, state, samples, size),
-        (_jitted_eval_piece, state.params, test_samples, test_size),
+    size, test_size = _piece_size(batches.batch_size), _piece_size(batches.eval_batch_size)
+    train_piece = functools.partial(_jitted_train_piece, task, batches, hyper)
+    eval_piece = functools.partial(_jitted_eval_piece, task, batches)
+    means = []
+    for program, counts in (
+        (functools.partial(_jitted_train_piece.lower, task, batches, hyper, (key, 0, state)), _piece_sizes(samples, size)),
+        (functools.partial(_jitted_eval_piece.lower, task, batches, state.model), _piece_sizes(test_samples, test_size)),
     ):
-        for count in {min(full, total), total % full} - {0}:
-            images = jax.ShapeDtypeStruct((count, 28, 28), jnp.uint8)
-            labels = jax.ShapeDtypeStruct((count,), jnp.int32)
-            program.lower(*constants, moved, images, labels).compile()
+        lowered = [program(_rows(prepared, count)) for count in counts]
+        for each in lowered:
+            each.compile()
+        means.append(lowered[0].out_info[1])
+    counts = samples, test_samples
+    shapes = jax.eval_shape(functools.partial(_metrics, batches, *counts), *means)
 
-    def run_epoch(index: int, state: TrainState) -> tuple[TrainState, History, Any]:
+    def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Metered, Any]:
         order = np.asarray(_jitted_epoch_order(key, index, samples))
+        carry = _jitted_epoch_key(key, index), 0, state
         with contextlib.closing(pieces(prepared, "train", order, size)) as iterator:
-            state, train_metrics = _over_pieces(
-                functools.partial(_jitted_train_piece, *constants),
-                state,
+            (_, _, state), train_means = _over_pieces(
+                train_piece,
+                carry,
                 iterator,
                 lambda done: on_progress(index + min(1.0, done * size / samples)),
             )
-        if not np.isfinite(train_metrics.loss).all():
-            nothing = jnp.full(len(History._fields), jnp.nan)
-            return state, History(*nothing), train_metrics.loss
+        if not np.isfinite(train_means.loss).all():
+            nothing = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+            return state, nothing, train_means.loss
         stored_order = range(test_samples)
         with contextlib.closing(pieces(prepared, "test", stored_order, test_size)) as iterator:
-            _, eval_metrics = _over_pieces(
-                functools.partial(_jitted_eval_piece, *constants), state.params, iterator
-            )
-        metrics = _jitted_metrics(config, train_metrics, eval_metrics, samples, test_samples)
-        return state, metrics, train_metrics.loss
+            _, eval_means = _over_pieces(eval_piece, state.model, iterator)
+        metrics = _jitted_metrics(batches, *counts, train_means, eval_means)
+        return state, metrics, train_means.loss
 
-    return run_epoch
+    return run_epoch, shapes
+
+
+def _rows(prepared: PreparedSet, count: int) -> Batch:
+    """Return the shapes and dtypes of some samples."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), sample(prepared)
+    )
+
+
+def _piece_sizes(samples: int, size: int) -> set[int]:
+    """Return how many samples the pieces of a split have: all the same but perhaps the last."""
+    return {min(size, samples), samples % size} - {0}
 
 
 def _piece_size(batch_size: int) -> int:
@@ -85,64 +116,71 @@ def _piece_size(batch_size: int) -> int:
 
 
 def _over_pieces(
-    program: Callable[..., tuple[Any, BatchMetrics]],
+    program: Callable[..., tuple[Any, Means]],
     carry: Any,
-    iterator: Iterator[tuple[np.ndarray, np.ndarray]],
+    iterator: Iterator[Batch],
     on_piece: Callable[[int], None] = lambda _: None,
-) -> tuple[Any, BatchMetrics]:
+) -> tuple[Any, Means]:
     """Run a program over every piece, or until a loss is not finite; stack the batches' metrics.
 
     To call it is only to dispatch it. While the device computes a piece, the next one is read and
     copied there; then the metrics of the one before are waited for, which keeps the host from
     running further ahead: two pieces at most are on the device.
     """
-    metrics: list[BatchMetrics] = []
+    measured: list[Means] = []
     for piece in iterator:
-        carry, measured = program(carry, *jax.device_put(piece))
-        metrics.append(measured)
-        if len(metrics) > 1:
-            metrics[-2] = jax.device_get(metrics[-2])
-            if not np.isfinite(metrics[-2].loss).all():
+        carry, means = program(carry, jax.device_put(piece))
+        measured.append(means)
+        if len(measured) > 1:
+            measured[-2] = jax.device_get(measured[-2])
+            if not np.isfinite(measured[-2].loss).all():
                 break
-            on_piece(len(metrics) - 1)
-    metrics[-1] = jax.device_get(metrics[-1])
-    on_piece(len(metrics))
-    stacked = (jnp.asarray(np.concatenate(values)) for values in zip(*metrics, strict=True))
-    return carry, BatchMetrics(*stacked)
+            on_piece(len(measured) - 1)
+    measured[-1] = jax.device_get(measured[-1])
+    on_piece(len(measured))
+    return carry, jax.tree.map(lambda *values: jnp.asarray(np.concatenate(values)), *measured)
 
 
 def _train_piece(
-    config: Config,
-    num_classes: int,
+    task: Task,
+    batches: BatchSizes,
     hyper: Hyper,
-    state: TrainState,
-    images: UInt8[Array, "samples 28 28"],
-    labels: Int[Array, " samples"],
-) -> tuple[TrainState, BatchMetrics]:
-    """Take one step on every batch of a piece that is in the epoch's order already."""
-    model, tx = model_and_optimizer(config, num_classes, hyper)
-    order = jnp.arange(labels.size)
-    return train_epoch(
-        state, order, images, labels, apply_fn=model.apply, tx=tx, batch_size=config.batch_size
+    carry: tuple[Key[Array, ""], Int[Array, ""] | int, TrainState],
+    piece: Batch,
+) -> tuple[Any, Means]:
+    """Take one step on every batch of a piece that is in the epoch's order already.
+
+    The carry is the epoch's key, how many steps were made before the piece, and the state.
+    """
+    key, first_step, state = carry
+    samples = samples_in(piece)
+    state, means = update_epoch(
+        state,
+        jnp.arange(samples),
+        piece,
+        key,
+        measure=task.measure,
+        tx=task.optimizer(hyper),
+        batch_size=batches.batch_size,
+        first_step=first_step,
     )
+    return (key, first_step + -(-samples // batches.batch_size), state), means
 
 
-def _eval_piece(
-    config: Config,
-    num_classes: int,
-    hyper: Hyper,
-    params: Params,
-    images: UInt8[Array, "samples 28 28"],
-    labels: Int[Array, " samples"],
-) -> tuple[Params, BatchMetrics]:
+def _eval_piece(task: Task, batches: BatchSizes, model: Model, piece: Batch) -> tuple[Model, Means]:
     """Measure every batch of a piece."""
-    model, _ = model_and_optimizer(config, num_classes, hyper)
-    batch_size = config.eval_batch_size
-    metrics = evaluate(params, images, labels, apply_fn=model.apply, batch_size=batch_size)
-    return params, metrics
+    means = measure_epoch(model, piece, measure=task.measure, batch_size=batches.eval_batch_size)
+    return model, means
+
+
+def _metrics(
+    batches: BatchSizes, samples: int, test_samples: int, train: Means, test: Means
+) -> Metered:
+    return epoch_metrics(batches, train, test, samples, test_samples)
 
 
 _jitted_train_piece = jax.jit(_train_piece, static_argnums=(0, 1))
 _jitted_eval_piece = jax.jit(_eval_piece, static_argnums=(0, 1))
-_jitted_metrics = jax.jit(epoch_metrics, static_argnums=(0, 3, 4))
+_jitted_metrics = jax.jit(_metrics, static_argnums=(0, 1, 2))
 _jitted_epoch_order = jax.jit(epoch_order, static_argnums=2)
+_jitted_epoch_key = jax.jit(epoch_key)
