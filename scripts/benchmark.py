@@ -14,14 +14,11 @@ Needs the extra `test`. Takes about a minute on two cores; nothing is compiled w
 
 import itertools
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import jax
 import numpy as np
 import torch
 import tyro
@@ -29,6 +26,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import jaxmnist as jm
+from jaxmnist import provenance
 
 LAYERS = (784, 256, 128, 64, 20, 10)
 Batches = Callable[[], Iterable[tuple[torch.Tensor, torch.Tensor]]]
@@ -77,9 +75,7 @@ def main(rounds: int = 9, out: Path | None = None) -> None:
         )
     if out is not None:
         about = {
-            "command": f"python scripts/benchmark.py --rounds {rounds}",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {"jax": jax.__version__, "torch": torch.__version__},
+            **provenance.record(f"python scripts/benchmark.py --rounds {rounds}", "torch"),
             "torch_threads": torch.get_num_threads(),
             "ratios": {name: [round(value, 3) for value in r] for name, r in ratios.items()},
         }

@@ -20,19 +20,16 @@ idle cores.
 
 import itertools
 import json
-import os
-import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import torch
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import plots, runs
+from jaxmnist import plots, provenance, runs
 
 FIGURES = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy")
 TESTED = ("eval_accuracy", "train_loss")
@@ -67,14 +64,10 @@ def main(seeds: int = 5, epochs: int = 20, out: Path = Path("figures")) -> None:
             for name, values in run(seed, config, dataset).items():
                 measured[framework][name].append(values)
             about = {
-                "command": f"python scripts/compare_distributions.py --seeds {seeds} "
-                f"--epochs {epochs}",
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-                "versions": {
-                    "jaxmnist": jm.__version__,
-                    "jax": jax.__version__,
-                    "torch": torch.__version__,
-                },
+                **provenance.record(
+                    f"python scripts/compare_distributions.py --seeds {seeds} --epochs {epochs}",
+                    "torch",
+                ),
                 "config": asdict(config),
                 "epochs": epochs,
                 "history": measured,

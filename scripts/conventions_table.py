@@ -12,8 +12,6 @@ Writes `figures/conventions.md` and `figures/conventions.json`; under a minute o
 """
 
 import json
-import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 import tyro
 
-import jaxmnist as jm
-from jaxmnist import optim
+from jaxmnist import optim, provenance
 from jaxmnist.conventions import defaults
 from jaxmnist.verify.gradient_sources import source
 
@@ -69,14 +65,7 @@ def main(out: Path = Path("figures")) -> None:
         own_rate = differences(gradients, rate_of)
         falling = differences(gradients, lambda *_: harmonic)["momentum"]
     about = {
-        "command": "python scripts/conventions_table.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "jaxmnist": jm.__version__,
-            "jax": jax.__version__,
-            "optax": optax.__version__,
-            "torch": torch.__version__,
-        },
+        **provenance.record("python scripts/conventions_table.py", "optax", "torch"),
         "gradients": f"{gradients.shape[1]} elements of the network's first {max(AFTER)}",
         "after": AFTER,
     }

@@ -21,7 +21,6 @@ Needs the extra `test`; for a GPU, `jax[cuda]` or its like too.
 import itertools
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ import tyro
 from benchmark import torch_program
 
 import jaxmnist as jm
+from jaxmnist import provenance
 from jaxmnist.sweep import programs
 
 CONFIG = jm.Config(epochs=1)
@@ -81,14 +81,15 @@ def main(
             print(f"{name}, {models}: {rate} models/s", flush=True)
     if out is not None:
         about = {
-            "command": f"python scripts/models_per_second.py --counts {' '.join(map(str, counts))} "
-            f"--rounds {rounds} --images {images}",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            **provenance.record(
+                f"python scripts/models_per_second.py --counts {' '.join(map(str, counts))} "
+                f"--rounds {rounds} --images {images}",
+                "torch",
+            ),
             "devices": {
                 "jax": jax.devices()[0].device_kind,
                 "torch": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             },
-            "versions": {"jax": jax.__version__, "torch": torch.__version__},
             "images": {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
             "models_per_second": measured,
         }

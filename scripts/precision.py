@@ -12,8 +12,6 @@ compiled while it is timed.
 """
 
 import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -24,6 +22,7 @@ import numpy as np
 import tyro
 
 import jaxmnist as jm
+from jaxmnist import provenance
 from jaxmnist.config import DTYPES
 
 BASE = "float32"
@@ -53,11 +52,9 @@ def main(out: Path = Path("figures"), seeds: int = 10, epochs: int = 5, rounds: 
         print(f"round {index}: " + ", ".join(f"{d} {s[-1]:.2f} s" for d, s in seconds.items()))
 
     about = {
-        "command": (
+        **provenance.record(
             f"python scripts/precision.py --seeds {seeds} --epochs {epochs} --rounds {rounds}"
         ),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores; {jax.devices()[0].device_kind}",
-        "versions": {"jaxmnist": jm.__version__, "jax": jax.__version__, "numpy": np.__version__},
         "seeds": seeds,
         "epochs": epochs,
         "final": final,

@@ -15,8 +15,6 @@ each optimizer is 12 derivatives of 3 runs of 300 steps; some six minutes on two
 
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +26,7 @@ import numpy as np
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import hypergradients, optim, plots, runs
+from jaxmnist import hypergradients, optim, plots, provenance, runs
 from jaxmnist.data import Arrays
 from jaxmnist.sweep.programs import keys
 
@@ -69,12 +67,10 @@ def main(
             for name in optim.NAMES
         }
         about = {
-            "command": (
+            **provenance.record(
                 f"python scripts/tune_learning_rates.py --iterations {iterations} "
                 f"--steps {steps} --seeds {seeds} --test-seeds {test_seeds} --images {images}"
             ),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {"jaxmnist": jm.__version__, "jax": jax.__version__},
             "seconds": round(time.perf_counter() - started),
             "steps": steps,
             "seeds": seeds,

@@ -34,20 +34,13 @@ shared with other work, the rest six minutes.
 """
 
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import optax
-import torch
 import tyro
 
-import jaxmnist as jm
-from jaxmnist import optim, verify
+from jaxmnist import optim, provenance, verify
 
 REFERENCES = {
     "document": verify.numpy_reference,
@@ -103,15 +96,7 @@ def _rows_of(out: Path, steps: int) -> dict[str, Any]:
 
 def _about(steps: int) -> dict[str, Any]:
     return {
-        "command": "python scripts/verify_optimizers.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "jaxmnist": jm.__version__,
-            "jax": jax.__version__,
-            "optax": optax.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        **provenance.record("python scripts/verify_optimizers.py", "optax", "torch"),
         "dtype": "float64",
         "steps": steps,
     }

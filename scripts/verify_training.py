@@ -15,19 +15,16 @@ idle cores.
 """
 
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import torch
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import optim, plots, runs, verify
+from jaxmnist import optim, plots, provenance, runs, verify
 
 LIMIT = 1e-9
 
@@ -72,14 +69,7 @@ def measure() -> dict[str, Any]:
         optimizers[name] = {"learning_rate": rate, **summary(verify.training(config, dataset))}
     default = summary(verify.training(jm.Config(epochs=3), dataset))
     return {
-        "command": "python scripts/verify_training.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "jaxmnist": jm.__version__,
-            "jax": jax.__version__,
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-        },
+        **provenance.record("python scripts/verify_training.py", "torch"),
         "dtype": "float64",
         "limit": LIMIT,
         "one epoch of each optimizer": optimizers,
