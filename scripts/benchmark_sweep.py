@@ -37,7 +37,7 @@ def main(rounds: int = 7, epochs: int = 1, out: Path | None = None, worker: str 
     Args:
         rounds: How often everything is timed.
         epochs: Of every run.
-        out: Where to write the figures as JSON.
+        out: Where to write the results as JSON.
         worker: Be one of the timed processes; the script starts them itself.
     """
     if worker:
@@ -159,7 +159,7 @@ def solo_worker(epochs: int) -> Callable[[int], float]:
 
 
 def torch_worker(epochs: int) -> Callable[[int], float]:
-    """The document's loop on tensors that are normalised beforehand."""
+    """The tutorial's loop on tensors that are normalised beforehand."""
     import torch
     from benchmark import in_memory_batches, torch_program
 

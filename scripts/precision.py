@@ -1,6 +1,6 @@
 """Measure what float64 and bfloat16 cost and give, against float32.
 
-- Figures: every seed trains the document's network in each precision, from the same weights on the
+- Metrics: every seed trains the tutorial's network in each precision, from the same weights on the
   same batches.
 - Time: each round trains and evaluates one epoch in each precision, one after the other, so that a
   change in the machine's speed touches all of them; only ratios within a round are reported.
@@ -70,7 +70,7 @@ def main(out: Path = Path("figures"), seeds: int = 10, epochs: int = 5, rounds: 
 
 
 def trained(config: jm.Config, dataset: jm.Dataset) -> dict[str, float]:
-    """Run a config: its last figures, the bytes of its weights, and an epoch's seconds."""
+    """Run a config: its last metrics, the bytes of its weights, and an epoch's seconds."""
     clock = [0.0]
     with jax.enable_x64(config.dtype == "float64"):
         state, history = jm.fit(
@@ -89,7 +89,7 @@ def trained(config: jm.Config, dataset: jm.Dataset) -> dict[str, float]:
 
 
 def table(about: dict[str, Any]) -> str:
-    """Write the figures as a Markdown table."""
+    """Write the metrics as a Markdown table."""
     columns = (
         "precision",
         "eval accuracy",
@@ -100,10 +100,10 @@ def table(about: dict[str, Any]) -> str:
         "weights",
     )
     lines = [
-        f"The document's run for {about['epochs']} epochs, {about['seeds']} seeds: mean ± standard "
+        f"The tutorial's run for {about['epochs']} epochs, {about['seeds']} seeds: mean ± standard "
         "deviation over seeds, each seed from the same weights in every precision. Times are "
         f"ratios within {len(about['ratio_to_float32'][BASE])} interleaved rounds on "
-        f"{about['machine']}: median (least to largest).",
+        f"{about['machine']}: median (minimum to maximum).",
         "",
         f"| {' | '.join(columns)} |",
         f"|{'---|' * len(columns)}",
