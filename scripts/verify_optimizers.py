@@ -12,8 +12,8 @@ Where they follow the trajectory (quadratic, rosenbrock, network) ten times what
 last place of the start has grown to by then, or 1e-12 where that is more: a start's perturbation is
 made once, rounding at every step, and a trajectory that converges forgets the first and not the
 second. Growth is the most of five perturbed starts, or of one for the network with its many
-elements: by one alone, RMSProp in Optax's convention was called apart where growth sets in, 1e-12 at step 497
-of the quadratic, although both end with the same growth.
+elements: by one alone, RMSProp in Optax's convention was called apart where growth sets in,
+1e-12 at step 497 of the quadratic, although both end with the same growth.
 
 Nothing upstream stands in the way in float64; two things bound what the numbers say:
 
