@@ -121,8 +121,8 @@ except SystemExit as stopped:
 
 
 PUBLIC = {
-    "": "load_dataset Dataset Config default_hyper hyper make_train fit MLP normalize InputError DivergedError "
-    "History TrainState hypergradient checkpointed_scan",
+    "": "load_dataset Dataset Config default_hyper hyper make_train fit MLP normalize InputError "
+    "DivergedError History TrainState hypergradient checkpointed_scan",
     "optim.": "sgd momentum adagrad rmsprop adadelta adam create",
     "losses.": "binary_cross_entropy binary_cross_entropy_with_logits softmax cross_entropy "
     "cross_entropy_with_integer_labels accuracy",
@@ -274,30 +274,17 @@ def reached(names: list[str]) -> set[str]:
         path = module_file(name) if name.startswith("jaxmnist.") else None
         if path is not None:
             for imported, _ in imports(ast.parse(path.read_text())):
-                home, _, last = imported.rpartition(".")
-                is_own = imported.startswith("jaxmnist.")
-                # `from jaxmnist.data.dataset import Arrays` names the module before the last dot.
-                waiting.append(home if is_own and module_file(imported) is None else imported)
-                assert last
+                # `from jaxmnist.data.dataset import Arrays`: the module is before the last dot.
+                is_name = imported.startswith("jaxmnist.") and module_file(imported) is None
+                waiting.append(imported.rpartition(".")[0] if is_name else imported)
     return found
 
 
 def reads_outside(names: set[str]) -> list[str]:
     """Those that touch a disk, a clock or another process."""
-    own = (
-        "data.tfds",
-        "data.stream",
-        "data.load",
-        "data.idx",
-        "data.npz",
-        "data.bundled",
-        "atomic",
-    )
-    return sorted(
-        name
-        for name in names
-        if name.split(".")[0] in OUTSIDE or name.removeprefix("jaxmnist.") in own
-    )
+    readers = ("tfds", "stream", "load", "idx", "npz", "bundled", "pictures", "preparation")
+    own = {"jaxmnist.atomic", *(f"jaxmnist.data.{reader}" for reader in readers)}
+    return sorted(name for name in names if name.split(".")[0] in OUTSIDE or name in own)
 
 
 def test_pure_part_of_training_reads_no_disk():
