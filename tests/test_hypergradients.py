@@ -1,4 +1,4 @@
-"""Derivatives through training: against differences, both modes, and what going back keeps."""
+"""Derivatives through training: compared with finite differences, both modes, and checkpointing."""
 
 import dataclasses
 import functools
@@ -117,8 +117,8 @@ def test_any_run_and_any_loss_of_it_can_be_differentiated(dataset):
     def train(key, hyper, data):
         del data
         w = hyper["init_scale"] * jax.random.normal(key, (3,)) - hyper["learning_rate"] ** 2
-        figures = jnp.stack([jnp.sum(w), jnp.sum(jnp.sin(w))])
-        history = training.History(*([w] * 8))._replace(train_loss=figures, eval_loss=3 * figures)
+        metrics = jnp.stack([jnp.sum(w), jnp.sum(jnp.sin(w))])
+        history = training.History(*([w] * 8))._replace(train_loss=metrics, eval_loss=3 * metrics)
         return training.TrainState(w, ()), history
 
     key, hyper = jax.random.key(0), {"learning_rate": 0.5, "init_scale": 1.5}

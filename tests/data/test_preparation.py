@@ -19,6 +19,8 @@ from jaxmnist.data.idx import FILE_NAMES
 
 TRAIN, TEST = 90, 70  # Below 64 KiB, array_record refuses a file as too small to be one.
 
+_fromarray = preparation.Image.fromarray
+
 pytestmark = pytest.mark.usefixtures("small_and_at_home")
 
 
