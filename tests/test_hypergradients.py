@@ -213,6 +213,7 @@ def test_what_cannot_be_differentiated_is_refused(dataset):
             jm.hypergradient(train, name)(key, hyper, data)
     wrong = {"learning_rate": {"dense_0": 0.1, "dense_7": 0.1}}
     with pytest.raises(
-        jm.InputError, match="has the layers dense_0, dense_7; the network's are dense_0, dense_1"
+        jm.InputError,
+        match="has the layers dense_0, dense_7; give one rate for each of dense_0, dense_1",
     ):
         jm.make_train(dataclasses.replace(CONFIG, dtype="float32"))(key, wrong, data)

@@ -155,7 +155,7 @@ def test_damaged_folder_is_refused(name, content, complaint, dataset, swept, tmp
 
 def test_folder_that_cannot_be_is_refused(dataset, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(jm.InputError, match="cannot keep a sweep in"):
+    with pytest.raises(jm.InputError, match="cannot write a sweep to"):
         sweep.run(CONFIG, AXES, dataset, out=tmp_path / "file")
     (tmp_path / "cells.jsonl").write_text("")
     with pytest.raises(jm.InputError, match=r"has a cells.jsonl but no sweep.json"):
