@@ -11,9 +11,9 @@ from jaxmnist.errors import InputError
 DTYPES: Final = ("float32", "float64", "bfloat16")
 
 Hyper = dict[str, Any]
-"""The optimizer's float arguments by name; None stands for "has none" (Adadelta's rate).
+"""The optimizer's float arguments by name; None means that there is none (Adadelta's rate).
 
-A further entry, ``init_scale``, multiplies the initial parameters; without it they stay as drawn.
+A further entry, ``init_scale``, multiplies the initial parameters; without it they are as drawn.
 ``learning_rate`` may also be a dict with a rate for each layer by its name, ``dense_0`` onwards.
 
 It is a pytree of numbers, so it may be traced, mapped over and differentiated:

@@ -1,4 +1,4 @@
-"""The one exception that stands for a person's mistake."""
+"""The exception for input that cannot be used."""
 
 
 class InputError(ValueError):

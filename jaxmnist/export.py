@@ -1,4 +1,4 @@
-"""A trained network as one function in one file, for those who have no jaxmnist, or no Python.
+"""A trained network as one function in one file, usable without jaxmnist or Python.
 
 The function takes images as they are stored, uint8 of shape (batch, 28, 28), with any batch of at
 least one, normalises them, and returns float32 logits of shape (batch, classes). It stops at logits
@@ -41,17 +41,17 @@ def write(run: Path, format: str, out: Path | None = None) -> Path:
 
     Args:
         run: The run's folder.
-        format: safetensors, the weights alone under PyTorch's names; stablehlo, see `stablehlo`;
-            or onnx, see `onnx`.
+        format: One of safetensors, the weights alone under PyTorch's names; stablehlo, see
+            `stablehlo`; or onnx, see `onnx`.
         out: The file; None for ``model.<format>`` in the run's folder.
 
     Returns:
         The file.
 
     Raises:
-        InputError: The folder holds no run, the format is unknown, needs a package that is not
+        InputError: The folder has no run, the format is unknown, needs a package that is not
             installed or does not take the run's dtype, or the file cannot be written.
-        ExportError: What was exported is not the network. Nothing is written.
+        ExportError: The exported network computes other logits. Nothing is written.
     """
     if format not in FORMATS:
         raise InputError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")
@@ -121,7 +121,7 @@ def onnx(apply_fn: ApplyFn, params: Params) -> bytes:
 
     Raises:
         InputError: The converter or the runtime is not installed.
-        ExportError: onnxruntime computes other logits.
+        ExportError: The runtime, onnxruntime, computes other logits.
     """
     try:
         from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
@@ -159,14 +159,14 @@ def _check(exported: Callable[[np.ndarray], Any], apply_fn: ApplyFn, params: Par
         actual = np.asarray(exported(batch))
         if actual.shape != expected.shape or actual.dtype != expected.dtype:
             raise ExportError(
-                f"the exported network's logits are {actual.dtype} {actual.shape}; the network's "
-                f"are {expected.dtype} {expected.shape}"
+                f"the exported network's logits are {actual.dtype} {actual.shape}; they must be "
+                f"{expected.dtype} {expected.shape}"
             )
         error = np.abs(actual - expected).max() / np.abs(expected).max()
         if not error <= _TOLERANCE:
             raise ExportError(
                 f"the exported network's logits are off by {error:.1e} of the largest one; "
-                f"rounding explains {_TOLERANCE:.0e}"
+                f"rounding allows {_TOLERANCE:.0e}"
             )
 
 

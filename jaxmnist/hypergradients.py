@@ -1,8 +1,8 @@
 """Derivatives of a whole training run with respect to its hyperparameters.
 
-`hypergradient` differentiates what `jaxmnist.make_train` returns: forwards, beside the run, for a
-few hyperparameters, or backwards, through it, for many. Going backwards needs every state again
-that the run went through; `checkpointed_scan` keeps few of them and computes the others twice.
+`hypergradient` differentiates what `jaxmnist.make_train` returns: forwards, along with the run, for
+a few hyperparameters, or backwards, through it, for many. Backwards, every state of the run is
+needed again; `checkpointed_scan` stores few of them and computes the others twice.
 """
 
 import math
@@ -30,10 +30,10 @@ def eval_loss(state: TrainState, history: History) -> Float[Array, ""]:
 
     Args:
         state: The final state.
-        history: The run's figures.
+        history: The run's metrics.
 
     Returns:
-        The document's mean over batches, in nats.
+        The tutorial's mean over batches, in nats.
     """
     del state
     return history.eval_loss[-1]
@@ -44,10 +44,10 @@ def train_loss(state: TrainState, history: History) -> Float[Array, ""]:
 
     Args:
         state: The final state.
-        history: The run's figures.
+        history: The run's metrics.
 
     Returns:
-        The document's mean over batches, in nats.
+        The tutorial's mean over batches, in nats.
     """
     del state
     return history.train_loss[-1]
@@ -59,31 +59,31 @@ def hypergradient(
     """Differentiate the loss that a run ends with by hyperparameters of the run.
 
     With steps ``w_t = step(w_{t-1}, h)`` from ``w_0(h)``, both modes compute the same
-    ``dL(w_n)/dh``. Forwards, ``dw_t/dh = (dstep/dw) dw_{t-1}/dh + dstep/dh`` runs beside the
+    ``dL(w_n)/dh``. Forwards, ``dw_t/dh = (dstep/dw) dw_{t-1}/dh + dstep/dh`` is computed with the
     steps: its memory does not depend on n, and each hyperparameter costs about as much as a run.
     Backwards, ``dL/dw_{t-1} = (dstep/dw)^T dL/dw_t`` runs from the last step to the first: all
     hyperparameters together cost as much as a few runs, and every step's state is needed. For
     more than a handful, such as a learning rate per layer of a deep network, go backwards through
     ``make_train(config, scan=checkpointed_scan)``; without it memory grows with n.
 
-    The result is the derivative of one run: one seed, one order of batches. It says where to go
-    only while that run depends smoothly on h. Every step multiplies a disturbance by
+    The result is the derivative of one run: one seed, one order of batches. It is of use for
+    descent only while that run depends smoothly on h. Every step multiplies a perturbation by
     ``I - rate H``; where the rate times a curvature stays above 2, or the curvature is negative,
-    the product explodes with n, and the exact derivative is that of a jagged function, of no use
-    for descending on it. Under SGD with the rate 0.1 and seed 0 the document's network has, after
+    the product grows exponentially with n, and the exact derivative is that of a jagged function,
+    of no use for descent. Under SGD with the rate 0.1 and seed 0 the tutorial's network has, after
     25 steps, the derivative -0.21 by the rate, and between the rates 0.099 and 0.101 the loss falls
     at -0.23. After 100 steps the two are -93 and +25. After an epoch of 938 the derivative is -185,
     and at the rate 0.101 it is -13 and the loss higher by 0.015. ReLU adds jumps that no
-    derivative sees, where a unit switches during a step. So compare with a difference before
-    believing it; prefer short runs, `train_loss`, which averages over the steps, and the mean of
+    derivative includes, where a unit switches during a step. So compare it with a finite
+    difference; prefer short runs, `train_loss`, which averages over the steps, and the mean of
     several seeds' clipped derivatives.
 
     Args:
         train: What `make_train` returned, or any function of that form.
         wrt: Names of entries of ``hyper``: ``learning_rate``, which may be a dict of rates by
             layer, ``momentum``, ``b1``, ``eps_root`` ..., ``init_scale``.
-        loss: What is differentiated: `eval_loss`, `train_loss`, or a function of one's own.
-        mode: forward or reverse.
+        loss: The function to differentiate: `eval_loss`, `train_loss`, or your own.
+        mode: Either forward or reverse.
 
     Returns:
         ``(key, hyper, data) -> (loss, derivatives)``, to be jitted. For n steps, train one epoch
@@ -102,7 +102,7 @@ def hypergradient(
     >>> config = jm.Config(hidden=(16,), epochs=1, learning_rate=0.01)
     >>> data = jax.tree.map(lambda array: array[:1024], jm.load_dataset("mnist").arrays())
     >>> slope = jax.jit(hypergradient(jm.make_train(config), ("learning_rate", "init_scale")))
-    >>> _, by = slope(jax.random.key(0), {**jm.hyper(config), "init_scale": 1.0}, data)
+    >>> _, by = slope(jax.random.key(0), {**jm.default_hyper(config), "init_scale": 1.0}, data)
     >>> {name: round(float(value), 2) for name, value in by.items()}
     {'init_scale': -0.15, 'learning_rate': -9.11}
     """
@@ -128,10 +128,10 @@ def hypergradient(
 def checkpointed_scan(
     body: Callable[[Any, Any], tuple[Any, Any]], carry: PyTree, xs: PyTree
 ) -> tuple[PyTree, PyTree]:
-    """Loop as ``jax.lax.scan`` does, keeping few carries for the way back.
+    """Loop as ``jax.lax.scan`` does, storing few carries for the backward pass.
 
     The n steps are cut into blocks of ``sqrt(n)``. Forwards only the carry before each block is
-    kept; backwards each block is run again, keeping the carry before each of its steps, and each
+    stored; backwards each block is run again, storing the carry before each of its steps, and each
     step once more. So about ``2 sqrt(n)`` carries and the inside of one step are in memory, in
     place of the insides of n steps, and the forward computation is done three times.
 

@@ -1,4 +1,4 @@
-"""Cross-entropies, softmax and accuracy: the document's part A, on arrays (rows D1-D3, D8, D9)."""
+"""Cross-entropies, softmax and accuracy on arrays (tutorial rows D1-D3, D8 and D9)."""
 
 import jax
 import jax.numpy as jnp
@@ -6,13 +6,13 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Int
 
 SMALLEST_PROBABILITY = 1e-12
-"""Where the document clamps a probability before its logarithm (D1)."""
+"""The value at which the tutorial clamps a probability before its logarithm (D1)."""
 
 
 def binary_cross_entropy(
     probabilities: Float[Array, "*batch"], targets: Float[Array, "*batch"]
 ) -> Float[Array, ""]:
-    """Mean binary cross-entropy of probabilities, clamped before the logarithm.
+    """Compute the mean binary cross-entropy of probabilities, clamped before the logarithm.
 
     ``L = -mean(y log max(p, 1e-12) + (1 - y) log max(1 - p, 1e-12))``
 
@@ -28,7 +28,7 @@ def binary_cross_entropy(
     Returns:
         The mean over all elements, in nats.
 
-    Source: document row D1.
+    Source: tutorial row D1.
 
     >>> print(f"{binary_cross_entropy(jnp.array([0.5, 0.25]), jnp.array([1.0, 0.0])):.6f}")
     0.490415
@@ -41,7 +41,7 @@ def binary_cross_entropy(
 def binary_cross_entropy_with_logits(
     logits: Float[Array, "*batch"], targets: Float[Array, "*batch"]
 ) -> Float[Array, ""]:
-    """Mean binary cross-entropy of ``sigmoid(logits)``, exact at any distance from zero.
+    """Compute the mean binary cross-entropy of ``sigmoid(logits)``, exact for any logits.
 
     ``L = mean(y softplus(-z) + (1 - y) softplus(z))``, which is `binary_cross_entropy` of
     ``p = sigmoid(z)`` without the clamp; its gradient ``(sigmoid(z) - y) / n`` never vanishes
@@ -54,7 +54,7 @@ def binary_cross_entropy_with_logits(
     Returns:
         The mean over all elements, in nats.
 
-    Source: the stable form beside document row D1.
+    Source: the numerically stable form of tutorial row D1.
 
     >>> print(f"{binary_cross_entropy_with_logits(jnp.array([100.0]), jnp.array([0.0])):.1f}")
     100.0
@@ -63,7 +63,7 @@ def binary_cross_entropy_with_logits(
 
 
 def softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
-    """Each exponential divided by the sum of all of them.
+    """Divide each exponential by the sum of all of them.
 
     ``p_i = exp(z_i - max z) / sum_j exp(z_j - max z)``; subtracting the maximum changes nothing
     in the quotient and keeps every exponential at or below 1.
@@ -74,7 +74,7 @@ def softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch clas
     Returns:
         Probabilities that sum to 1 over the last axis, finite for any finite logits.
 
-    Source: document row D3.
+    Source: tutorial row D3.
 
     >>> print(softmax(jnp.log(jnp.array([1.0, 2.0, 5.0]))).round(4))
     [0.125 0.25  0.625]
@@ -87,7 +87,7 @@ def softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch clas
 def cross_entropy(
     p: Float[Array, "*batch classes"], q: Float[Array, "*batch classes"]
 ) -> Float[Array, "*batch"]:
-    """How many nats it costs to describe draws from p with a code made for q.
+    """Compute the cross-entropy: nats to describe draws from p with a code made for q.
 
     ``H(p, q) = -sum_i p_i log q_i``, where a class with ``p_i = 0`` costs nothing and a class
     with ``p_i > 0 = q_i`` costs infinitely much. With two classes it is the binary
@@ -100,7 +100,7 @@ def cross_entropy(
     Returns:
         H(p, q) in nats, one per distribution.
 
-    Source: document row D2.
+    Source: tutorial row D2.
 
     >>> print(cross_entropy(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])).round(4))
     0.6931
@@ -111,7 +111,7 @@ def cross_entropy(
 def cross_entropy_with_integer_labels(
     logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 ) -> Float[Array, ""]:
-    """Mean cross-entropy of the softmax of logits against the true classes.
+    """Compute the mean cross-entropy of the softmax of logits against the true classes.
 
     ``L = mean_b(log sum_j exp(z_bj) - z_b,label(b))``, the same as `cross_entropy` of the
     one-hot labels and ``softmax(logits)``, computed without leaving the logarithm.
@@ -123,7 +123,7 @@ def cross_entropy_with_integer_labels(
     Returns:
         The mean over the batch, in nats.
 
-    Source: document row D8 (PyTorch's ``CrossEntropyLoss`` with its defaults).
+    Source: tutorial row D8 (PyTorch's ``CrossEntropyLoss`` with its defaults).
 
     >>> uniform = jnp.zeros((2, 10))
     >>> print(cross_entropy_with_integer_labels(uniform, jnp.array([3, 7])).round(4))
@@ -139,7 +139,7 @@ def cross_entropy_with_integer_labels(
 def accuracy(
     logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 ) -> Float[Array, ""]:
-    """Share of samples whose largest logit is the true class (the first one wins a tie).
+    """Return the share of samples whose largest logit is the true class (the first one wins a tie).
 
     Args:
         logits: Scores, one row per sample.
@@ -148,7 +148,7 @@ def accuracy(
     Returns:
         The mean over the batch, in [0, 1], in the logits' dtype.
 
-    Source: document row D9.
+    Source: tutorial row D9.
 
     >>> print(accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])))
     0.5

@@ -1,4 +1,4 @@
-"""The document's network: a multilayer perceptron in PyTorch's layout and initial distribution."""
+"""The tutorial's network: a multilayer perceptron in PyTorch's layout and initial distribution."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def uniform_in_fan_in(
         Samples drawn in float32, so that a key gives the same ones in every precision; of JAX's
         default dtype, float64 where that is enabled.
 
-    Source: document row D7.
+    Source: tutorial row D7.
 
     >>> bool(jnp.all(jnp.abs(uniform_in_fan_in(jax.random.key(0), (100,), fan_in=4)) <= 0.5))
     True
@@ -45,8 +45,8 @@ class Dense(nn.Module):
         fan_in = x.shape[-1]
         weight = self.param("weight", uniform_in_fan_in, (self.features, fan_in), fan_in)
         bias = self.param("bias", uniform_in_fan_in, (self.features,), fan_in)
-        # Contracting the last axis of both reads W as it lies: nothing is transposed in memory.
-        # Without a dtype the parameters' decides, so float64 parameters give a float64 network.
+        # Contracting the last axis of both reads W in its stored layout, without a transpose.
+        # Without a dtype the parameters' own is used, so float64 parameters give a float64 network.
         x, weight, bias = (a.astype(self.dtype or weight.dtype) for a in (x, weight, bias))
         return jnp.einsum("bi,oi->bo", x, weight) + bias[None, :]
 
@@ -56,7 +56,7 @@ class MLP(nn.Module):
 
     ``h_0 = x``, ``h_k = max(0, W_k h_{k-1} + b_k)``, ``logits = W_K h_{K-1} + b_K``; every W and
     b starts uniform in ``+-1/sqrt(fan_in)``. With its defaults on 28x28 images it is the
-    document's 784-256-128-64-20-10 with 243,622 parameters.
+    tutorial's 784-256-128-64-20-10 with 243,622 parameters.
 
     Attributes:
         hidden: Sizes of the hidden layers, first to last; empty for softmax regression.
@@ -64,7 +64,7 @@ class MLP(nn.Module):
         dtype: What the layers compute in, such as bfloat16; None for the parameters' own dtype.
             The logits are in no less than float32, and so is any loss of them.
 
-    Source: document row D7.
+    Source: tutorial row D7.
 
     >>> model = MLP()
     >>> params = model.init(jax.random.key(0), jnp.zeros((1, 784)))

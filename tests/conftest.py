@@ -1,5 +1,8 @@
 """Settings for every test: nothing broadcasts across ranks or promotes dtypes silently."""
 
+import gzip
+import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ import torch
 
 import jaxmnist as jm
 from jaxmnist import interop
+from jaxmnist.data import catalogue, prepare
+from jaxmnist.data.catalogue import StandardSet
+from jaxmnist.data.idx import FILE_NAMES
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -18,7 +24,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 @pytest.fixture
 def sequential() -> Callable[[Any], torch.nn.Sequential]:
-    """A function from an MLP's parameters to the document's `nn.Sequential`, in float64."""
+    """A function from an MLP's parameters to the tutorial's `nn.Sequential`, in float64."""
 
     def build(params: Any) -> torch.nn.Sequential:
         state_dict = interop.params_to_state_dict(params)
@@ -31,6 +37,17 @@ def sequential() -> Callable[[Any], torch.nn.Sequential]:
         return module
 
     return build
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., Any]:
+    """A function from words to the expectation of an InputError of one line that has them all."""
+
+    def expect(*words: object) -> Any:
+        every = "".join(f"(?=.*{re.escape(str(word))})" for word in words)
+        return pytest.raises(jm.InputError, match=rf"\A{every}[^\n]*\Z")
+
+    return expect
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +85,32 @@ def first_digits_npz(first_digits, tmp_path_factory) -> Callable[[int, int], Pat
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def prepared_kmnist(first_digits, tmp_path_factory) -> Path:
+    """A TFDS data directory: `kmnist` of 650 and 245 real digits, and in `idx` its IDX files."""
+    digits = first_digits(650, 245)
+    folder = tmp_path_factory.mktemp("prepared")
+    arrays = (
+        digits.train_images,
+        digits.train_labels.astype(np.uint8),
+        digits.test_images,
+        digits.test_labels.astype(np.uint8),
+    )
+    (folder / "idx").mkdir()
+    for name, array in zip(FILE_NAMES, arrays, strict=True):
+        head = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+        (folder / "idx" / f"{name}.gz").write_bytes(gzip.compress(head + array.tobytes()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalogue.STANDARD_SETS, "kmnist", StandardSet("kmnist", 650, 245, range(10)))
+        prepare("kmnist", folder / "idx", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kmnist_in_memory(prepared_kmnist, tmp_path_factory) -> jm.Dataset:
+    """The set that `prepared_kmnist` has on disk, in its stored order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        return jm.load_dataset("kmnist", prepared_kmnist)

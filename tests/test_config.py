@@ -1,4 +1,4 @@
-"""What a run is: the document's defaults, and every value that no run can have."""
+"""What a run is: the tutorial's defaults, and every value that no run can have."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ import jaxmnist as jm
 from jaxmnist import conventions
 
 
-def test_config_defaults_are_the_documents():
+def test_config_defaults_are_the_tutorials():
     assert dataclasses.asdict(jm.Config()) == {
         "hidden": (256, 128, 64, 20),
         "optimizer": "sgd",
@@ -83,16 +83,16 @@ def test_hyper_is_the_conventions_numbers_and_the_configs_rate(name, convention)
     table = conventions.TABLE[name][convention]
     numbers = {key: value for key, value in table.items() if not isinstance(value, bool)}
     config = jm.Config(optimizer=name, convention=convention)
-    assert jm.hyper(config) == numbers
-    assert list(jm.hyper(config)) == list(numbers)
+    assert jm.default_hyper(config) == numbers
+    assert list(jm.default_hyper(config)) == list(numbers)
     config = dataclasses.replace(config, learning_rate=0.25)
-    assert jm.hyper(config) == {**numbers, "learning_rate": 0.25}
+    assert jm.default_hyper(config) == {**numbers, "learning_rate": 0.25}
 
 
 def test_hyper_keeps_a_learning_rate_of_zero():
-    assert jm.hyper(jm.Config(learning_rate=0.0)) == {"learning_rate": 0.0}
+    assert jm.default_hyper(jm.Config(learning_rate=0.0)) == {"learning_rate": 0.0}
 
 
 def test_hyper_is_a_new_dict_each_time():
-    jm.hyper(jm.Config())["learning_rate"] = 7.0
-    assert jm.hyper(jm.Config()) == {"learning_rate": 0.1}
+    jm.default_hyper(jm.Config())["learning_rate"] = 7.0
+    assert jm.default_hyper(jm.Config()) == {"learning_rate": 0.1}

@@ -61,8 +61,8 @@ def write_run_in(dtype: str, folder: Path) -> tuple[jm.MLP, Any]:
     """Write a run's folder in another precision, and return its model and parameters."""
     config = jm.Config(hidden=(9,), epochs=1, dtype=dtype)
     with jax.enable_x64(dtype == "float64"):
-        model, _ = training.model_and_optimizer(config, CLASSES, jm.hyper(config))
-        weights = training.init(jax.random.key(0), jm.hyper(config), config, CLASSES).params
+        model, _ = training.model_and_optimizer(config, CLASSES, jm.default_hyper(config))
+        weights = training.init(jax.random.key(0), jm.default_hyper(config), config, CLASSES).params
         runs.create(runs.Run(folder, config, CLASSES))
         interop.save_safetensors(weights, folder / "model.safetensors")
     return model, weights

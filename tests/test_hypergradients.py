@@ -1,4 +1,4 @@
-"""Derivatives through training: against differences, both modes, and what going back keeps."""
+"""Derivatives through training: compared with finite differences, both modes, and checkpointing."""
 
 import dataclasses
 import functools
@@ -49,7 +49,7 @@ def vector(values) -> np.ndarray:
 def test_both_modes_match_differences_in_every_hyperparameter(optimizer, dataset):
     config = dataclasses.replace(CONFIG, optimizer=optimizer)
     hyper = {**POINTS[optimizer], "init_scale": 1.1}
-    assert hyper.keys() == {*jm.hyper(config), "init_scale"}
+    assert hyper.keys() == {*jm.default_hyper(config), "init_scale"}
     with jax.enable_x64(True):
         key, data = jax.random.key(1), dataset.arrays()
         train, names = jm.make_train(config), tuple(hyper)
@@ -117,8 +117,8 @@ def test_any_run_and_any_loss_of_it_can_be_differentiated(dataset):
     def train(key, hyper, data):
         del data
         w = hyper["init_scale"] * jax.random.normal(key, (3,)) - hyper["learning_rate"] ** 2
-        figures = jnp.stack([jnp.sum(w), jnp.sum(jnp.sin(w))])
-        history = training.History(*([w] * 8))._replace(train_loss=figures, eval_loss=3 * figures)
+        metrics = jnp.stack([jnp.sum(w), jnp.sum(jnp.sin(w))])
+        history = training.History(*([w] * 8))._replace(train_loss=metrics, eval_loss=3 * metrics)
         return training.TrainState(w, ()), history
 
     key, hyper = jax.random.key(0), {"learning_rate": 0.5, "init_scale": 1.5}
@@ -178,7 +178,7 @@ def bytes_needed(steps: int, mode: str, scan) -> int:
         array(jnp.int32, 4),
     )
     slope = jm.hypergradient(jm.make_train(config, scan=scan), "learning_rate", mode=mode)
-    compiled = jax.jit(slope).lower(jax.random.key(0), jm.hyper(config), data).compile()
+    compiled = jax.jit(slope).lower(jax.random.key(0), jm.default_hyper(config), data).compile()
     # Neither mode differentiates the shuffled order: some words for each image.
     analysis = compiled.memory_analysis()
     assert analysis is not None
@@ -205,7 +205,7 @@ def test_what_cannot_be_differentiated_is_refused(dataset):
     with pytest.raises(jm.InputError, match=r"mode is 'backward'; choose forward or reverse"):
         jm.hypergradient(train, "rho", mode="backward")
     key, data = jax.random.key(0), dataset.arrays()
-    hyper = jm.hyper(jm.Config(optimizer="adadelta"))
+    hyper = jm.default_hyper(jm.Config(optimizer="adadelta"))
     for name in ("learning_rate", "init_scale", "momentum"):
         with pytest.raises(
             jm.InputError, match=rf"wrt is '{name}'.* no such number; it has rho, eps, eps_root"
@@ -213,6 +213,7 @@ def test_what_cannot_be_differentiated_is_refused(dataset):
             jm.hypergradient(train, name)(key, hyper, data)
     wrong = {"learning_rate": {"dense_0": 0.1, "dense_7": 0.1}}
     with pytest.raises(
-        jm.InputError, match="has the layers dense_0, dense_7; the network's are dense_0, dense_1"
+        jm.InputError,
+        match="has the layers dense_0, dense_7; give one rate for each of dense_0, dense_1",
     ):
         jm.make_train(dataclasses.replace(CONFIG, dtype="float32"))(key, wrong, data)

@@ -1,4 +1,4 @@
-"""Data sets of 28x28 grey digits and their kin, each as one `Dataset` (document rows D4 to D6).
+"""Data sets of 28x28 grey digits and their kin, each as one `Dataset` (tutorial rows D4 to D6).
 
 MNIST itself is in the package and needs no network. Other sets come from TensorFlow Datasets
 (TFDS, read and prepared without TensorFlow), from a folder of IDX files, or from a Keras `.npz`.

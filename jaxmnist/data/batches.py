@@ -9,18 +9,18 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 def normalize(
     images: UInt8[Array, "*shape"], dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "*shape"]:
-    """Map bytes 0 ... 255 to [-1, 1] as the document's transform does, to the last bit.
+    """Map bytes 0 ... 255 to [-1, 1] as the tutorial's transform does, to the last bit.
 
     ``(x / 255 - 0.5) / 0.5``, every operation rounded on its own.
 
     Args:
-        images: uint8 pixels of any shape.
-        dtype: Of the result and the arithmetic: float32, as the document's, or float64.
+        images: Pixels in uint8, of any shape.
+        dtype: Of the result and the arithmetic: float32, as the tutorial's, or float64.
 
     Returns:
         The same shape in that dtype.
 
-    Source: document row D5.
+    Source: tutorial row D5.
 
     >>> print(normalize(jnp.array([0, 51, 255], dtype=jnp.uint8)))
     [-1.  -0.6  1. ]
@@ -36,11 +36,11 @@ def normalize(
 def permutation(key: Key[Array, ""], size: int) -> Int[Array, " size"]:
     """Return the numbers 0 ... size - 1 in a random order, each order equally likely.
 
-    A radix sort by random tags, done in passes: each pass gives every place a random tag in the
-    upper bits of a word, its position in the lower bits, and sorts the words. After enough
+    A radix sort by random tags, done in passes: each pass gives every position a random tag in
+    the upper bits of a word, its number in the lower bits, and sorts the words. After enough
     passes no two elements share all their tags: they agree with probability below
     ``1 / (2 size)``. Sorting bare words takes less than half the time of
-    `jax.random.permutation`, which sorts pairs, and that is a share of an epoch one can measure.
+    `jax.random.permutation`, which sorts pairs, a measurable share of an epoch.
 
     Args:
         key: The source of randomness.
@@ -49,7 +49,7 @@ def permutation(key: Key[Array, ""], size: int) -> Int[Array, " size"]:
     Returns:
         int32 permutation.
 
-    Source: the shuffle of document row D6.
+    Source: the shuffle of tutorial row D6.
 
     >>> print(permutation(jax.random.key(0), 5).sort())
     [0 1 2 3 4]

@@ -18,10 +18,10 @@ SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
 
 
 def load_bundled() -> Dataset:
-    """Load the bundled MNIST: 60,000 training and 10,000 test images (document row D4).
+    """Load the bundled MNIST: 60,000 training and 10,000 test images (tutorial row D4).
 
     Raises:
-        InputError: the file is missing, or its SHA-256 is not the one it was published with.
+        InputError: The file is missing, or its SHA-256 is not the one it was published with.
 
     >>> mnist = load_bundled()
     >>> len(mnist.train_images), len(mnist.test_images), mnist.train_labels[:5].tolist()

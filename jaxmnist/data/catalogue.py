@@ -1,4 +1,4 @@
-"""Which data sets are known by name, and where TFDS keeps the prepared ones.
+"""Which data sets are known by name, and where TFDS stores the prepared ones.
 
 Everything here looks at names and folders only; TFDS itself is not imported.
 """
@@ -59,13 +59,13 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 class Available(NamedTuple):
     """One row of `available`."""
 
-    name: str  # What to give to `load_dataset`.
+    name: str  # The argument of `load_dataset`.
     source: str  # "bundled" or "tfds".
-    path: Path | None  # Where it lies, or None while it is not prepared.
+    path: Path | None  # Its location, or None while it is not prepared.
 
 
 def available(data_dir: str | os.PathLike[str] | None = None) -> list[Available]:
-    """List the sets known by name, and where each one lies.
+    """List the sets known by name, and the location of each.
 
     Args:
         data_dir: TFDS's data directory; see `data_directory`.
@@ -98,7 +98,7 @@ def prepared_directory(name: str, data_dir: str | os.PathLike[str] | None = None
         data_dir: TFDS's data directory; see `data_directory`.
 
     Raises:
-        InputError: the name has another form, or the data directory may not be read.
+        InputError: The name has another form, or the data directory may not be read.
     """
     match = _TFDS_NAME.fullmatch(name.removeprefix("tfds:"))
     if not match:

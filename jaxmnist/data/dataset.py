@@ -21,20 +21,20 @@ class Arrays(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and test images of 28x28 bytes, with a label each (document row D4).
+    """Training and test images of 28x28 bytes, with a label each (tutorial row D4).
 
-    Labels of any integer dtype are accepted and kept as int32.
+    Labels of any integer dtype are accepted and stored as int32.
 
     Args:
-        train_images: uint8 `(N, 28, 28)`, 0 for paper and 255 for ink.
-        train_labels: integers `(N,)`, each in `0 … num_classes - 1`.
-        test_images: uint8 `(M, 28, 28)`.
-        test_labels: integers `(M,)`.
-        num_classes: how many classes the labels are drawn from.
-        name: what to call the set; error messages begin with it.
+        train_images: Dtype uint8, `(N, 28, 28)`, 0 for paper and 255 for ink.
+        train_labels: Integers `(N,)`, each in `0 … num_classes - 1`.
+        test_images: Dtype uint8, `(M, 28, 28)`.
+        test_labels: Integers `(M,)`.
+        num_classes: Number of classes of the labels.
+        name: Name of the set; error messages begin with it.
 
     Raises:
-        InputError: an array has another shape or dtype, is empty, or does not match its partner;
+        InputError: An array has another shape or dtype, is empty, or does not match its partner;
             or a label is out of range.
 
     >>> images = np.zeros((3, 28, 28), np.uint8)
@@ -47,8 +47,8 @@ class Dataset:
     jaxmnist.errors.InputError: blank: train_labels[2] is 9; with 9 classes, 0 to 8 are allowed
     """
 
-    # The shapes and dtypes are for __post_init__ to check: a type checker's error would come first
-    # and say less.
+    # __post_init__ checks shapes and dtypes: a type checker's error would come first, with less
+    # information.
     train_images: np.ndarray = field(repr=False)
     train_labels: np.ndarray = field(repr=False)
     test_images: np.ndarray = field(repr=False)
@@ -60,7 +60,7 @@ class Dataset:
         """Check every field, then store the labels as int32."""
         _check_split("train", self.train_images, self.train_labels, self.num_classes, self.name)
         _check_split("test", self.test_images, self.test_labels, self.num_classes, self.name)
-        # The only two assignments to a frozen instance, before anyone else has seen it.
+        # The only two assignments to a frozen instance, before any other reference to it exists.
         object.__setattr__(self, "train_labels", self.train_labels.astype(np.int32, copy=False))
         object.__setattr__(self, "test_labels", self.test_labels.astype(np.int32, copy=False))
 
@@ -93,13 +93,17 @@ def _check_split(
     split: str, images: np.ndarray, labels: np.ndarray, num_classes: int, name: str
 ) -> None:
     if images.ndim != 3 or images.shape[1:] != (28, 28):
-        raise InputError(f"{name}: {split}_images has shape {images.shape}, not (N, 28, 28)")
+        raise InputError(f"{name}: {split}_images has shape {images.shape}; it must be (N, 28, 28)")
     if images.dtype != np.uint8:
-        raise InputError(f"{name}: {split}_images has dtype {images.dtype}, not uint8 (0 to 255)")
+        raise InputError(
+            f"{name}: {split}_images has dtype {images.dtype}; it must be uint8 (0 to 255)"
+        )
     if labels.ndim != 1:
-        raise InputError(f"{name}: {split}_labels has shape {labels.shape}, not (N,)")
+        raise InputError(f"{name}: {split}_labels has shape {labels.shape}; it must be (N,)")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{name}: {split}_labels has dtype {labels.dtype}, not an integer one")
+        raise InputError(
+            f"{name}: {split}_labels has dtype {labels.dtype}; it must be an integer one"
+        )
     if len(images) != len(labels):
         raise InputError(
             f"{name}: {len(images)} {split}_images but {len(labels)} {split}_labels; "

@@ -1,8 +1,8 @@
 """Folders of IDX files, the format MNIST was published in; gzipped or not.
 
-A folder holds four files, as published, as torchvision unpacks them (`MNIST/raw`), with a dot in
+A folder has four files, as published, as torchvision unpacks them (`MNIST/raw`), with a dot in
 place of the last hyphens (`train-images.idx3-ubyte`), or with a prefix as EMNIST has
-(`emnist-digits-train-images-idx3-ubyte.gz`). EMNIST's files hold every image transposed; a folder
+(`emnist-digits-train-images-idx3-ubyte.gz`). EMNIST's files store every image transposed; a folder
 with the prefix `emnist-` is therefore set upright.
 """
 
@@ -45,15 +45,15 @@ def load_idx(folder: Path) -> Dataset:
     """Load a folder of four IDX files; EMNIST's images are set upright.
 
     Args:
-        folder: the folder, holding one set.
+        folder: The folder of one set.
 
     Raises:
-        InputError: files are missing, or there are several sets, or a file is corrupt.
+        InputError: Files are missing, or there are several sets, or a file is corrupt.
     """
     sets = find_idx_files(folder)
     if len(sets) > 1:
         raise InputError(
-            f"{folder}: holds {len(sets)} sets ({', '.join(f'{p}*' for p in sorted(sets))}); "
+            f"{folder}: has {len(sets)} sets ({', '.join(f'{p}*' for p in sorted(sets))}); "
             "put the four files of one of them in a folder of their own"
         )
     [(prefix, files)] = sets.items()
@@ -74,14 +74,14 @@ def find_idx_files(folder: Path) -> dict[str, IdxFiles]:
     """Find the complete sets of IDX files in a folder, by the prefix of their names.
 
     Args:
-        folder: where to look; its subfolders are not searched.
+        folder: The folder to list; its subfolders are not searched.
 
     Returns:
         At least one set, under its prefix: `""` for MNIST's own names, or such as
         `"emnist-digits-"`. Of a gzipped file and its plain twin, the plain one.
 
     Raises:
-        InputError: the folder cannot be listed or holds no complete set.
+        InputError: The folder cannot be listed or has no complete set.
     """
     try:
         paths = sorted(folder.iterdir(), reverse=True)  # "x.gz" before "x": the plain one stays.
@@ -115,7 +115,7 @@ def read_idx_files(files: IdxFiles) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     """Read a set's four files: images uint8 `(N, rows, columns)`, labels uint8 `(N,)`, as stored.
 
     Raises:
-        InputError: a file is unreadable or corrupt.
+        InputError: A file is unreadable or corrupt.
     """
     return (
         read_idx(files.train_images, ndim=3),
@@ -129,14 +129,14 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     """Read one IDX file of bytes: `0 0 8 ndim`, the big-endian sizes, then the data.
 
     Args:
-        path: the file; gzipped or not is told by its content.
-        ndim: how many dimensions it must have: 3 for images, 1 for labels.
+        path: The file; its content shows whether it is gzipped.
+        ndim: Number of dimensions it must have: 3 for images, 1 for labels.
 
     Returns:
         uint8, of the shape in the header.
 
     Raises:
-        InputError: the file is unreadable, is no such IDX file, or has too few or too many bytes.
+        InputError: The file is unreadable, is no such IDX file, or has too few or too many bytes.
     """
     try:
         content = path.read_bytes()

@@ -16,10 +16,10 @@ def load_dataset(
     name: str | os.PathLike[str] = "mnist",
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Load a data set by name or by path (document row D4).
+    """Load a data set by name or by path (tutorial row D4).
 
     Args:
-        name: one of
+        name: One of
 
             - `"mnist"`: the copy in the package;
             - `"fashion_mnist"`, `"kmnist"`, `"emnist/digits"` and EMNIST's other parts, or
@@ -36,7 +36,7 @@ def load_dataset(
         The set, checked: uint8 images of 28x28, int32 labels below `num_classes`.
 
     Raises:
-        InputError: the name is unknown, the set is not prepared, or the data are not usable.
+        InputError: The name is unknown, the set is not prepared, or the data are not usable.
 
     >>> load_dataset("mnist")
     Dataset(num_classes=10, name='mnist')
@@ -54,7 +54,7 @@ def load_dataset(
             return load_idx(path)
         if path.exists():
             raise InputError(f"{text}: a folder of IDX files or a file .npz is needed")
-    except OSError as error:  # Such as a folder on the way that may not be searched.
+    except OSError as error:  # Such as a parent folder that may not be searched.
         raise InputError(f"{text}: cannot be read: {error.strerror}") from error
     raise InputError(
         f"{text!r}: no such data set, folder or file{did_you_mean(text, STANDARD_SETS)}; give one "

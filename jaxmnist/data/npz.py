@@ -17,10 +17,10 @@ def load_npz(path: Path) -> Dataset:
     """Load a Keras-style `.npz`: images uint8 `(N, 28, 28)`, integer labels `(N,)`.
 
     Args:
-        path: the file. It is never unpickled.
+        path: The file. It is never unpickled.
 
     Raises:
-        InputError: the file is missing, unreadable, corrupt, or lacks an array.
+        InputError: The file is missing, unreadable, corrupt, or lacks an array.
     """
     x_train, y_train, x_test, y_test = read_arrays(path, KEYS, source=str(path))
     return Dataset(
@@ -37,12 +37,12 @@ def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[
     """Read some arrays of an `.npz`, each checked against its checksum and never unpickled.
 
     Args:
-        file: the path, or the content.
-        keys: the arrays' names.
-        source: what error messages call the file.
+        file: The path, or the content.
+        keys: The arrays' names.
+        source: Name of the file in error messages.
 
     Raises:
-        InputError: the file cannot be opened, is not a zip archive, lacks an array, or is corrupt.
+        InputError: The file cannot be opened, is not a zip archive, lacks an array, or is corrupt.
     """
     try:
         archive = zipfile.ZipFile(file)

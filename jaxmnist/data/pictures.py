@@ -16,7 +16,7 @@ def read_digit(path: str | Path) -> UInt8[np.ndarray, "28 28"]:
     """Read a picture of one digit, dark on light or light on dark, of any size.
 
     The paper is the median of the border, and ink is the distance from it, so both polarities
-    are one. A 28x28 picture is taken as it lies. Any other is cropped to its ink, scaled so that
+    are one. A 28x28 picture is taken as it is. Any other is cropped to its ink, scaled so that
     its longer side is 20 pixels, and placed with its centre of mass in the middle of 28x28, as
     MNIST's own images were made.
 
@@ -87,7 +87,7 @@ def _center(ink: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "28 28"
     small = np.clip(np.asarray(resized), 0, 255)
     small *= 255 / small.max()
     mass = small.sum()
-    # In MNIST the centre of mass lies within half a pixel of the middle of pixel (14, 14).
+    # In MNIST the centre of mass is within half a pixel of the middle of pixel (14, 14).
     row = round(14 - float((small.sum(axis=1) * np.arange(height)).sum() / mass))
     column = round(14 - float((small.sum(axis=0) * np.arange(width)).sum() / mass))
     row, column = np.clip(row, 0, 28 - height), np.clip(column, 0, 28 - width)

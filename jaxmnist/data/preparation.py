@@ -53,9 +53,9 @@ def prepare(
     """Prepare a standard TFDS set as array_record, without TensorFlow.
 
     Args:
-        name: one of `mnist`, `fashion_mnist`, `kmnist`, `emnist/balanced` and EMNIST's other
+        name: One of `mnist`, `fashion_mnist`, `kmnist`, `emnist/balanced` and EMNIST's other
             parts.
-        source: a folder with the set's four IDX files, as published (EMNIST's not turned). By
+        source: A folder with the set's four IDX files, as published (EMNIST's not turned). By
             default the files are downloaded and checked against TFDS's checksums; `mnist` comes
             from the copy in the package.
         data_dir: TFDS's data directory. By default `TFDS_DATA_DIR` from the environment, then
@@ -65,7 +65,7 @@ def prepare(
         The folder of the prepared set. If it was prepared before, nothing is done.
 
     Raises:
-        InputError: the name is unknown, the source is not that set, the network or a host does
+        InputError: The name is unknown, the source is not that set, the network or a host does
             not answer, or the folder cannot be written.
     """
     standard = STANDARD_SETS.get(name.removeprefix("tfds:"))
@@ -99,7 +99,7 @@ def prepare(
     prepared = prepared_directory(standard.name, root)
     if prepared is None:  # TFDS takes a folder of the set's name for the set.
         raise InputError(
-            f"{builder.data_dir}: exists but holds no prepared set; remove it and prepare again"
+            f"{builder.data_dir}: exists but is no prepared set; remove it and prepare again"
         )
     return prepared
 
@@ -112,7 +112,7 @@ def _read_source(standard: StandardSet, folder: Path) -> Dataset:
     files = sets.get(prefix, sets.get(""))
     if files is None:
         raise InputError(
-            f"{folder}: holds {', '.join(f'{p}*' for p in sorted(sets))}, but {standard.name} is "
+            f"{folder}: has {', '.join(f'{p}*' for p in sorted(sets))}, but {standard.name} is "
             f"made from {prefix}train-images-idx3-ubyte and its three companions"
         )
     train_images, train_labels, test_images, test_labels = read_idx_files(files)
@@ -141,7 +141,7 @@ def _read_source(standard: StandardSet, folder: Path) -> Dataset:
     digest = hashlib.sha256(train_labels.tobytes()).hexdigest()
     known = {each.train_labels_sha256: each.name for each in STANDARD_SETS.values()}
     if digest in known and known[digest] != standard.name:
-        raise InputError(f"{folder}: holds {known[digest]}, not {standard.name}")
+        raise InputError(f"{folder}: contains {known[digest]}; it must be {standard.name}")
     if standard.train_labels_sha256 not in (None, digest):
         raise InputError(f"{folder}: its training labels are not those of {standard.name}")
     return data
@@ -218,7 +218,7 @@ def _fetch(file: _File, path: Path, standard: StandardSet) -> None:
         names = ", ".join(_idx_names(standard))
         raise InputError(
             f"{standard.name}: {file.url} cannot be downloaded: {_reason(error)}; without the "
-            f"network, run jaxmnist data prepare {standard.name} --from DIR, where DIR holds "
+            f"network, run jaxmnist data prepare {standard.name} --from DIR, where DIR has "
             f"{names}; or use mnist, which is in the package"
         ) from error
     finally:
@@ -257,7 +257,7 @@ def _open(url: str) -> http.client.HTTPResponse:
 
 
 def _reason(error: Exception) -> str:
-    # A bare URLError only wraps what happened; an HTTPError says more than its reason does.
+    # A bare URLError only wraps what happened; an HTTPError is more informative than its reason.
     cause = error.reason if type(error) is urllib.error.URLError else error
     return " ".join(str(cause).split()) or type(error).__name__
 

@@ -1,11 +1,11 @@
 """A prepared set read piece by piece through Grain, for sets that do not fit in memory (row D6).
 
-Grain draws up who reads what when, and its threads read and decode ahead of the consumer. One
-element of its pipeline is a whole piece of several batches: its bookkeeping for an element costs
-more than decoding a digit does, and the device runs a piece as one program.
+Grain plans the reads, and its threads read and decode ahead of the consumer. One element of its
+pipeline is a whole piece of several batches: its bookkeeping for an element costs more than
+decoding a digit does, and the device runs a piece as one program.
 
 Threads rather than processes: they start at once, need no guard in the script that uses them,
-and hand on errors as they are. What they share is the interpreter's lock, so decoding takes one
+and propagate errors unchanged. What they share is the interpreter's lock, so decoding takes one
 core however many there are.
 """
 
@@ -32,7 +32,7 @@ _AHEAD = 2
 
 
 def open_stream(name: str, data_dir: str | os.PathLike[str] | None = None) -> PreparedSet:
-    """Open a prepared set for training that holds only a few batches of it in memory.
+    """Open a prepared set for training with only a few batches of it in memory.
 
     Args:
         name: `fashion_mnist`, `kmnist`, `emnist/digits`, ... or `tfds:NAME` for any TFDS set of
@@ -44,11 +44,11 @@ def open_stream(name: str, data_dir: str | os.PathLike[str] | None = None) -> Pr
         The set, for `jaxmnist.fit` in place of a `Dataset`.
 
     Raises:
-        InputError: the name means something that is not a prepared set; the set is not prepared,
+        InputError: The name means something that is not a prepared set; the set is not prepared,
             damaged, not stored as array_record, no set of 28x28 grey images, or too large to be
             shuffled.
 
-    Source: document row D6: iterators exist because data may not fit in memory.
+    Source: tutorial row D6: iterators exist because data may not fit in memory.
     """
     if name == "mnist":
         raise InputError(
@@ -77,18 +77,18 @@ def pieces(
 
     Args:
         prepared: The set.
-        split: Which of its parts.
+        split: Either train or test.
         order: Which records, in which order: a permutation as an integer array (4 bytes an image
             are all that stays in memory), or a `range`.
         size: Images in a piece; the last piece has what is left.
 
     Returns:
         Grain's iterator over pairs of uint8 `(size, 28, 28)` and int32 `(size,)`. Its
-        `get_state()` is a small dict that JSON can hold; a new iterator of the same arguments
-        goes on from there after `set_state(state)`. `close()` ends its threads.
+        `get_state()` is a small dict of JSON's types; a new iterator of the same arguments
+        resumes from there after `set_state(state)`. `close()` ends its threads.
 
     Raises:
-        InputError: while iterating, if a record is damaged or of another kind.
+        InputError: While iterating, if a record is damaged or of another kind.
     """
     import grain
 
@@ -113,7 +113,7 @@ def head(prepared: PreparedSet, count: int) -> Dataset:
         A set of them, in stored order.
 
     Raises:
-        InputError: a record is damaged or of another kind.
+        InputError: A record is damaged or of another kind.
     """
     train = read_records(prepared, "train", range(min(count, len(prepared.train))))
     test = read_records(prepared, "test", range(min(count, len(prepared.test))))

@@ -1,10 +1,10 @@
 """Reading prepared TFDS sets without TensorFlow, and keeping the decoded arrays.
 
-A prepared set holds one PNG per image, which takes seconds to decode. The arrays are therefore
-kept as a plain `.npz` in the user's cache (`$XDG_CACHE_HOME/jaxmnist`, by default
+A prepared set has one PNG per image, which takes seconds to decode. The arrays are therefore
+stored as a plain `.npz` in the user's cache (`$XDG_CACHE_HOME/jaxmnist`, by default
 `~/.cache/jaxmnist`), together with a fingerprint of the files they came from: when those change,
 or the cached file is damaged, the set is decoded again; where the cache cannot be written, it is
-done without. TFDS is imported only when it is needed, and its messages are kept off the terminal.
+done without. TFDS is imported only when it is needed, and its messages do not reach the terminal.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from jaxmnist.data.npz import read_arrays
 from jaxmnist.errors import InputError
 
 _CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
-# Part of every fingerprint: change it when the same files should give other arrays.
+# Part of every fingerprint: change it when the same files should decode to other arrays.
 _CACHE_FORMAT = 1
 
 
@@ -66,7 +66,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
         are 1 to 26, has 37.
 
     Raises:
-        InputError: the set is not prepared, its files are damaged, or it does not hold 28x28 grey
+        InputError: The set is not prepared, its files are damaged, or it has no 28x28 grey
             images with one label each.
     """
     directory = _directory(name, data_dir)
@@ -85,7 +85,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
 
 
 def open_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> PreparedSet:
-    """Open a prepared TFDS set and check what it says of itself; read none of its records.
+    """Open a prepared TFDS set and check its description; read none of its records.
 
     Args:
         name: As `load_tfds` takes it.
@@ -95,8 +95,8 @@ def open_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Prep
         The set, to be read by `read_records`.
 
     Raises:
-        InputError: the set is not prepared or not stored as array_record, its description is
-            damaged, or it does not hold 28x28 grey images with one label each.
+        InputError: The set is not prepared or not stored as array_record, its description is
+            damaged, or it has no 28x28 grey images with one label each.
     """
     return _open(_directory(name, data_dir), name)
 
@@ -108,14 +108,14 @@ def read_records(
 
     Args:
         prepared: The set.
-        split: Which of its parts.
+        split: Either train or test.
         keys: Which records, from 0; at least one.
 
     Returns:
         Their images and their labels, in the order of `keys`.
 
     Raises:
-        InputError: a record is damaged, holds another kind of image, or has a label that is none.
+        InputError: A record is damaged, has another kind of image, or a label out of range.
     """
     records = prepared.train if split == "train" else prepared.test
     with _reading(prepared.directory):
@@ -151,7 +151,7 @@ def import_tfds() -> ModuleType:
 
 
 def cache_directory() -> Path:
-    """Return where decoded sets are kept: `$XDG_CACHE_HOME/jaxmnist` or `~/.cache/jaxmnist`."""
+    """Return the folder of decoded sets: `$XDG_CACHE_HOME/jaxmnist` or `~/.cache/jaxmnist`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
 
 
@@ -235,7 +235,7 @@ def _decode_png(png: bytes, directory: Path) -> np.ndarray:
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         if image.mode != "L" or image.size != (28, 28):
             raise InputError(
-                f"{directory}: holds an image of {image.width}x{image.height} pixels in mode "
+                f"{directory}: has an image of {image.width}x{image.height} pixels in mode "
                 f"{image.mode}; 28x28 in 8-bit grey (mode L) is needed"
             )
         return np.asarray(image)
@@ -243,7 +243,7 @@ def _decode_png(png: bytes, directory: Path) -> np.ndarray:
 
 @contextlib.contextmanager
 def _reading(directory: Path) -> Iterator[None]:
-    """Say in one line that a set cannot be read."""
+    """Describe in one line why a set cannot be read."""
     try:
         yield
     except (InputError, MemoryError):

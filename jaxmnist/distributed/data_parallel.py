@@ -21,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt32
 
 from jaxmnist import training
-from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.data.dataset import Arrays, Dataset
 from jaxmnist.distributed import processes
 from jaxmnist.training import ApplyFn, History, TrainState
@@ -50,7 +50,7 @@ def shard_batches(apply_fn: ApplyFn, mesh: Mesh) -> ApplyFn:
         mesh: With an axis ``"data"``.
 
     Returns:
-        The same function of the same numbers, for use under ``jit``. Give it to
+        The same function of the same numbers, for use under ``jit``. Pass it to
         `jaxmnist.training.train_step` or `train_epoch` with replicated parameters, and the step
         is data parallel.
 
@@ -81,29 +81,29 @@ def fit(
 
     In a mesh over several hosts every process calls this with the same arguments, its own copy
     of the data included, and gets the same results; the start is process 0's. No array that
-    spans processes leaves it: states and figures are each process's own copy, on its first
+    spans processes leaves it: states and metrics are each process's own copy, on its first
     device.
 
     Args:
         config: The run. ``batch_size`` is the whole batch's, shared by all devices.
-        dataset: The images; every device holds all of them.
+        dataset: The images; every device has a copy of all of them.
         mesh: With an axis ``"data"``.
-        state: Where to begin; None for the start.
-        epoch: The first epoch to run, from 0: how many are behind ``state``.
+        state: The state to start from; None for a new one.
+        epoch: The first epoch to run, from 0: how many were trained before ``state``.
         on_compiled: Called once, when the program is ready and the first epoch begins.
-        on_epoch: Called after each epoch with its index from 0, the state, and its figures.
+        on_epoch: Called after each epoch with its index from 0, the state, and its metrics.
 
     Returns:
         The final state, and the history with one entry per epoch that was run.
 
     Raises:
         InputError: A batch is larger than the data.
-        DivergedError: A loss is NaN or infinite; it carries what was reached before.
-        LostProcessError: Another process is gone.
+        DivergedError: A loss is NaN or infinite; it has the state and the history before it.
+        LostProcessError: Another process stopped.
     """
     training.check_batches_fit(config, dataset)
     key = jax.random.key(config.seed)
-    start = state or training.init(key, hyper(config), config, dataset.num_classes)
+    start = state or training.init(key, default_hyper(config), config, dataset.num_classes)
     if jax.process_count() > 1:
         start = processes.broadcast(start)
 
@@ -118,7 +118,7 @@ def fit(
     # An epoch's program does not depend on their number: the next fit finds it compiled.
     program = replace(config, epochs=1).program()
     key_data = to_all(jax.random.key_data(key))
-    constants = (program, dataset.num_classes, mesh, key_data, hyper(config), data)
+    constants = (program, dataset.num_classes, mesh, key_data, default_hyper(config), data)
 
     def run_epoch(index: int, state: TrainState) -> tuple[TrainState, History, Any]:
         try:

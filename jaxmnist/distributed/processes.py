@@ -1,9 +1,9 @@
-"""Several processes that make one run: how they find one another, agree, and end together.
+"""Several processes that make one run: how they connect, agree, and end together.
 
-JAX's coordination service, in process 0, brings them together and watches over them. A process
-that dies closes its connections, and the others' next sum over the devices fails at once; one
-that falls silent, because its machine or the network is gone, is given up after the heartbeat
-timeout. Either way the others end: no run goes on without a part of its batch.
+JAX's coordination service, in process 0, connects and monitors them. A process that dies closes
+its connections, and the others' next sum over the devices fails at once; one that does not respond,
+because its machine or the network is down, is given up after the heartbeat timeout. Either way
+the others end: no run continues without a share of its batch.
 """
 
 import json
@@ -20,12 +20,12 @@ LOST = "another process of this run stopped or cannot be reached, so this one st
 
 
 class LostProcessError(RuntimeError):
-    """Another process is gone, and with it its share of every batch."""
+    """Another process stopped, and its share of every batch is missing."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """How the processes of a run find one another; what is None comes from the environment.
+    """How the processes of a run connect; what is None comes from the environment.
 
     That is JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, and otherwise what
     JAX itself detects: SLURM, Open MPI, Kubernetes, TPU pods.
@@ -34,8 +34,8 @@ class Processes:
         coordinator_address: HOST:PORT of process 0, which listens there.
         num_processes: How many there are.
         process_id: Which this is, from 0.
-        start_timeout: Seconds to wait for all of them to come together.
-        heartbeat_timeout: Seconds of silence after which a process is given up.
+        start_timeout: Seconds to wait for all of them to connect.
+        heartbeat_timeout: Seconds without a response after which a process is given up.
     """
 
     coordinator_address: str | None = None
@@ -73,19 +73,19 @@ class Processes:
 
 
 def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None) -> None:
-    """Meet the run's other processes; call it before anything else of JAX.
+    """Connect to the run's other processes; call it before anything else of JAX.
 
     Args:
         processes: How to find them.
-        on_abort: Called with what it means if the runtime ends this process from here on; what
-            `hush` returned.
+        on_abort: Called with the message to print if the runtime ends this process from here on;
+            what `hush` returned.
 
     Raises:
-        InputError: It is not known where or who they are, the port is taken, or not all of them
-            come in time.
+        InputError: Their address or number is unknown, the port is taken, or not all of them
+            connect in time.
     """
     processes = _with_environment(processes)
-    # The service's account of an ending is long; `hush` has it say one line, this the rest.
+    # The service logs at length when it ends; this and `hush` make it one line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
@@ -108,7 +108,7 @@ def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None)
             processes.process_id,
             initialization_timeout=processes.start_timeout,
             heartbeat_timeout_seconds=processes.heartbeat_timeout,
-            # Processes of one machine need no door to the network.
+            # Processes of one machine need not listen on the network.
             coordinator_bind_address=address if local else None,
         )
     except ValueError as error:
@@ -122,13 +122,13 @@ def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None)
 
 
 def joined() -> bool:
-    """Say whether this process is one of several that make a run."""
+    """Return whether this process is one of several that make a run."""
     jax = sys.modules.get("jax")
     return jax is not None and jax.distributed.is_initialized()
 
 
 def is_first() -> bool:
-    """Say whether this process writes and prints: process 0 does, and one that is alone."""
+    """Return whether this process writes and prints: process 0 does, and a single one."""
     if not joined():
         return True
     import jax
@@ -137,40 +137,40 @@ def is_first() -> bool:
 
 
 def from_first(decide: Callable[[], Any]) -> Any:
-    """Have process 0 decide, and every process return what it decided.
+    """Call a function in process 0 and return its result in every process.
 
     Args:
-        decide: Called in process 0 only. Returns what JSON can hold, or raises InputError.
+        decide: Called in process 0 only. Returns a value of JSON's types, or raises InputError.
 
     Returns:
         What it returned, in every process.
 
     Raises:
         InputError: In every process, if process 0 raised one.
-        LostProcessError: Another process is gone.
+        LostProcessError: Another process stopped.
     """
     if not joined():
         return decide()
     import numpy as np
 
-    said = {}
+    sent = {}
     if is_first():
         try:
-            said = {"decided": decide()}
+            sent = {"decided": decide()}
         except InputError as error:
-            said = {"error": str(error)}
-    content = np.frombuffer(json.dumps(said).encode(), np.uint8)
+            sent = {"error": str(error)}
+    content = np.frombuffer(json.dumps(sent).encode(), np.uint8)
     size = int(broadcast(np.int32(content.size)))
     content = content if is_first() else np.zeros(size, np.uint8)
-    said = json.loads(bytes(broadcast(content)))
-    if "error" in said:
+    received = json.loads(bytes(broadcast(content)))
+    if "error" in received:
         leave()
-        raise InputError(said["error"])
-    return said["decided"]
+        raise InputError(received["error"])
+    return received["decided"]
 
 
 def broadcast(tree: Any) -> Any:
-    """Give every process the arrays of process 0.
+    """Copy the arrays of process 0 to every process.
 
     Args:
         tree: Arrays, of the same shapes and dtypes in every process.
@@ -179,7 +179,7 @@ def broadcast(tree: Any) -> Any:
         NumPy arrays with the values of process 0.
 
     Raises:
-        LostProcessError: Another process is gone.
+        LostProcessError: Another process stopped.
     """
     from jax.experimental import multihost_utils
 
@@ -190,14 +190,14 @@ def broadcast(tree: Any) -> Any:
 
 
 def lost(error: Exception) -> NoReturn:
-    """Say what it means that a program failed which several processes ran together."""
+    """Raise the error of a program that several processes ran together."""
     if not joined():
         raise error
     raise LostProcessError(f"{LOST} ({str(error).splitlines()[0]})") from error
 
 
 def leave() -> None:
-    """Wait for the run's other processes to end as well, and part from them."""
+    """Wait for the run's other processes to end as well, and disconnect."""
     if joined():
         import jax
 
@@ -205,20 +205,20 @@ def leave() -> None:
 
 
 def hush() -> Callable[[str], None]:
-    """Keep to one line what the runtime says when another process is gone.
+    """Reduce to one line what the runtime prints when another process stops.
 
-    The coordination service ends the process from C++, with a stack trace on stderr and no way
-    to be asked for less; and Gloo greets on stdout. So both streams of the *process* are led
-    through a filter, a process of its own that survives it, while Python's stdout is kept apart.
+    The coordination service ends the process from C++, with a stack trace on stderr that no option
+    turns off; and Gloo prints a line on stdout. So both streams of the *process* go through a
+    filter, a separate process that outlives it, while Python's stdout bypasses it.
 
     Returns:
-        A function that takes what to say, from now on, if the service ends this process.
+        A function that sets the message to print if the service ends this process.
     """
     sys.stdout.flush()
     sys.stdout = os.fdopen(
         os.dup(1), "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors
     )
-    # In a session of its own, Ctrl-C does not end the filter before what it filters.
+    # In a session of its own, the filter is not ended by Ctrl-C before the process it filters.
     filtering = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _FILTER],
         stdin=subprocess.PIPE,
@@ -230,14 +230,14 @@ def hush() -> Callable[[str], None]:
         os.dup2(filtering.stdin.fileno(), stream)
     filtering.stdin.close()
 
-    def mean(text: str) -> None:
+    def set_message(text: str) -> None:
         sys.stderr.write(f"\0{text}\n")
         sys.stderr.flush()
 
-    return mean
+    return set_message
 
 
-# It repeats what comes, up to this package's own last word or the service's.
+# It copies its input, up to this package's own last message or the service's.
 _FILTER = """
 import sys
 meaning, said = b"", False
@@ -255,7 +255,7 @@ for line in sys.stdin.buffer:
 
 
 def _with_environment(processes: Processes) -> Processes:
-    """Fill in what JAX's environment variables say."""
+    """Fill in the values of JAX's environment variables."""
     found = {}
     for name in ("coordinator_address", "num_processes", "process_id"):
         text = os.environ.get(f"JAX_{name.upper()}")

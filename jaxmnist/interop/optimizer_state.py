@@ -1,12 +1,12 @@
 """The optimizer's state to and from ``torch.optim.Optimizer.state_dict()``.
 
-PyTorch keeps the same accumulators under other names, one dictionary per parameter in the order of
-``module.parameters()``, and the hyperparameters beside them in ``param_groups``. What one side
-cannot compute is refused: a state that moves without its arithmetic would go on with other numbers.
+PyTorch stores the same accumulators under other names, one dictionary per parameter in the order
+of ``module.parameters()``, and the hyperparameters in ``param_groups``. A state that the other
+framework cannot use with the same arithmetic is refused: it would continue with other numbers.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxmnist import conventions, optim
 from jaxmnist.errors import InputError
+from jaxmnist.interop.counterparts import COUNTERPARTS, from_groups, to_group
 from jaxmnist.interop.parameters import flatten, params_from_state_dict, require_torch
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
 
@@ -29,7 +30,7 @@ def opt_state_to_state_dict(
     """Turn an optimizer's state into what PyTorch's ``load_state_dict`` takes.
 
     All arguments but the second and third are those that made the optimizer, as `optim.create`
-    takes them: PyTorch's state holds the hyperparameters too, and loading it sets them.
+    takes them: PyTorch's state contains the hyperparameters too, and loading it sets them.
 
     Momentum's velocity is divided by the learning rate where it contains it, for PyTorch's does
     not. SGD and momentum count nothing in PyTorch, so that their count is lost.
@@ -45,7 +46,7 @@ def opt_state_to_state_dict(
     Returns:
         ``{"state": {index: {...}}, "param_groups": [{...}]}`` of CPU tensors and numbers, for
         ``torch.optim.SGD`` (SGD and momentum), ``Adagrad``, ``RMSprop``, ``Adadelta`` or ``Adam``
-        over the ``parameters()`` of the document's ``nn.Sequential``.
+        over the ``parameters()`` of the tutorial's ``nn.Sequential``.
 
     Raises:
         InputError: Another optimizer's state, shapes other than the parameters', arithmetic that
@@ -63,8 +64,11 @@ def opt_state_to_state_dict(
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate
     if callable(learning_rate):
-        raise InputError(f"{name}: PyTorch keeps a number; give the rate at the next step")
-    counterpart = _COUNTERPARTS[name]
+        raise InputError(
+            f"{name}: learning_rate is a schedule; PyTorch keeps a number, so give the rate at the "
+            "next step"
+        )
+    counterpart = COUNTERPARTS[name]
     template = _template(name, params)
     if type(opt_state) is not type(template):
         raise InputError(
@@ -80,7 +84,7 @@ def opt_state_to_state_dict(
     torch = require_torch()
     tensors = [torch.empty(np.shape(leaf)) for leaf in flatten(params).values()]
     state_dict = getattr(torch.optim, counterpart.optimizer)(
-        tensors, **_to_group(name, arguments)
+        tensors, **to_group(name, arguments)
     ).state_dict()
     if accumulators:
         kept = counterpart.accumulators.values()
@@ -107,15 +111,15 @@ def opt_state_from_state_dict(
         opt_state, hyper = opt_state_from_state_dict("adam", optimizer.state_dict(), params)
         tx = optim.create("adam", **hyper)
 
-    go on where PyTorch stopped; ``hyper`` also serves `make_train` and `training.init`.
+    resume from PyTorch's state; ``hyper`` also serves `make_train` and `training.init`.
 
     Args:
         name: One of `optim.NAMES`.
         state_dict: Of ``torch.optim.SGD`` (SGD and momentum), ``Adagrad``, ``RMSprop``,
-            ``Adadelta`` or ``Adam`` over the ``parameters()`` of the document's
+            ``Adadelta`` or ``Adam`` over the ``parameters()`` of the tutorial's
             ``nn.Sequential``, on the CPU.
         params: The MLP's parameters that it belongs to, which decide the accumulators' dtype.
-        convention: That of the optimizer that will go on. It decides what momentum's velocity
+        convention: That of the optimizer that resumes. It determines what momentum's velocity
             contains; every other difference is in ``hyper``.
 
     Returns:
@@ -136,13 +140,13 @@ def opt_state_from_state_dict(
     {'learning_rate': 0.5, 'initial_accumulator_value': 0.0, 'eps': 1e-10, 'eps_root': 0.0}
     """
     arguments = conventions.defaults(name, convention)
-    counterpart = _COUNTERPARTS[name]
+    counterpart = COUNTERPARTS[name]
     if missing := {"state", "param_groups"} - state_dict.keys():
         raise InputError(
             f"the state_dict has no {min(missing)!r}; an optimizer's has 'state' and "
             f"'param_groups', and this one {sorted(map(str, state_dict))}"
         )
-    arguments |= _from_groups(name, state_dict["param_groups"])
+    arguments |= from_groups(name, state_dict["param_groups"])
     hyper = {key: arguments[key] for key in conventions.hyperparameters(name)}
 
     indices = [index for group in state_dict["param_groups"] for index in group["params"]]
@@ -171,141 +175,6 @@ def opt_state_from_state_dict(
     return shapes._replace(count=jnp.asarray(count, jnp.int32), **accumulators), hyper
 
 
-class _Counterpart(NamedTuple):
-    """What stands for an optimizer in PyTorch."""
-
-    optimizer: str
-    """Its name in ``torch.optim``."""
-    hyper: Mapping[str, str]
-    """From a hyperparameter's name here to its name in a ``param_group``."""
-    accumulators: Mapping[str, str]
-    """From an accumulator's name here to its name in a parameter's state."""
-    counts: bool
-    """Whether a parameter's state has the number of steps."""
-    absent: str | None
-    """The hyperparameter that PyTorch lacks, and which is therefore 0."""
-    off: Mapping[str, float]
-    """Options of a ``param_group`` that have no counterpart here, with the value they may have."""
-
-
-_RATE = {"learning_rate": "lr"}
-_SGD_OFF = {"dampening": 0, "nesterov": False}
-_COUNTERPARTS: Mapping[str, _Counterpart] = {
-    "sgd": _Counterpart("SGD", _RATE, {}, False, None, {**_SGD_OFF, "momentum": 0}),
-    "momentum": _Counterpart(
-        "SGD",
-        {**_RATE, "momentum": "momentum"},
-        {"velocity": "momentum_buffer"},
-        False,
-        None,
-        _SGD_OFF,
-    ),
-    "adagrad": _Counterpart(
-        "Adagrad",
-        {**_RATE, "initial_accumulator_value": "initial_accumulator_value", "eps": "eps"},
-        {"sum_of_squares": "sum"},
-        True,
-        "eps_root",
-        {"lr_decay": 0},
-    ),
-    "rmsprop": _Counterpart(
-        "RMSprop",
-        {**_RATE, "decay": "alpha", "eps": "eps"},
-        {"mean_square": "square_avg"},
-        True,
-        "eps_root",
-        {"momentum": 0, "centered": False},
-    ),
-    "adadelta": _Counterpart(
-        "Adadelta",
-        {**_RATE, "rho": "rho", "eps_root": "eps"},
-        {"mean_square": "square_avg", "mean_square_update": "acc_delta"},
-        True,
-        "eps",
-        {},
-    ),
-    "adam": _Counterpart(
-        "Adam",
-        {**_RATE, "b1": "beta1", "b2": "beta2", "eps": "eps"},
-        {"mu": "exp_avg", "nu": "exp_avg_sq"},
-        True,
-        "eps_root",
-        {"amsgrad": False},
-    ),
-}
-_ALWAYS_OFF = {"weight_decay": 0, "maximize": False}
-
-# How PyTorch computes, and not what; with no weight decay, how it would have been applied.
-_WITHOUT_EFFECT = {
-    "params",
-    "param_names",
-    "initial_lr",
-    "foreach",
-    "fused",
-    "capturable",
-    "differentiable",
-    "decoupled_weight_decay",
-}
-
-
-def _to_group(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of PyTorch's optimizer for an optimizer's arguments here."""
-    counterpart = _COUNTERPARTS[name]
-    absent = counterpart.absent
-    if absent is not None and arguments[absent] != 0:
-        raise InputError(
-            f"{name}: {absent} is {arguments[absent]}, and torch.optim.{counterpart.optimizer} has "
-            "none, so that it would go on with other numbers; train with convention='pytorch'"
-        )
-    arguments = {key: 1.0 if value is None else value for key, value in arguments.items()}
-    group: dict[str, Any]
-    group = {theirs: float(arguments[ours]) for ours, theirs in counterpart.hyper.items()}
-    if "beta1" in group:
-        group["betas"] = (group.pop("beta1"), group.pop("beta2"))
-    return group
-
-
-def _from_groups(name: str, groups: list[Mapping[str, Any]]) -> dict[str, float]:
-    """An optimizer's hyperparameters here, from PyTorch's groups, which must all have the same."""
-    if not groups:
-        raise InputError("the state_dict's param_groups are empty; there must be one")
-    first, *others = (_read_group(name, group) for group in groups)
-    for index, other in enumerate(others, start=1):
-        for key in first:
-            if other[key] != first[key]:
-                raise InputError(
-                    f"param_groups 0 and {index} have {key} {first[key]} and {other[key]}; an "
-                    "optimizer here has one for all parameters"
-                )
-    absent = _COUNTERPARTS[name].absent
-    return first if absent is None else {**first, absent: 0.0}
-
-
-def _read_group(name: str, group: Mapping[str, Any]) -> dict[str, float]:
-    counterpart = _COUNTERPARTS[name]
-    optimizer = f"torch.optim.{counterpart.optimizer}"
-    group = dict(group)
-    if "betas" in group:
-        group["beta1"], group["beta2"] = group.pop("betas")
-    off = {**_ALWAYS_OFF, **counterpart.off}
-    known = {*counterpart.hyper.values(), *off, *_WITHOUT_EFFECT}
-    missing = sorted({*counterpart.hyper.values(), "params"} - group.keys())
-    unknown = sorted(group.keys() - known)
-    if missing or unknown:
-        difference = f"has no {missing[0]!r}" if missing else f"has {unknown[0]!r}"
-        raise InputError(
-            f"the state_dict is of another optimizer than {optimizer}, which stands for {name}: "
-            f"its param_group {difference}"
-        )
-    for option, value in off.items():
-        if group.get(option, value) != value:
-            raise InputError(
-                f"the state_dict has {option} {group[option]}, which {name} here does not have; "
-                f"it must be {value}"
-            )
-    return {ours: float(group[theirs]) for ours, theirs in counterpart.hyper.items()}
-
-
 def _read(
     state: Mapping[int, Mapping[str, Any]],
     index: int,
@@ -313,7 +182,7 @@ def _read(
     key: str,
     shape: tuple[int, ...],
 ) -> np.ndarray:
-    """One entry of one parameter's state as an array."""
+    """Return one entry of one parameter's state as an array."""
     where = f"the state_dict's state of parameter {index} ({leaf})"
     entry = state.get(index, {})
     if entry.get(key) is None:
@@ -330,7 +199,7 @@ def _read(
 
 
 def _read_count(state: Mapping[int, Mapping[str, Any]], parameters: Mapping[str, int]) -> int:
-    """The number of steps, of which PyTorch keeps one per parameter and an optimizer here one."""
+    """Return the number of steps: PyTorch stores one per parameter, an optimizer here one."""
     counts = {leaf: int(_read(state, i, leaf, "step", ())) for leaf, i in parameters.items()}
     first = next(iter(counts))
     for leaf, count in counts.items():
@@ -343,7 +212,7 @@ def _read_count(state: Mapping[int, Mapping[str, Any]], parameters: Mapping[str,
 
 
 def _leaves(tree: Any, params: Mapping[str, Any], name: str) -> list[np.ndarray]:
-    """The accumulator's arrays in PyTorch's order, in the parameters' shapes."""
+    """Return the accumulator's arrays in PyTorch's order, in the parameters' shapes."""
     expected = flatten(params)
     if jax.tree.structure(tree) != jax.tree.structure(params):
         raise InputError(f"opt_state's {name} is not a tree of the structure of params")
@@ -358,7 +227,7 @@ def _leaves(tree: Any, params: Mapping[str, Any], name: str) -> list[np.ndarray]
 
 
 def _velocity_scale(name: str, arguments: Mapping[str, Any]) -> float:
-    """What an accumulator here is of PyTorch's: the learning rate, in the document's velocity."""
+    """Return an accumulator's ratio to PyTorch's: the rate, for the tutorial's velocity."""
     if not arguments.get("learning_rate_in_velocity", False):
         return 1.0
     rate = float(arguments["learning_rate"])

@@ -1,8 +1,8 @@
 """Parameters to and from PyTorch's names, in memory and as safetensors files.
 
-PyTorch's ``nn.Sequential`` numbers its modules, and the document's has a ReLU after every hidden
-layer: the affine layers are the even ones, ``0.weight``, ``0.bias``, ``2.weight`` ... Both sides
-store a weight as (out, in), so the arrays pass as they are.
+PyTorch's ``nn.Sequential`` numbers its modules, and the tutorial's has a ReLU after every hidden
+layer: the affine layers are the even ones, ``0.weight``, ``0.bias``, ``2.weight`` ... Both
+store a weight as (out, in), so the arrays are not transposed.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
         NumPy arrays under ``0.weight``, ``0.bias``, ``2.weight`` ...; PyTorch loads them with
         ``load_state_dict`` once each is wrapped by ``torch.from_numpy``.
 
-    Source: document row D7.
+    Source: tutorial row D7.
 
     >>> import jax, jaxmnist as jm
     >>> params = jm.MLP(hidden=(5,)).init(jax.random.key(0), jnp.zeros((1, 784)))
@@ -103,7 +103,7 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def params_to_module(params: Mapping[str, Any]) -> Any:
-    """Build the document's ``nn.Sequential`` with the MLP's weights, in their dtype.
+    """Build the tutorial's ``nn.Sequential`` with the MLP's weights, in their dtype.
 
     Args:
         params: What ``MLP.init`` returned.
@@ -114,7 +114,7 @@ def params_to_module(params: Mapping[str, Any]) -> Any:
     Raises:
         InputError: PyTorch is not installed.
 
-    Source: document row D7.
+    Source: tutorial row D7.
 
     >>> import jax, jaxmnist as jm
     >>> params_to_module(jm.MLP(hidden=(5,)).init(jax.random.key(0), jnp.zeros((1, 784))))
@@ -173,7 +173,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         Parameters for ``MLP.apply``.
 
     Raises:
-        InputError: The file is not readable, not safetensors, or holds another model.
+        InputError: The file is not readable, not safetensors, or of another model.
     """
     try:
         arrays = load_bytes(Path(path).read_bytes())
@@ -182,7 +182,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from error
     except KeyError as error:
-        raise InputError(f"{path} holds numbers of type {error}, which NumPy lacks") from error
+        raise InputError(f"{path} has numbers of type {error}, which NumPy lacks") from error
     try:
         return params_from_state_dict(arrays)
     except InputError as error:

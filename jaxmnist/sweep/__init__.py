@@ -9,12 +9,12 @@ optimizer, the layers or the batch size are grouped into one each.
 **Where they run.** On every device that JAX shows. On CPUs each device trains one model after the
 other, which fills a machine whose cores are made devices before JAX starts:
 ``XLA_FLAGS="--xla_force_host_platform_device_count=2 --xla_cpu_multi_thread_eigen=false"`` for
-two; the command `jaxmnist sweep` sets it. On accelerators many models go in step under `vmap`.
+two; the command `jaxmnist sweep` sets it. On accelerators many models run in lockstep under `vmap`.
 
-**The same numbers.** A row has the figures of the single run with its seed and numbers. On CPUs
-most figures agree to the last bit and the rest to rounding, because the compiler groups the same
+**The same numbers.** A row has the metrics of the single run with its seed and numbers. On CPUs
+most metrics agree to the last bit and the rest to rounding, because the compiler groups the same
 arithmetic otherwise; under `vmap` products also sum in another order. A sweep that was stopped and
-goes on gives the bits of the undisturbed one.
+resumed has the bits of the uninterrupted one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
 from jaxmnist.sweep import axes as _axes
 from jaxmnist.sweep import folder, programs
-from jaxmnist.sweep.axes import NAMES as NAMES
+from jaxmnist.sweep.axes import AXIS_NAMES as AXIS_NAMES
 from jaxmnist.sweep.axes import Cell as Cell
 from jaxmnist.sweep.axes import parse as parse
 from jaxmnist.sweep.results import Sweep as Sweep
@@ -56,20 +56,20 @@ def run(
         config: Everything that is no axis; its `seed` and `learning_rate` count too.
         axes: Lists of values by name: optimizer, hidden, batch_size; seed; init_scale, which
             multiplies the initial parameters; learning_rate and the optimizer's other numbers, as
-            `jaxmnist.hyper` names them.
+            in `jaxmnist.default_hyper`.
         dataset: The images.
-        out: A folder that keeps every chunk's results when it ends. A sweep that was stopped goes
-            on where it was when it is run with the same folder again.
+        out: A folder that stores every chunk's results when it ends. A sweep that was stopped
+            resumes when it is run with the same folder again.
         chunk: Models trained in one call, at most; by default what the machine suggests.
-        command: What to write into the folder as the sweep's origin.
+        command: The command to record in the folder.
         on_chunk: Called with the finished and all cells, first before the first chunk.
 
     Returns:
-        The figures of every cell. A run that diverges has none from that epoch on, and no other
-        run sees anything of it.
+        The metrics of every cell. A run that diverges has none from that epoch on, and no other
+        run is affected.
 
     Raises:
-        InputError: An axis or a combination is impossible, or the folder holds something else.
+        InputError: An axis or a combination is impossible, or the folder has another sweep.
 
     >>> images, labels = np.zeros((64, 28, 28), np.uint8), np.arange(64) % 10
     >>> blank = Dataset(images, labels, images, labels, num_classes=10, name="blank")
@@ -83,7 +83,7 @@ def run(
     for cell in cells:
         check_batches_fit(cell.config, dataset)
     if chunk is not None and chunk < 1:
-        raise InputError(f"chunk is {chunk}; it must be at least 1")
+        raise InputError(f"chunk is {chunk}; it must be a whole number of at least 1")
     finished: dict[int, History] = {}
     if out is not None:
         finished = folder.enter(out, config, checked, dataset, command)
@@ -103,7 +103,7 @@ def run(
 def _run_missing(
     cells: Sequence[Cell], finished: Iterable[int], dataset: Dataset, chunk: int | None
 ) -> Iterator[dict[int, History]]:
-    """Run what is not finished, group by group, and give each chunk's histories."""
+    """Run what is not finished, group by group, and yield each chunk's histories."""
     done = frozenset(finished)
     arrays, samples = dataset.arrays(), len(dataset.train_labels)
     for config, members in _axes.groups(cells).items():
@@ -119,12 +119,12 @@ def _run_missing(
             indices = missing[start : start + plan.chunk]
             # The last cell again fills the chunk up: all chunks are the same program.
             filled = indices + indices[-1:] * (plan.chunk - len(indices))
-            figures = program(
+            history = program(
                 programs.keys([cells[index].config.seed for index in filled]),
                 programs.stack([cells[index].hyper for index in filled]),
                 data,
             )
-            kept = without_diverged(jax.tree.map(np.asarray, figures))
+            kept = without_diverged(jax.tree.map(np.asarray, history))
             yield {
                 index: jax.tree.map(lambda values, row=row: values[row], kept)
                 for row, index in enumerate(indices)

@@ -10,14 +10,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.conventions import TABLE, check_arguments, hyperparameters
 from jaxmnist.errors import InputError
 
 CONSTANTS: Final = tuple(dict.fromkeys(name for each in TABLE for name in hyperparameters(each)))
 """The optimizers' own numbers, the learning rate first."""
-NAMES: Final = ("optimizer", "hidden", "batch_size", "seed", "init_scale", *CONSTANTS)
-"""What an axis may be. The first three change the program; the others are its input."""
+AXIS_NAMES: Final = ("optimizer", "hidden", "batch_size", "seed", "init_scale", *CONSTANTS)
+"""The axes of a sweep. The first three change the program; the others are its input."""
 
 _FIELDS: Final = ("optimizer", "hidden", "batch_size", "seed", "learning_rate")  # Of Config.
 _WHOLE: Final = ("batch_size", "seed")
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
     config: Config
     """What `jaxmnist.fit` would be given."""
     hyper: Hyper
-    """What ``train`` is given: `jaxmnist.hyper` of the config, and the axes that no config has."""
+    """The argument of ``train``: the config's `default_hyper`, and the axes that no config has."""
 
 
 def check_axes(axes: Mapping[str, Any]) -> Axes:
@@ -48,32 +48,32 @@ def check_axes(axes: Mapping[str, Any]) -> Axes:
 
     Raises:
         InputError: There is no axis, one has an unknown name or no values, or a value twice or of
-            a wrong kind. What an optimizer or a config refuses is for `cells` to say.
+            a wrong kind. `cells` refuses what an optimizer or a config does not take.
 
     >>> check_axes({"learning_rate": np.array([0.5, 1]), "seed": range(2)})
     {'learning_rate': (0.5, 1.0), 'seed': (0, 1)}
     """
     if not axes:
-        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(NAMES)}")
+        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(AXIS_NAMES)}")
     checked = {}
     for name, values in axes.items():
-        if name not in NAMES:
-            raise InputError(f"there is no axis {name!r}; there are {', '.join(NAMES)}")
+        if name not in AXIS_NAMES:
+            raise InputError(f"there is no axis {name!r}; choose one of {', '.join(AXIS_NAMES)}")
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise InputError(f"the axis {name} is {values!r}; it must be a list of values")
         checked[name] = tuple(_plain(name, value) for value in values)
         if not checked[name]:
-            raise InputError(f"the axis {name} has no values")
+            raise InputError(f"the axis {name} has no values; give at least one")
         for value, again in itertools.pairwise(sorted(checked[name])):
             if value == again:
-                raise InputError(f"the axis {name} has {text(value)} twice")
+                raise InputError(f"the axis {name} has {text(value)} twice; give each value once")
     return checked
 
 
 def cells(config: Config, axes: Axes) -> tuple[Cell, ...]:
     """Make every combination of the axes' values, the last axis fastest.
 
-    The document's Adadelta, which has no learning rate, takes one where that is an axis: it
+    The tutorial's Adadelta, which has no learning rate, takes one where that is an axis: it
     multiplies the change.
 
     Args:
@@ -184,7 +184,7 @@ def _cell(config: Config, values: dict[str, Any]) -> Cell:
     own = {name: value for name, value in values.items() if name not in _FIELDS}
     config = replace(config, **{name: values[name] for name in values if name in _FIELDS})
     check_arguments(config.optimizer, **{name: own[name] for name in own if name != "init_scale"})
-    return Cell(values, config, {**hyper(config), **own})
+    return Cell(values, config, {**default_hyper(config), **own})
 
 
 def _layers(word: str) -> tuple[int, ...]:
@@ -205,7 +205,7 @@ def _range(name: str, word: str, kind: type) -> list[Any]:
         ends = [kind(low), kind(high)] if colon else [int(low), int(high)]
         number = int(count.removeprefix("log")) if colon else ends[1] - ends[0] + 1
     except ValueError:
-        raise InputError(f"{word!r} is none: {allowed}") from None
+        raise InputError(f"{name} cannot be {word!r}; {allowed}") from None
     logarithmic = count.startswith("log")
     if not all(map(math.isfinite, ends)) or ends[0] >= ends[1] or (logarithmic and ends[0] <= 0):
         least = "0 < A < B" if logarithmic else "A < B"
@@ -218,5 +218,5 @@ def _range(name: str, word: str, kind: type) -> list[Any]:
     spaced = space(float(ends[0]), float(ends[1]), number)
     inner = [float(f"{value:.6g}") for value in spaced[1:-1]]
     if kind is int and any(value != int(value) for value in inner):
-        raise InputError(f"the range {word!r} is not of whole numbers: {allowed}")
+        raise InputError(f"the range {word!r} is not of whole numbers; {allowed}")
     return [ends[0], *map(kind, inner), ends[1]]

@@ -1,6 +1,6 @@
 """A sweep on disk: what it is, a line for each finished run, and at the end its tables.
 
-A sweep's folder holds `sweep.json` (config, axes, data, versions, command), `cells.jsonl` (a line
+A sweep's folder has `sweep.json` (config, axes, data, versions, command), `cells.jsonl` (a line
 per finished run, added when its chunk ends), and once all are there `results.csv` and
 `results.json` (a row per cell and epoch) and `summary.md`.
 """
@@ -40,13 +40,13 @@ def enter(
         config: Everything that is no axis.
         axes: The values by the axis's name.
         dataset: The images.
-        command: What started it, to be kept.
+        command: The command that started it, to be recorded.
 
     Returns:
         The history ``[epochs]`` of each finished cell by its index.
 
     Raises:
-        InputError: The folder holds another sweep, a file in it is damaged, or it cannot be
+        InputError: The folder has another sweep, a file in it is damaged, or it cannot be
             written.
     """
     about = {
@@ -59,13 +59,13 @@ def enter(
         path.mkdir(parents=True, exist_ok=True)
         if not (path / _ABOUT).exists():
             if (path / _CELLS).exists():
-                raise InputError(f"{path} has a {_CELLS} but no {_ABOUT}: choose another --out")
+                raise InputError(f"{path} has a {_CELLS} but no {_ABOUT}; choose another --out")
             _write_about(path, about, command)
             return {}
         _check_same(path, about)
         return _read_cells(path / _CELLS)
     except OSError as error:
-        raise InputError(f"cannot keep a sweep in {path}: {error.strerror}") from error
+        raise InputError(f"cannot write a sweep to {path}: {error.strerror}") from error
 
 
 def append(path: Path, finished: Mapping[int, History]) -> None:
@@ -137,12 +137,13 @@ def _check_same(path: Path, about: Mapping[str, Any]) -> None:
             if there.get(name) != here.get(name):
                 what = f"the axis {name}" if part == "axes" else f"{part}: {name}"
                 raise InputError(
-                    f"{path} holds another sweep: {what} is {_shown(there, name)} there, "
+                    f"{path} has another sweep: {what} is {_shown(there, name)} there, "
                     f"and {_shown(here, name)} here; choose another --out"
                 )
     if list(parts["axes"]) != list(about["axes"].items()):
         raise InputError(
-            f"{path} holds another sweep: its axes are in the order {', '.join(kept['axes'])}"
+            f"{path} has another sweep: its axes are in the order "
+            f"{', '.join(kept['axes'])}; choose another --out"
         )
 
 

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Key
 
-from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.data.dataset import Arrays
 from jaxmnist.training import History, init, make_train
 
@@ -21,12 +21,12 @@ Device = Any  # `jax.Device` is no type to a type checker.
 
 
 class Plan(NamedTuple):
-    """How a group of runs meets a machine."""
+    """Where and how the runs of a group are trained."""
 
     devices: tuple[Device, ...]
     """Each trains as many models of a chunk as the others."""
     vectorized: bool
-    """Whether a device trains its models in step (``vmap``), or one after the other."""
+    """Whether a device trains its models in lockstep (``vmap``), or one after the other."""
     chunk: int
     """Models in one call of the program, a multiple of the number of devices."""
 
@@ -41,9 +41,9 @@ def plan(
 ) -> Plan:
     """Decide where and how many models are trained at once.
 
-    A CPU's core is filled by one model, and several in step only throw each other out of its
+    A CPU's core is filled by one model, and several in lockstep only evict each other from its
     cache: one after the other on every device. An accelerator is filled by many small models in
-    step: as many as half of its memory holds.
+    lockstep: as many as fit in half of its memory.
 
     Args:
         config: What the group's runs share.
@@ -84,22 +84,22 @@ def bytes_of_model(config: Config, num_classes: int, samples: int) -> int:
         samples: Training images.
 
     Returns:
-        Bytes; for the document's network about 7 million.
+        Bytes; for the tutorial's network about 7 million.
     """
     state = jax.eval_shape(
-        lambda key: init(key, hyper(config), config, num_classes), jax.random.key(0)
+        lambda key: init(key, default_hyper(config), config, num_classes), jax.random.key(0)
     )
-    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     batch = max(config.batch_size, config.eval_batch_size)
     activations = 4 * batch * (2 * 784 + 3 * sum(config.hidden) + 3 * num_classes)
-    return 4 * held + 4 * 6 * samples + activations
+    return 4 * state_bytes + 4 * 6 * samples + activations
 
 
 @functools.lru_cache(maxsize=64)
 def program(
     config: Config, num_classes: int, devices: tuple[Device, ...], vectorized: bool
 ) -> Callable[[Key[Array, " models"], Hyper, Arrays], History]:
-    """Build the one program of a group: every model's figures from its key and its numbers.
+    """Build the one program of a group: every model's metrics from its key and its numbers.
 
     Args:
         config: What the group's runs share.
@@ -108,25 +108,25 @@ def program(
         vectorized: As in `Plan`.
 
     Returns:
-        A jitted ``figures(keys, hypers, data)``, mapped over the first axis of keys and hypers;
+        A jitted ``history(keys, hypers, data)``, mapped over the first axis of keys and hypers;
         each array of the history is ``[models, epochs]``.
     """
     train = make_train(config, num_classes)
 
-    def figures(key: Key[Array, ""], hyper: Hyper, data: Arrays) -> History:
+    def history(key: Key[Array, ""], hyper: Hyper, data: Arrays) -> History:
         return train(key, hyper, data)[1]
 
     def on_one_device(keys: Key[Array, " models"], hypers: Hyper, data: Arrays) -> History:
         if vectorized:
-            return jax.vmap(figures, in_axes=(0, 0, None))(keys, hypers, data)
-        return jax.lax.map(lambda model: figures(model[0], model[1], data), (keys, hypers))
+            return jax.vmap(history, in_axes=(0, 0, None))(keys, hypers, data)
+        return jax.lax.map(lambda model: history(model[0], model[1], data), (keys, hypers))
 
     mapped = jax.shard_map(
         on_one_device,
         mesh=_mesh(devices),
         in_specs=(P("models"), P("models"), P()),
         out_specs=P("models"),
-        # The devices say nothing to each other; the check would ask for marks inside training.
+        # The devices do not communicate; the check would need annotations inside training.
         check_vma=False,
     )
     return jax.jit(mapped)

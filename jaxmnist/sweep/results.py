@@ -1,4 +1,4 @@
-"""What a sweep found: its figures by cell and epoch, and their mean and confidence over seeds."""
+"""The results of a sweep: metrics by cell and epoch, their mean and confidence over seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -16,9 +16,9 @@ CONFIDENCE: Final = 0.95
 
 
 class Sweep(NamedTuple):
-    """The figures of every run of a sweep.
+    """The metrics of every run of a sweep.
 
-    The parameters are not kept: a cell's `config` gives them again.
+    The parameters are not stored: a cell's `config` reproduces them.
     """
 
     axes: Axes
@@ -35,7 +35,7 @@ class Sweep(NamedTuple):
 
 
 def diverged_at(history: History) -> Any:
-    """The first epoch with a loss that is not finite, or -1, over the last axis.
+    """Return the first epoch with a loss that is not finite, or -1, over the last axis.
 
     >>> losses = np.array([[0.5, 0.4, 0.3], [0.5, np.inf, np.nan]])
     >>> diverged_at(History._make([losses] * 8))
@@ -60,26 +60,26 @@ def without_diverged(history: History) -> History:
 
 
 def rows(sweep: Sweep) -> list[dict[str, Any]]:
-    """Give the tidy table: one row for each cell and epoch.
+    """Return the tidy table: one row for each cell and epoch.
 
     Args:
         sweep: The results.
 
     Returns:
-        The cell's index, its value on every axis, the epoch from 0, the eight figures of `History`
-        in the fewest digits that give them back, None once the run has diverged, and the epoch in
+        The cell's index, its value on every axis, the epoch from 0, the eight metrics of `History`
+        in the fewest digits that restore them, None once the run has diverged, and the epoch in
         which it did, or None.
     """
     table = []
     for index, (cell, at) in enumerate(zip(sweep.cells, sweep.diverged.tolist(), strict=True)):
         values = {name: _entry(value) for name, value in cell.values.items()}
         for epoch in range(sweep.history.train_loss.shape[1]):
-            figures = {
+            metrics = {
                 name: number(figure[index, epoch])
                 for name, figure in sweep.history._asdict().items()
             }
             diverged = None if at < 0 else at
-            table.append({"cell": index, **values, "epoch": epoch, **figures, "diverged": diverged})
+            table.append({"cell": index, **values, "epoch": epoch, **metrics, "diverged": diverged})
     return table
 
 
@@ -88,7 +88,7 @@ def summary(sweep: Sweep) -> list[dict[str, Any]]:
 
     With s the standard deviation (n - 1 in its denominator) of n seeds, the mean's 95 % interval
     is ``mean ± t s / sqrt(n)``, t the 97.5 % quantile of Student's distribution with n - 1 degrees
-    of freedom. It takes the seeds' figures as draws from a normal distribution.
+    of freedom. It takes the seeds' metrics as draws from a normal distribution.
 
     Args:
         sweep: The results.
@@ -141,7 +141,7 @@ def mean_and_half_width(values: Float[np.ndarray, " runs"]) -> tuple[float, floa
 
 def table(summary: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Write a summary as cells of text, the column's names first."""
-    values = [name for name in summary[0] if name not in _counts_and_figures()]
+    values = [name for name in summary[0] if name not in _counts_and_metrics()]
     lines = [[*values, "runs", "diverged", *SUMMARIZED]]
     for row in summary:
         counts = [str(row["runs"]), str(row["diverged"])]
@@ -156,11 +156,11 @@ def table(summary: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def number(value: Any) -> float | None:
-    """A NumPy float in the fewest digits that give it back; None for what JSON does not know."""
+    """A NumPy float in the fewest digits that restore it; None for what JSON does not know."""
     return float(str(value)) if np.isfinite(value) else None
 
 
-def _counts_and_figures() -> tuple[str, ...]:
+def _counts_and_metrics() -> tuple[str, ...]:
     return ("runs", "diverged", *SUMMARIZED, *(f"{name}_ci" for name in SUMMARIZED))
 
 

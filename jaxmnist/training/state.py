@@ -1,7 +1,7 @@
 """What a run carries and returns, and how many images it needs: types, and no computation."""
 
 from collections.abc import Callable, Sized
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import optax
 from jaxtyping import Array, Float, Key, PyTree
@@ -58,6 +58,7 @@ RunEpoch = Callable[[int, TrainState], tuple[TrainState, History, Any]]
 """An epoch by its index: the state after it, its metrics, and each batch's train loss."""
 
 
+@runtime_checkable
 class OnDisk(Protocol):
     """A set that is read while it is trained on, such as `jaxmnist.data.PreparedSet`."""
 

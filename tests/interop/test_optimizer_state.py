@@ -1,4 +1,4 @@
-"""A run begun in PyTorch goes on here, and the other way round, with the same numbers."""
+"""A run begun in PyTorch resumes here, and the other way round, with the same numbers."""
 
 import copy
 from collections.abc import Iterator
@@ -72,10 +72,10 @@ def assert_same_displacement(actual: Any, expected: Any, start: Any) -> None:
     """Within 1e-12 of the furthest that a parameter of the layer has moved."""
     actual, expected, start = (interop.params_to_state_dict(p) for p in (actual, expected, start))
     for name in start:
-        moved = expected[name] - start[name]
-        assert np.abs(moved).max() > 1e-3
+        displacement = expected[name] - start[name]
+        assert np.abs(displacement).max() > 1e-3
         error = np.abs(actual[name] - expected[name]).max()
-        assert error <= 1e-12 * np.abs(moved).max(), (name, error)
+        assert error <= 1e-12 * np.abs(displacement).max(), (name, error)
 
 
 def as_params(module: torch.nn.Module) -> Any:
@@ -163,7 +163,7 @@ def test_hyper_serves_a_training_program():
     for name in optim.NAMES:
         state_dict = TORCH[name](leaves).state_dict()
         _, hyper = interop.opt_state_from_state_dict(name, state_dict, params)
-        assert hyper.keys() == jm.hyper(jm.Config(optimizer=name)).keys()
+        assert hyper.keys() == jm.default_hyper(jm.Config(optimizer=name)).keys()
 
 
 def test_adadelta_without_a_rate_has_rate_one_in_torch():

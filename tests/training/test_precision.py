@@ -56,7 +56,7 @@ def by_hand(params, x):
 def test_float32_is_the_plain_program_to_the_last_bit(dataset):
     state, history = jm.fit(CONFIG, dataset)
     key, data = jax.random.key(0), dataset.arrays()
-    start = training.init(key, jm.hyper(CONFIG), CONFIG)
+    start = training.init(key, jm.default_hyper(CONFIG), CONFIG)
 
     @jax.jit
     def epoch(state, order, images, labels):
@@ -79,7 +79,7 @@ def test_float32_is_the_plain_program_to_the_last_bit(dataset):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_parameters_optimizer_and_figures_have_their_dtype(fitted, dtype):
+def test_parameters_optimizer_and_metrics_have_their_dtype(fitted, dtype):
     state, history = fitted[dtype]
     leaves = jax.tree.leaves((state, history))
     floating = {leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)}
@@ -103,7 +103,7 @@ def test_a_seed_starts_from_the_same_weights_in_every_precision(fitted, dataset)
                 continue
             with jax.enable_x64(x64):
                 config = in_dtype(dtype)
-                params = training.init(jax.random.key(3), jm.hyper(config), config).params
+                params = training.init(jax.random.key(3), jm.default_hyper(config), config).params
             assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {PARAMETERS[dtype]}
             starts.append(jm.interop.params_to_state_dict(params))
     for other in starts[1:]:
@@ -121,7 +121,7 @@ def test_float64_sees_the_images_in_float64(dataset):
     labels = dataset.test_labels[:48]
     with jax.enable_x64(True):
         config = in_dtype("float64")
-        params = training.init(jax.random.key(0), jm.hyper(config), config).params
+        params = training.init(jax.random.key(0), jm.default_hyper(config), config).params
         model = jm.MLP(config.hidden, dtype="float64")
         batch = jnp.asarray(images)
         np.testing.assert_array_equal(training.inputs(batch, params), exact)
@@ -145,7 +145,7 @@ def test_every_byte_is_normalised_as_numpy_does_it_in_float64():
 def test_bfloat16_computes_products_in_bfloat16_and_the_loss_in_float32(dataset):
     config = in_dtype("bfloat16")
     model = jm.MLP(config.hidden, dtype="bfloat16")
-    params = training.init(jax.random.key(0), jm.hyper(config), config).params
+    params = training.init(jax.random.key(0), jm.default_hyper(config), config).params
     images, labels = map(jnp.asarray, (dataset.test_images[:48], dataset.test_labels[:48]))
     rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
     logits = jnp.asarray(model.apply(params, normalize(images)))
@@ -173,7 +173,7 @@ def test_float64_without_64_bit_numbers_is_refused(dataset, tmp_path):
     with pytest.raises(jm.InputError, match=message):
         jm.fit(config, dataset)
     with pytest.raises(jm.InputError, match=message):
-        jm.make_train(config)(jax.random.key(0), jm.hyper(config), dataset.arrays())
+        jm.make_train(config)(jax.random.key(0), jm.default_hyper(config), dataset.arrays())
     runs.create(runs.Run(tmp_path, config, 10))
     with pytest.raises(jm.InputError, match=message):
         runs.load(tmp_path)
@@ -235,7 +235,7 @@ def test_a_run_from_before_dtypes_is_float32(tmp_path):
     about = json.loads((tmp_path / "config.json").read_text())
     assert about["config"].pop("dtype") == "float32"
     (tmp_path / "config.json").write_text(json.dumps(about))
-    params = training.init(jax.random.key(0), jm.hyper(CONFIG), CONFIG).params
+    params = training.init(jax.random.key(0), jm.default_hyper(CONFIG), CONFIG).params
     jm.interop.save_safetensors(params, tmp_path / "model.safetensors")
     assert runs.load(tmp_path)[0].config == CONFIG
     cli.main(["export", str(tmp_path), "--format", "safetensors"])

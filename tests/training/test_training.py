@@ -10,9 +10,9 @@ import torch
 import jaxmnist as jm
 from jaxmnist import training
 from jaxmnist.data.batches import permutation
+from jaxmnist.training import host_loop
 
 CONFIG = jm.Config(hidden=(16, 8), epochs=3, batch_size=64, eval_batch_size=48)
-FIGURES = training.History._fields
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,11 @@ def dataset(first_digits) -> jm.Dataset:
 @pytest.fixture(scope="module")
 def trained(dataset):
     train = jax.jit(jm.make_train(CONFIG))
-    return train(jax.random.key(0), jm.hyper(CONFIG), dataset.arrays())
+    return train(jax.random.key(0), jm.default_hyper(CONFIG), dataset.arrays())
 
 
 def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rate):
-    """The document's program, in float64, with the orders given: every batch and the figures."""
+    """The tutorial's program, in float64, with the orders given: every batch and the metrics."""
     optimizer = torch.optim.SGD(module.parameters(), learning_rate)
     loss_function = torch.nn.CrossEntropyLoss()
 
@@ -39,7 +39,7 @@ def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rat
             batch = torch.from_numpy(np.array(order[start : start + size])).long()
             yield x[batch], y[batch]
 
-    figures, batch_losses = [], []
+    metrics, batch_losses = [], []
     for order in orders:
         row = []
         for train in (True, False):
@@ -74,16 +74,16 @@ def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rat
             )
         (train_loss, train_accuracy), (eval_loss, eval_accuracy) = row
         four = (train_loss, train_accuracy, eval_loss, eval_accuracy)
-        figures.append([means[0] for means in four] + [means[1] for means in four])
-    return np.array(batch_losses), np.array(figures)
+        metrics.append([means[0] for means in four] + [means[1] for means in four])
+    return np.array(batch_losses), np.array(metrics)
 
 
-def test_run_matches_the_documents_program_in_torch(dataset, sequential):
+def test_run_matches_the_tutorials_program_in_torch(dataset, sequential):
     config = dataclasses.replace(CONFIG, dtype="float64")
     with jax.enable_x64(True):
         key, data = jax.random.key(5), dataset.arrays()
-        start = training.init(key, jm.hyper(config), config)
-        state, history = jax.jit(jm.make_train(config))(key, jm.hyper(config), data)
+        start = training.init(key, jm.default_hyper(config), config)
+        state, history = jax.jit(jm.make_train(config))(key, jm.default_hyper(config), data)
         _, data_key = jax.random.split(key)
         orders = [permutation(jax.random.fold_in(data_key, e), 650) for e in range(CONFIG.epochs)]
 
@@ -113,7 +113,7 @@ def test_run_matches_the_documents_program_in_torch(dataset, sequential):
 def test_fit_gives_the_numbers_of_the_jitted_run(dataset, trained):
     epochs = []
     state, history = jm.fit(
-        CONFIG, dataset, on_epoch=lambda epoch, state, figures: epochs.append((epoch, figures))
+        CONFIG, dataset, on_epoch=lambda epoch, state, metrics: epochs.append((epoch, metrics))
     )
     assert [epoch for epoch, _ in epochs] == [0, 1, 2]
     for fitted, jitted in zip(
@@ -131,7 +131,7 @@ def test_same_seed_same_numbers_and_other_seed_others(dataset):
 
 
 def test_init_scale_multiplies_the_initial_parameters_and_reaches_no_optimizer():
-    key, hyper = jax.random.key(1), jm.hyper(CONFIG)
+    key, hyper = jax.random.key(1), jm.default_hyper(CONFIG)
     drawn = training.init(key, hyper, CONFIG).params
     scaled = training.init(key, {**hyper, "init_scale": 0.5}, CONFIG).params
     for one, half in zip(jax.tree.leaves(drawn), jax.tree.leaves(scaled), strict=True):
@@ -161,7 +161,7 @@ def test_one_program_serves_every_hyperparameter_and_seed(dataset, optimizer):
         traces += 1
         return train(key, hyper, data)
 
-    data, hyper = dataset.arrays(), jm.hyper(config)
+    data, hyper = dataset.arrays(), jm.default_hyper(config)
     losses = []
     for factor, seed in ((1.0, 0), (0.5, 0), (1.0, 1)):
         scaled = jax.tree.map(lambda value, factor=factor: value * factor, hyper)
@@ -227,7 +227,7 @@ def test_batches_larger_than_the_data_are_refused(dataset):
         with pytest.raises(jm.InputError, match=message):
             jm.fit(config, dataset)
         with pytest.raises(jm.InputError, match=message):
-            jm.make_train(config)(jax.random.key(0), jm.hyper(config), dataset.arrays())
+            jm.make_train(config)(jax.random.key(0), jm.default_hyper(config), dataset.arrays())
         _, history = jm.fit(dataclasses.replace(config, **{field: largest}), dataset)
         assert np.isfinite(history.eval_loss).all()
 
@@ -240,7 +240,7 @@ def test_fit_stops_where_the_loss_stops_being_finite(dataset):
         jm.fit(config, dataset)
     error = caught.value
     assert (error.epoch, error.history.train_loss.size) == (0, 0)
-    start = training.init(jax.random.key(0), jm.hyper(config), config)
+    start = training.init(jax.random.key(0), jm.default_hyper(config), config)
     for kept, initial in zip(jax.tree.leaves(error.state), jax.tree.leaves(start), strict=True):
         np.testing.assert_array_equal(kept, initial)
 
@@ -260,16 +260,16 @@ def test_fit_stops_where_the_loss_stops_being_finite(dataset):
 
 
 def test_fit_keeps_the_epochs_before_a_divergence(dataset, monkeypatch):
-    epoch = training._jitted_epoch
+    epoch = host_loop._jitted_epoch
 
     class Poisoned:
         lower = epoch.lower
 
         def __call__(self, *arguments):
-            state, figures, losses = epoch(*arguments)
-            return state, figures, losses.at[4].set(jnp.inf) if arguments[-2] == 2 else losses
+            state, metrics, losses = epoch(*arguments)
+            return state, metrics, losses.at[4].set(jnp.inf) if arguments[-2] == 2 else losses
 
-    monkeypatch.setattr(training, "_jitted_epoch", Poisoned())
+    monkeypatch.setattr(host_loop, "_jitted_epoch", Poisoned())
     with pytest.raises(jm.DivergedError, match="became inf at step 4 of epoch 2") as caught:
         jm.fit(CONFIG, dataset)
     monkeypatch.undo()
@@ -287,7 +287,27 @@ def test_second_fit_traces_nothing(dataset, monkeypatch):
     def traced_again(*_):
         raise AssertionError("the program was traced again")
 
-    monkeypatch.setattr(training, "model_and_optimizer", traced_again)
+    monkeypatch.setattr("jaxmnist.training.epoch.model_and_optimizer", traced_again)
     jm.fit(dataclasses.replace(CONFIG, seed=4, learning_rate=0.01, epochs=1), dataset)
     with pytest.raises(AssertionError, match="traced again"):
         jm.fit(dataclasses.replace(CONFIG, batch_size=65), dataset)
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(7, 3), (6, 3), (2, 3), (3, 3), (5, 1)])
+def test_scan_batches_gives_every_batch_of_a_plain_loop(rows, batch_size):
+    x, y = np.arange(rows), np.arange(2 * rows).reshape(rows, 2)
+    batches = []
+
+    def body(carry, batch):
+        numbers, pairs = batch
+        assert len(numbers) == len(pairs)
+        return carry * 2 + numbers.sum(), {"batch": pairs.sum()[None], "row": numbers}
+
+    carry, ys = training.scan_batches(body, jnp.array(1), (jnp.array(x), jnp.array(y)), batch_size)
+    expected = 1
+    for start in range(0, rows, batch_size):
+        expected = expected * 2 + x[start : start + batch_size].sum()
+        batches.append(y[start : start + batch_size].sum())
+    assert carry == expected
+    np.testing.assert_array_equal(ys["batch"], batches)
+    np.testing.assert_array_equal(ys["row"], x)

@@ -1,0 +1,97 @@
+"""Axes: how they are read, and what is refused."""
+
+import pytest
+
+import jaxmnist as jm
+from jaxmnist import sweep
+from jaxmnist.sweep import axes
+
+CONFIG = jm.Config(hidden=(8,), epochs=2, eval_batch_size=48)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "values"),
+    [
+        ("learning_rate", ["0.1"], (0.1,)),
+        ("learning_rate", ["1e-4..31.6228:log12", "2"], None),
+        ("learning_rate", ["0..1:5"], (0.0, 0.25, 0.5, 0.75, 1.0)),
+        ("learning_rate", ["1..3"], (1.0, 2.0, 3.0)),
+        ("init_scale", ["-1..1:3"], (-1.0, 0.0, 1.0)),
+        ("seed", ["7", "0..2"], (7, 0, 1, 2)),
+        ("batch_size", ["16..256:log5"], (16, 32, 64, 128, 256)),
+        ("hidden", ["256-128", "none", "8"], ((256, 128), (), (8,))),
+        ("optimizer", ["sgd", "adam"], ("sgd", "adam")),
+    ],
+)
+def test_axis_is_read_as_it_is_written(name, words, values):
+    found = sweep.parse(name, words)
+    if values is None:
+        steps = [f"{10 ** (k / 2 - 4):.6g}" for k in range(12)]
+        values = (*map(float, steps), 2.0)
+    assert found == values
+    assert [type(value) for value in found] == [type(value) for value in values]
+    assert sweep.parse(name, [axes.text(value) for value in found]) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "complaint"),
+    [
+        (
+            "learning_rate",
+            "x",
+            "learning_rate cannot be 'x'; --learning-rate takes a number, or a range",
+        ),
+        ("learning_rate", "0.1..1", "cannot be '0.1..1'; --learning-rate takes a number"),
+        ("learning_rate", "0.1..1:lin5", "cannot be"),
+        ("learning_rate", "0.1..", "cannot be"),
+        ("learning_rate", "..", "cannot be"),
+        ("learning_rate", "0..1:log5", "from A to B with 0 < A < B"),
+        ("learning_rate", "1..0.1:5", "from A to B with A < B"),
+        ("learning_rate", "0..inf:5", "from A to B with A < B"),
+        ("learning_rate", "0..1:1", "has 1 values; 2 to 10000"),
+        ("seed", "0..1000000000", "has 1000000001 values"),
+        ("seed", "0.5", "seed cannot be '0.5'; --seed takes a whole number"),
+        ("batch_size", "16..64:4x", "cannot be '16..64:4x'; --batch-size takes a whole number"),
+        ("batch_size", "16..65:log3", "is not of whole numbers"),
+        ("hidden", "256,128", "hidden cannot be '256,128'"),
+        ("hidden", "", "hidden cannot be ''"),
+    ],
+)
+def test_malformed_axis_is_refused_with_what_is_allowed(name, word, complaint):
+    with pytest.raises(jm.InputError, match=complaint.replace("(", r"\(")):
+        sweep.parse(name, ["1", word])
+
+
+@pytest.mark.parametrize(
+    ("swept_axes", "complaint"),
+    [
+        ({}, "nothing to sweep: give at least one axis of optimizer, hidden"),
+        ({"epochs": [1]}, "no axis 'epochs'; choose one of optimizer, hidden"),
+        ({"seed": []}, "the axis seed has no values"),
+        ({"seed": 3}, "the axis seed is 3; it must be a list"),
+        ({"optimizer": "sgd"}, "the axis optimizer is 'sgd'; it must be a list"),
+        ({"optimizer": [1]}, "the axis optimizer has 1; it must be the name"),
+        ({"optimizer": ["sgdd"]}, "no optimizer 'sgdd'"),
+        ({"seed": [1, 0, 1]}, "the axis seed has 1 twice"),
+        ({"seed": [0.5]}, "the axis seed has 0.5; it must be a whole number"),
+        ({"seed": [float("inf")]}, "the axis seed has inf; it must be a whole number"),
+        ({"seed": [-1]}, "seed is -1; it must be a whole number from 0"),
+        ({"seed": [True]}, "the axis seed has True; it must be a number"),
+        ({"hidden": [3]}, "the axis hidden has 3; it must be a tuple"),
+        ({"hidden": [(0,)]}, "hidden has a layer of size 0"),
+        ({"batch_size": [301]}, "batch_size is 301; the data has only 300"),
+        ({"learning_rate": ["0.1"]}, "the axis learning_rate has '0.1'; it must be a number"),
+        ({"learning_rate": [-1.0]}, "learning_rate is -1.0; it must be a finite number"),
+        ({"init_scale": [float("nan")]}, "the axis init_scale has nan; it must be a finite"),
+        ({"b1": [0.9]}, "sgd has no argument 'b1'. It has: learning_rate"),
+        ({"optimizer": ["adam", "sgd"], "b1": [0.9]}, "sgd has no argument 'b1'"),
+        ({"optimizer": ["adam"], "b1": [1.0]}, "adam: b1 is 1.0, but it must be at least 0"),
+    ],
+)
+def test_impossible_sweep_is_refused_before_anything_is_written(
+    swept_axes, complaint, dataset, tmp_path
+):
+    with pytest.raises(jm.InputError) as caught:
+        sweep.run(CONFIG, swept_axes, dataset, out=tmp_path / "out")
+    assert complaint in str(caught.value)
+    assert not (tmp_path / "out").exists()
