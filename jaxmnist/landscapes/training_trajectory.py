@@ -61,7 +61,7 @@ def make_course(
     Raises:
         InputError: ``every`` is not at least 1; when traced, if a batch is larger than the data.
 
-    Source: document row D28.
+    Source: tutorial row D28.
 
     >>> from jaxmnist import hyper, load_dataset
     >>> config = Config(epochs=2)

@@ -183,8 +183,11 @@ def test_cores_become_devices_only_before_jax_starts(monkeypatch):
     ("words", "complaint"),
     [
         ([], "nothing to sweep: give at least one axis of optimizer"),
-        (["--seed", "0:4"], "'0:4' is none: --seed takes a whole number, or a range: 0..3"),
-        (["--learning-rate", "1..2:log"], "'1..2:log' is none: --learning-rate takes"),
+        (["--seed", "0:4"], "seed cannot be '0:4'; --seed takes a whole number, or a range: 0..3"),
+        (
+            ["--learning-rate", "1..2:log"],
+            "learning_rate cannot be '1..2:log'; --learning-rate takes",
+        ),
         (["--learning-rate", "-1"], "learning_rate is -1.0"),
         (["--b1", "0.9"], "sgd has no argument 'b1'; it has learning_rate"),
         (["--optimizer", "sgdd"], "no optimizer 'sgdd'"),
