@@ -28,11 +28,36 @@ def test_every_block_is_run_by_someone():
     assert sorted(is_setup(block) for block in SHELL) == [False, True, True]
 
 
+# The first snippet's accuracies from the weights that it returned, another way.
+AGAIN = """
+for row, printed in enumerate(history.eval_accuracy[:, -1]):
+    trained = jax.tree.map(lambda leaf: leaf[row], state.params)
+    logits = jm.MLP().apply(trained, jm.normalize(jnp.asarray(mnist.test_images)))
+    hits = (logits.argmax(-1) == jnp.asarray(mnist.test_labels)) * 1.0
+    again = sum(hits[k : k + 128].mean() for k in range(0, 10_000, 128)) / 79
+    print("row", printed, again)
+"""
+
+
 def test_python_snippets_run_one_after_the_other(tmp_path):
-    output = run([sys.executable, "-c", PYTHON], tmp_path)
-    accuracies = [float(x) for x in re.findall(r"0\.\d+", output)[:3]]
-    assert len(accuracies) == 3
-    assert all(accuracy > 0.85 for accuracy in accuracies)
+    """What each row reaches after an epoch depends on rounding, so it is no number to compare with.
+
+    The accuracies are compared with those of the weights that came with them, in the same process:
+    at most two images, whose logits are within rounding of each other, may change sides. Over four
+    seeds the lowest rate reached 0.757 to 0.845 and the others more; chance is 0.1.
+    """
+    output = run([sys.executable, "-c", PYTHON + AGAIN], tmp_path)
+    rows = [
+        [float(number) for number in line]
+        for line in re.findall(r"^row (\S+) (\S+)$", output, flags=re.MULTILINE)
+    ]
+    assert len(rows) == 3
+    shown = [float(x) for x in re.findall(r"0\.\d+", output)[:3]]
+    for (printed, again), number in zip(rows, shown, strict=True):
+        assert abs(number - printed) < 1e-6
+        assert abs(printed - again) <= 2 / (128 * 79)
+        assert printed > 0.7
+    assert len(set(shown)) == 3
     assert "They differ by epsilon's place: inside the root here, outside the root in" in output
 
 
