@@ -16,7 +16,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any, Final
 
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 CONVENTIONS: Final = ("document", "pytorch", "optax")
 
@@ -84,10 +84,16 @@ def defaults(name: str, convention: str = "document") -> dict[str, Any]:
     {'learning_rate': 0.001, 'momentum': 0.9, 'learning_rate_in_velocity': False}
     """
     if name not in NAMES:
-        raise InputError(f"There is no optimizer {name!r}. Choose one of: {', '.join(NAMES)}.")
+        raise InputError(
+            f"there is no optimizer {name!r}; choose one of {', '.join(NAMES)}"
+            f"{nearest(name, NAMES)}"
+        )
     if convention not in CONVENTIONS:
         choices = ", ".join(CONVENTIONS)
-        raise InputError(f"There is no convention {convention!r}. Choose one of: {choices}.")
+        raise InputError(
+            f"there is no convention {convention!r}; choose one of {choices}"
+            f"{nearest(convention, CONVENTIONS)}"
+        )
     return dict(TABLE[name][convention])
 
 
@@ -119,7 +125,10 @@ def check_arguments(name: str, /, **arguments: Any) -> None:
     known = defaults(name)
     for argument, value in arguments.items():
         if argument not in known:
-            raise InputError(f"{name} has no argument {argument!r}. It has: {', '.join(known)}.")
+            raise InputError(
+                f"{name} has no argument {argument!r}; it has {', '.join(known)}"
+                f"{nearest(argument, known)}"
+            )
         wanted = _what_is_wanted(argument, value, optional=known[argument] is None)
         if wanted is not None:
             raise InputError(f"{name}: {argument} is {value!r}, but {wanted}.")

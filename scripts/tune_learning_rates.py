@@ -28,8 +28,9 @@ import numpy as np
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import hypergradients, optim, plots, runs
+from jaxmnist import hypergradients, optim, plots
 from jaxmnist.data import Arrays
+from jaxmnist.plots.save import write_picture
 from jaxmnist.sweep.programs import keys
 
 # Adadelta has no rate in the document, which is a rate of 1.
@@ -206,7 +207,7 @@ def draw(about: dict[str, Any], path: Path) -> None:
         f"{start:.1%}, on average; {document:.1%} with the document's rates"
     )
     with plots.theme():
-        runs.write_picture(plots.tuning(courses, title), path)
+        write_picture(plots.tuning(courses, title), path)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from jaxmnist import __version__
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.plots import style
-from jaxmnist.runs import write_picture
+from jaxmnist.plots.save import write_picture
 
 Data = Mapping[str, Any]
 """What a picture is drawn from: as it is read from JSON, so arrays are nested lists of numbers."""
