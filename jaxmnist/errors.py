@@ -17,7 +17,7 @@ def nearest(word: object, choices: Iterable[str]) -> str:
     """Suggest the choice that a mistyped word most likely stands for.
 
     Capitals, hyphens and underscores do not count. In this order: the same word, initials, the
-    beginning of a choice, a similar spelling (`difflib`), a part of a choice.
+    beginning of a choice, a similar spelling (`difflib`), a part of a choice, an abbreviation.
 
     Args:
         word: What was given.
@@ -44,6 +44,7 @@ def nearest(word: object, choices: Iterable[str]) -> str:
         lambda each: each.startswith(given),
         lambda each: each in close,
         lambda each: len(given) > 2 and given in each,
+        lambda each: _abbreviates(given, each) or _abbreviates(each, given),
     )
     for rule in rules:
         for choice, each in plain.items():
@@ -60,3 +61,9 @@ def _initials(word: str) -> str:
     """Return the first letters of a word of several parts."""
     parts = re.split(r"[-/]", word)
     return "".join(part[:1] for part in parts) if len(parts) > 1 else ""
+
+
+def _abbreviates(short: str, long: str) -> bool:
+    """Return whether the letters of one word are in the other, in order, from the first on."""
+    letters = iter(long)
+    return len(short) > 1 and short[0] == long[:1] and all(letter in letters for letter in short)

@@ -186,7 +186,7 @@ def test_cores_become_devices_only_before_jax_starts(monkeypatch):
         (["--seed", "0:4"], "'0:4' is none: --seed takes a whole number, or a range: 0..3"),
         (["--learning-rate", "1..2:log"], "'1..2:log' is none: --learning-rate takes"),
         (["--learning-rate", "-1"], "learning_rate is -1.0"),
-        (["--b1", "0.9"], "sgd has no argument 'b1'. It has: learning_rate"),
+        (["--b1", "0.9"], "sgd has no argument 'b1'; it has learning_rate"),
         (["--optimizer", "sgdd"], "no optimizer 'sgdd'"),
         (["--seed", "0", "--epochs", "0"], "epochs is 0"),
         (["--seed", "0", "--convention", "x"], "no convention 'x'"),

@@ -455,7 +455,7 @@ def test_malformed_axis_is_refused_with_what_is_allowed(name, word, complaint):
     ("swept_axes", "complaint"),
     [
         ({}, "nothing to sweep: give at least one axis of optimizer, hidden"),
-        ({"epochs": [1]}, "no axis 'epochs'; there are optimizer, hidden"),
+        ({"epochs": [1]}, "no axis 'epochs'; choose from optimizer, hidden"),
         ({"seed": []}, "the axis seed has no values"),
         ({"seed": 3}, "the axis seed is 3; it must be a list"),
         ({"optimizer": "sgd"}, "the axis optimizer is 'sgd'; it must be a list"),
@@ -472,7 +472,7 @@ def test_malformed_axis_is_refused_with_what_is_allowed(name, word, complaint):
         ({"learning_rate": ["0.1"]}, "the axis learning_rate has '0.1'; it must be a number"),
         ({"learning_rate": [-1.0]}, "learning_rate is -1.0; it must be a finite number"),
         ({"init_scale": [float("nan")]}, "the axis init_scale has nan; it must be a finite"),
-        ({"b1": [0.9]}, "sgd has no argument 'b1'. It has: learning_rate"),
+        ({"b1": [0.9]}, "sgd has no argument 'b1'; it has learning_rate"),
         ({"optimizer": ["adam", "sgd"], "b1": [0.9]}, "sgd has no argument 'b1'"),
         ({"optimizer": ["adam"], "b1": [1.0]}, "adam: b1 is 1.0, but it must be at least 0"),
     ],

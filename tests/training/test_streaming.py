@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 
 import jaxmnist as jm
-from jaxmnist import cli, runs, training
+from jaxmnist import cli, training
 from jaxmnist.data import PreparedSet, catalogue, open_stream, preparation, prepare
 from jaxmnist.data import stream as streaming
 from jaxmnist.data.batches import permutation
 from jaxmnist.data.catalogue import StandardSet
 from jaxmnist.data.idx import FILE_NAMES
 from jaxmnist.data.stream import head, pieces
+from jaxmnist.runs import pictures
 
 # Short last batches: 10 of 64 and 5 of 48. With pieces of 128 the last of them are short too.
 TRAIN, TEST = 650, 245
@@ -430,7 +431,9 @@ OPTIONS = words("--hidden 8 --epochs 2 --batch-size 64 --eval-batch-size 48 --se
 
 def test_train_stream_writes_what_train_writes(root, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(runs, "write_picture", lambda _, path: path.touch())  # They take seconds.
+    monkeypatch.setattr(
+        pictures, "write_picture", lambda _, path: path.touch()
+    )  # They take seconds.
     printed = []
     for name, option in (("memory", []), ("disk", ["--stream"])):
         shown = io.StringIO()
@@ -448,7 +451,7 @@ def test_train_stream_writes_what_train_writes(root, tmp_path, monkeypatch):
 
 
 def test_streamed_run_goes_on_after_a_stop_with_the_same_weights(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "write_picture", lambda _, path: path.touch())
+    monkeypatch.setattr(pictures, "write_picture", lambda _, path: path.touch())
     where = ["--dataset", "kmnist", "--data-dir", str(root), "--stream"]
 
     def train(*more: str) -> list[str]:
@@ -478,7 +481,7 @@ def test_streamed_run_goes_on_after_a_stop_with_the_same_weights(root, tmp_path,
                 *where, *OPTIONS, "--epochs", "3", "--checkpoint-every", "1", "--out", str(stopped)
             )
     assert (stopped / "metrics.jsonl").read_text().count("\n") == 1
-    assert train("--resume", str(stopped), "--stream")[0] == "going on after 1 of 3 epochs"
+    assert train("--resume", str(stopped), "--stream")[0] == "resuming after epoch 1 of 3"
     for name in ("config.json", "metrics.jsonl", "model.safetensors", "predictions.csv"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes(), name
 
