@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxmnist.data import bundled
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 
 class StandardSet(NamedTuple):
@@ -102,6 +102,7 @@ def prepared_directory(name: str, data_dir: str | os.PathLike[str] | None = None
     if not match:
         raise InputError(
             f"{name!r}: not a TFDS name; they look like mnist, emnist/digits or mnist:3.0.1"
+            f"{nearest(name, STANDARD_SETS)}"
         )
     folder = data_directory(data_dir) / match["set"]
     try:

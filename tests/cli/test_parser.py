@@ -89,7 +89,7 @@ def test_every_option_that_the_parser_has_is_known(capsys):
     for path, command in commands(parser.COMMANDS, ()):
         with pytest.raises(SystemExit):
             cli.main([*path, "--help"])
-        shown = set(re.findall(r"│ (?:-h, )?(--[a-z0-9-]+)", capsys.readouterr().out))
+        shown = set(re.findall(r"(?m)^\W*(?:h, )?(--[a-z0-9-]+)", capsys.readouterr().out))
         assert shown == {*parser._options(command), "--help"}, path
 
 
@@ -108,7 +108,7 @@ def test_every_option_that_the_parser_has_is_known(capsys):
         (["train", "--optim", "adam"], "--optimizer"),
         (["train", "--nepochs", "3"], "--epochs"),
         (["train", "--num_process", "3"], "--num-processes"),
-        (["predict", "--idx", "3"], "--indices"),
+        (["predict", "--index", "3"], "--indices"),
         (["predict", "run", "--image", "x.png"], "--images"),
         (["evaluate", "run", "--datset", "x"], "--dataset"),
         (["sweep", "--seeds", "0..3"], "--seed"),
