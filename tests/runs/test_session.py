@@ -82,5 +82,5 @@ def test_other_process_returns_the_first_ones_run(npz, config, tmp_path, monkeyp
 def test_pictures_are_resolved_when_first_used():
     assert runs.save_pictures is pictures.save_pictures
     assert runs.write_picture is save.write_picture
-    with pytest.raises(AttributeError, match="'jaxmnist.runs' has no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match=r"'jaxmnist\.runs' has no attribute 'nonsense'"):
         _ = runs.nonsense  # pyright: ignore[reportAttributeAccessIssue]
