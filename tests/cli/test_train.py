@@ -15,6 +15,11 @@ import jaxmnist as jm
 
 HIDDEN, EPOCHS, BATCH, EVAL_BATCH, SEED = (8, 6), 2, 64, 48, 3
 
+SUMMARY = (
+    r"final: eval accuracy 0\.\d{4} \(best 0\.\d{4}, epoch \d\), "
+    r"eval loss \d\.\d{4}, train loss \d\.\d{4}"
+)
+TIMES = r"time: import \d+\.\d s, load \d+\.\d s, compile \d+\.\d s, train \d+\.\d s"
 PICTURES = [
     "curves.png",
     "eval_accuracy.png",

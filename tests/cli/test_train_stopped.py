@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 import jaxmnist as jm
@@ -102,11 +101,3 @@ def test_train_interrupted_between_two_files_writes_both(
     assert stopped.value.code == 130
     assert capsys.readouterr().err == ""
     assert_reached(tmp_path / "run", dataset, 1)
-
-
-def expected_row(name: str, label: str, image: np.ndarray, params) -> list[str]:
-    (logits,) = logits_of(params, image[None])
-    odds = np.exp(logits - logits.max())
-    first, second = np.argsort(-odds)[:2]
-    share = odds / odds.sum()
-    return [name, label, str(first), f"{share[first]:.4f}", str(second), f"{share[second]:.4f}"]
