@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -79,7 +81,7 @@ def test_version_is_the_packages(capsys):
 def test_every_option_that_the_parser_has_is_known(capsys):
     """Whether an option exists is read from the signatures, and not asked of the parser."""
 
-    def commands(group, path):
+    def commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
         for name, found in group.items():
             if callable(found):
                 yield (*path, name), found
@@ -173,6 +175,8 @@ def test_nothing_near_suggests_nothing(word):
 
 LOADED = """
 import sys
+from collections.abc import Iterator
+from typing import Any
 from jaxmnist import cli
 cli.main(sys.argv[1:])
 print("jax" in sys.modules, "matplotlib" in sys.modules)
