@@ -29,7 +29,8 @@ import torch
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import plots, provenance, runs
+from jaxmnist import plots, provenance
+from jaxmnist.plots.save import write_picture
 
 METRICS = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy")
 TESTED = ("eval_accuracy", "train_loss")
@@ -84,7 +85,7 @@ def main(seeds: int = 5, epochs: int = 20, out: Path = Path("figures")) -> None:
     }
     verdicts = {name: verdict["p_value"] for name, verdict in about["test"]["figures"].items()}
     with plots.theme():
-        runs.write_picture(plots.distributions(history, LAST, verdicts), out / "distributions.png")
+        write_picture(plots.distributions(history, LAST, verdicts), out / "distributions.png")
     print(json.dumps(about["test"], indent=2))
 
 

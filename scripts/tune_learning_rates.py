@@ -26,8 +26,9 @@ import numpy as np
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import hypergradients, optim, plots, provenance, runs
+from jaxmnist import hypergradients, optim, plots, provenance
 from jaxmnist.data import Arrays
+from jaxmnist.plots.save import write_picture
 from jaxmnist.sweep.programs import keys
 
 # Adadelta has no rate in the tutorial, which is a rate of 1.
@@ -202,7 +203,7 @@ def draw(about: dict[str, Any], path: Path) -> None:
         f"{start:.1%}, on average; {document:.1%} with the tutorial's rates"
     )
     with plots.theme():
-        runs.write_picture(plots.tuning(trajectories, title), path)
+        write_picture(plots.tuning(trajectories, title), path)
 
 
 if __name__ == "__main__":

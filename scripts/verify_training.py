@@ -24,7 +24,8 @@ import torch
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import optim, plots, provenance, runs, verify
+from jaxmnist import optim, plots, provenance, verify
+from jaxmnist.plots.save import write_picture
 
 LIMIT = 1e-9
 
@@ -113,14 +114,14 @@ def draw(about: dict[str, Any], out: Path) -> None:
         "they diverge as fast as a one-ULP perturbation of the initial weights grows"
     )
     with plots.theme():
-        runs.write_picture(plots.divergence(default, title), out / "verify_training.png")
+        write_picture(plots.divergence(default, title), out / "verify_training.png")
     optimizers = {
         plots.style.OPTIMIZERS[name].label: curves(run)
         for name, run in about["one epoch of each optimizer"].items()
     }
     title = "One epoch of each optimizer in JAX and in PyTorch, float64, same weights and batches"
     with plots.theme():
-        runs.write_picture(
+        write_picture(
             plots.divergence(optimizers, title, limit=about["limit"]),
             out / "verify_training_optimizers.png",
         )

@@ -33,6 +33,8 @@ COMMANDS = (
     ("figures",),
     ("race",),
     ("sweep",),
+    ("verify",),
+    ("export",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),
@@ -322,8 +324,7 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
         if library in ("tensorflow_datasets", "grain"):
             assert part == "data", where
         if library == "matplotlib":
-            # A run's folder writes figures, and names their type.
-            assert part in ("plots", "runs", "figures"), where
+            assert part in ("plots", "figures"), where
         if library == "orbax":
             # Loading it takes a third of a second, and only a checkpoint needs it.
             assert part == "runs", where

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
-from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.data import Arrays, load_dataset
 from jaxmnist.figures.loss_surface import EVERY
 from jaxmnist.figures.picture import Data, OnProgress, Picture
@@ -34,11 +34,11 @@ def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
         run = jax.jit(partial(_evaluated_run, config))
         seeds = []
         for seed in range(SEEDS):
-            trajectory = run(jax.random.key(seed), hyper(config), data)
+            trajectory = run(jax.random.key(seed), default_hyper(config), data)
             seeds.append(jax.tree.map(np.asarray, trajectory))
             on_progress(0.9 * (len(curves) * SEEDS + seed + 1) / runs)
         curves[name] = {
-            "learning_rate": hyper(config)["learning_rate"],
+            "learning_rate": default_hyper(config)["learning_rate"],
             # The mean over an epoch's batches, each measured before its own step (D9).
             "train_loss": [run.batches.loss.reshape(EPOCHS, -1).mean(axis=1) for run in seeds],
             "test_loss": [run.snapshots.loss for run in seeds],
@@ -100,7 +100,7 @@ def _time_over_sgd(data: Arrays) -> dict[str, np.ndarray]:
     programs = {}
     for name in optim.NAMES:
         config = Config(optimizer=name, epochs=1)
-        programs[name] = partial(jax.jit(make_train(config)), key, hyper(config), data)
+        programs[name] = partial(jax.jit(make_train(config)), key, default_hyper(config), data)
     seconds = {name: [] for name in programs}
     for _ in range(1 + TIMING_ROUNDS):
         for name, program in programs.items():

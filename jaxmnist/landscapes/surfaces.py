@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 Point = tuple[float, float]
 
@@ -51,7 +51,10 @@ def surface(name: str) -> Surface:
     ((1.0, 1.0),)
     """
     if name not in SURFACES:
-        raise InputError(f"There is no surface {name!r}. Choose one of: {', '.join(SURFACES)}.")
+        raise InputError(
+            f"there is no surface {name!r}; choose one of {', '.join(SURFACES)}"
+            f"{nearest(name, SURFACES)}"
+        )
     return SURFACES[name]
 
 

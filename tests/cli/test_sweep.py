@@ -17,6 +17,7 @@ import pytest
 
 import jaxmnist as jm
 from jaxmnist import cli
+from jaxmnist.cli.sweep import with_one_device_per_core
 from jaxmnist.training import History
 
 
@@ -162,7 +163,7 @@ def test_sweep_runs_in_the_precision_asked_for(digits, tmp_path):
 
 def test_cores_become_devices_only_before_jax_starts(monkeypatch):
     flags_seen: list[str] = []
-    command = cli._with_one_device_per_core(lambda: flags_seen.append(os.environ["XLA_FLAGS"]))
+    command = with_one_device_per_core(lambda: flags_seen.append(os.environ["XLA_FLAGS"]))
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
     command()
     monkeypatch.setattr(sys, "modules", {})

@@ -184,7 +184,7 @@ def test_killed_process_stops_the_other_three_and_the_run_goes_on(npz, alone, tm
     assert (first[0], first[2]) == (0, "")
     assert second == (0, [], "")
     lines = [line.split(",")[0] for line in first[1]]
-    (done,) = re.findall(r"^going on after ([23]) of 4 epochs$", lines[0])
+    (done,) = re.findall(r"^resuming after epoch ([23]) of 4$", lines[0])
     assert lines[1 : 5 - int(done)] == [f"epoch: {epoch}" for epoch in range(int(done), 4)]
     assert lines[-1] == f"wrote: {folder}"
     assert (folder / "predictions.csv").exists()
