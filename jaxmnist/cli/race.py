@@ -30,7 +30,7 @@ def race(
     from rich.table import Table
 
     from jaxmnist import landscapes
-    from jaxmnist.figures import optimizers as pictures
+    from jaxmnist.figures import race as pictures
 
     if out is not None:
         pictures.check_out(out)
