@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from jaxmnist import conventions
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 DTYPES: Final = ("float32", "float64", "bfloat16")
 
@@ -33,7 +33,7 @@ class Config:
         batch_size: Images in a training batch; the last, shorter batch is kept.
         eval_batch_size: Images in a test batch; the last, shorter batch is kept.
         seed: Determines the initial weights and every epoch's order.
-        convention: Whose arithmetic and defaults: document, pytorch or optax.
+        convention: Whose arithmetic and defaults: document (the tutorial's), pytorch or optax.
         dtype: Of everything: float32 or float64; or bfloat16, in which the layers compute, while
             parameters, optimizer and loss are in float32. A seed starts from the same weights in
             each.
@@ -58,7 +58,10 @@ class Config:
     def __post_init__(self) -> None:
         conventions.hyperparameters(self.optimizer, self.convention)
         if self.dtype not in DTYPES:
-            raise InputError(f"dtype is {self.dtype!r}; choose one of {', '.join(DTYPES)}")
+            raise InputError(
+                f"dtype is {self.dtype!r}; choose one of {', '.join(DTYPES)}"
+                f"{nearest(self.dtype, DTYPES)}"
+            )
         for name in ("epochs", "batch_size", "eval_batch_size"):
             value = getattr(self, name)
             if not (_is_whole(value) and value >= 1):

@@ -17,7 +17,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 CONVENTIONS: Final = ("document", "pytorch", "optax")
 
@@ -113,13 +113,19 @@ def defaults(name: str, convention: str = "document") -> dict[str, Any]:
     {'learning_rate': 0.001, 'momentum': 0.9, 'learning_rate_in_velocity': False}
     """
     if name not in NAMES:
-        raise InputError(f"optimizer is {name!r}; choose one of {', '.join(NAMES)}")
+        raise InputError(
+            f"there is no optimizer {name!r}; choose one of {', '.join(NAMES)}"
+            f"{nearest(name, NAMES)}"
+        )
     if convention not in CONVENTIONS:
-        raise InputError(f"convention is {convention!r}; choose one of {', '.join(CONVENTIONS)}")
+        choices = ", ".join(CONVENTIONS)
+        raise InputError(
+            f"there is no convention {convention!r}; choose one of {choices}"
+            f"{nearest(convention, CONVENTIONS)}"
+        )
     if convention not in TABLE[name]:
         raise InputError(
-            f"convention is {convention!r}, which has no {name}; choose one of "
-            f"{', '.join(TABLE[name])}"
+            f"the convention {convention!r} has no {name}; choose one of {', '.join(TABLE[name])}"
         )
     return dict(TABLE[name][convention])
 
@@ -187,7 +193,10 @@ def check_arguments(name: str, /, **arguments: Any) -> None:
     known = defaults(name)
     for argument, value in arguments.items():
         if argument not in known:
-            raise InputError(f"{name} has no argument {argument!r}; it has {', '.join(known)}")
+            raise InputError(
+                f"{name} has no argument {argument!r}; it has {', '.join(known)}"
+                f"{nearest(argument, known)}"
+            )
         wanted = _what_is_wanted(argument, value, known[argument])
         if wanted is not None:
             raise InputError(f"{name}: {argument} is {value!r}; {wanted}")

@@ -1,4 +1,8 @@
-"""The exception for input that cannot be used."""
+"""A person's mistake: its exception, and the right word nearest to a mistyped one."""
+
+import difflib
+import re
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -7,3 +11,59 @@ class InputError(ValueError):
     The commands print it as one line and exit with status 2; a library caller catches it like
     any other `ValueError`.
     """
+
+
+def nearest(word: object, choices: Iterable[str]) -> str:
+    """Suggest the choice that a mistyped word most likely stands for.
+
+    Capitals, hyphens and underscores do not count. In this order: the same word, initials, the
+    beginning of a choice, a similar spelling (`difflib`), a part of a choice, an abbreviation.
+
+    Args:
+        word: What was given.
+        choices: What is allowed; options of a command with their dashes.
+
+    Returns:
+        The end of an error message, or "" where no choice is near.
+
+    >>> nearest("adm", ["sgd", "momentum", "adam"])
+    "; did you mean 'adam'?"
+    >>> nearest("--lr", ["--epochs", "--learning-rate"])
+    '; did you mean --learning-rate?'
+    >>> nearest("xyz", ["sgd", "adam"])
+    ''
+    """
+    plain = {choice: _plain(choice) for choice in choices}
+    given = _plain(str(word))
+    if not given:
+        return ""
+    close = difflib.get_close_matches(given, plain.values(), n=1, cutoff=0.6)
+    rules = (
+        lambda each: each == given,
+        lambda each: _initials(each) == given,
+        lambda each: each.startswith(given),
+        lambda each: each in close,
+        lambda each: len(given) > 2 and given in each,
+        lambda each: _abbreviates(given, each) or _abbreviates(each, given),
+    )
+    for rule in rules:
+        for choice, each in plain.items():
+            if rule(each):
+                return f"; did you mean {choice if choice.startswith('-') else repr(choice)}?"
+    return ""
+
+
+def _plain(word: str) -> str:
+    return word.strip("-").lower().replace("_", "-")
+
+
+def _initials(word: str) -> str:
+    """Return the first letters of a word of several parts."""
+    parts = re.split(r"[-/]", word)
+    return "".join(part[:1] for part in parts) if len(parts) > 1 else ""
+
+
+def _abbreviates(short: str, long: str) -> bool:
+    """Return whether the letters of one word are in the other, in order, from the first on."""
+    letters = iter(long)
+    return len(short) > 1 and short[0] == long[:1] and all(letter in letters for letter in short)

@@ -20,7 +20,7 @@ from safetensors.numpy import save as save_safetensors
 
 from jaxmnist import interop, runs
 from jaxmnist.atomic import write_whole
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 from jaxmnist.training import ApplyFn, Params, inputs
 
 FORMATS: Final = ("safetensors", "stablehlo", "onnx")
@@ -54,7 +54,10 @@ def write(run: Path, format: str, out: Path | None = None) -> Path:
         ExportError: The exported network computes other logits. Nothing is written.
     """
     if format not in FORMATS:
-        raise InputError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")
+        raise InputError(
+            f"there is no format {format!r}; choose one of {', '.join(FORMATS)}"
+            f"{nearest(format, FORMATS)}"
+        )
     trained, params = runs.load(run)
     if format == "onnx" and trained.config.dtype == "bfloat16":
         raise InputError(

@@ -1,9 +1,9 @@
-"""Time an epoch here against the document's program and against in-memory PyTorch.
+"""Time an epoch here against the tutorial's program and against in-memory PyTorch.
 
 Each round trains and evaluates one epoch of the default run in all three, one after the other, so
 that a change in the machine's speed touches all of them; only ratios within a round are reported.
 
-- "document": the document's program in PyTorch, whose DataLoader transforms item by item.
+- "document": the tutorial's program in PyTorch, whose DataLoader transforms item by item.
 - "in memory": the same loop in PyTorch on tensors that are normalised beforehand.
 - "jaxmnist": `jaxmnist.fit`, its shuffling and normalising included.
 
@@ -14,14 +14,11 @@ Needs the extra `test`. Takes about a minute on two cores; nothing is compiled w
 
 import itertools
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import jax
 import numpy as np
 import torch
 import tyro
@@ -29,6 +26,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import jaxmnist as jm
+from jaxmnist import provenance
 
 LAYERS = (784, 256, 128, 64, 20, 10)
 Batches = Callable[[], Iterable[tuple[torch.Tensor, torch.Tensor]]]
@@ -39,7 +37,7 @@ def main(rounds: int = 9, out: Path | None = None) -> None:
 
     Args:
         rounds: Epochs of each program.
-        out: Where to write the figures as JSON.
+        out: Where to write the results as JSON.
     """
     dataset = jm.load_dataset("mnist")
     others = {
@@ -77,9 +75,7 @@ def main(rounds: int = 9, out: Path | None = None) -> None:
         )
     if out is not None:
         about = {
-            "command": f"python scripts/benchmark.py --rounds {rounds}",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {"jax": jax.__version__, "torch": torch.__version__},
+            **provenance.record(f"python scripts/benchmark.py --rounds {rounds}", "torch"),
             "torch_threads": torch.get_num_threads(),
             "ratios": {name: [round(value, 3) for value in r] for name, r in ratios.items()},
         }
@@ -87,7 +83,7 @@ def main(rounds: int = 9, out: Path | None = None) -> None:
 
 
 def torch_program(train: Batches, test: Batches) -> Callable[[], None]:
-    """Build the document's network and loop; what is returned runs one epoch of it."""
+    """Build the tutorial's network and loop; what is returned runs one epoch of it."""
     layers = [
         module
         for inputs, outputs in itertools.pairwise(LAYERS)
@@ -97,7 +93,7 @@ def torch_program(train: Batches, test: Batches) -> Callable[[], None]:
     loss_function = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(network.parameters(), 1e-1)
 
-    def figures(logits: torch.Tensor, y: torch.Tensor, loss: torch.Tensor) -> tuple:
+    def metrics(logits: torch.Tensor, y: torch.Tensor, loss: torch.Tensor) -> tuple:
         return loss.item(), (logits.max(1)[1] == y).sum() / len(y)
 
     def epoch() -> None:
@@ -109,11 +105,11 @@ def torch_program(train: Batches, test: Batches) -> Callable[[], None]:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            measured.append(figures(logits, y, loss))
+            measured.append(metrics(logits, y, loss))
         network.eval()
         for x, y in test():
             logits = network(x)
-            measured.append(figures(logits, y, loss_function(logits, y)))
+            measured.append(metrics(logits, y, loss_function(logits, y)))
         assert len(measured) == 938 + 79
         assert np.isfinite(measured).all()
 
@@ -132,7 +128,7 @@ def document_batches(dataset: jm.Dataset) -> tuple[Batches, Batches]:
 
 
 class Pictures(torch.utils.data.Dataset):
-    """Images and labels, transformed one by one as torchvision and the document do it."""
+    """Images and labels, transformed one by one as torchvision and the tutorial do it."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.images = torch.from_numpy(images)

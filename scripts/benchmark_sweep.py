@@ -14,18 +14,17 @@ Needs the extra `test`. A round takes about half a minute on two idle cores.
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import tyro
 
 import jaxmnist as jm
+from jaxmnist import provenance
 
 SIZES = (8, 32)
 GOALS = {"solo": 1 / 0.78, "in memory": 2.7}
@@ -38,7 +37,7 @@ def main(rounds: int = 7, epochs: int = 1, out: Path | None = None, worker: str 
     Args:
         rounds: How often everything is timed.
         epochs: Of every run.
-        out: Where to write the figures as JSON.
+        out: Where to write the results as JSON.
         worker: Be one of the timed processes; the script starts them itself.
     """
     if worker:
@@ -87,9 +86,9 @@ def main(rounds: int = 7, epochs: int = 1, out: Path | None = None, worker: str 
         print(f"a model of {size} costs {cost:.3f} of a solo run's; the goal is 0.78")
     if out is not None:
         about = {
-            "command": f"python scripts/benchmark_sweep.py --rounds {rounds} --epochs {epochs}",
-            "machine": f"{platform.machine()}, {cores} cores",
-            "versions": {name: version(name) for name in ("jax", "torch")},
+            **provenance.record(
+                f"python scripts/benchmark_sweep.py --rounds {rounds} --epochs {epochs}", "torch"
+            ),
             "settings": settings,
             "goals": GOALS,
             "median": {name: round(statistics.median(r), 3) for name, r in ratios.items()},
@@ -160,7 +159,7 @@ def solo_worker(epochs: int) -> Callable[[int], float]:
 
 
 def torch_worker(epochs: int) -> Callable[[int], float]:
-    """The document's loop on tensors that are normalised beforehand."""
+    """The tutorial's loop on tensors that are normalised beforehand."""
     import torch
     from benchmark import in_memory_batches, torch_program
 

@@ -1,12 +1,12 @@
 """Ask whether JAX and PyTorch, each with its own randomness, end in the same place.
 
-The document's run in float32, 20 epochs, from several seeds in each framework as its users run it:
+The tutorial's run in float32, 20 epochs, from several seeds in each framework as its users run it:
 each draws its own initial weights and its own order. No two runs can then be compared number by
-number; what can be compared is where the runs end. Of every run, two figures: the mean over the
+number; what can be compared is where the runs end. Of every run, two metrics: the mean over the
 last five epochs of the test accuracy, and of the train loss.
 
-Test: Mann and Whitney's for each figure, two-sided and exact (five seeds in each framework can be
-split in 252 ways), at the level 0.05 for both figures together, 0.025 for each. By ranks, because
+Test: Mann and Whitney's for each metric, two-sided and exact (five seeds in each framework can be
+split in 252 ways), at the level 0.05 for both metrics together, 0.025 for each. By ranks, because
 single epochs of plain SGD dip far, and one such run would decide a test of means. A test that
 finds nothing says only as much as it would have found: its power is simulated, as the smallest
 shift of a normal distribution, in its standard deviations, that it finds in four of five cases.
@@ -20,21 +20,19 @@ idle cores.
 
 import itertools
 import json
-import os
-import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import torch
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import plots, runs
+from jaxmnist import plots, provenance
+from jaxmnist.plots.save import write_picture
 
-FIGURES = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy")
+METRICS = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy")
 TESTED = ("eval_accuracy", "train_loss")
 LAST = 5
 LEVEL = 0.05 / len(TESTED)
@@ -54,7 +52,7 @@ def main(seeds: int = 5, epochs: int = 20, out: Path = Path("figures")) -> None:
     path = out / "distributions.json"
     config = jm.Config(epochs=epochs)
     measured: dict[str, dict[str, list[list[float]]]] = {
-        framework: {name: [] for name in FIGURES} for framework in ("JAX", "PyTorch")
+        framework: {name: [] for name in METRICS} for framework in ("JAX", "PyTorch")
     }
     if path.exists() and (kept := json.loads(path.read_text()))["epochs"] == epochs:
         measured = kept["history"]
@@ -67,14 +65,10 @@ def main(seeds: int = 5, epochs: int = 20, out: Path = Path("figures")) -> None:
             for name, values in run(seed, config, dataset).items():
                 measured[framework][name].append(values)
             about = {
-                "command": f"python scripts/compare_distributions.py --seeds {seeds} "
-                f"--epochs {epochs}",
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-                "versions": {
-                    "jaxmnist": jm.__version__,
-                    "jax": jax.__version__,
-                    "torch": torch.__version__,
-                },
+                **provenance.record(
+                    f"python scripts/compare_distributions.py --seeds {seeds} --epochs {epochs}",
+                    "torch",
+                ),
                 "config": asdict(config),
                 "epochs": epochs,
                 "history": measured,
@@ -86,23 +80,23 @@ def main(seeds: int = 5, epochs: int = 20, out: Path = Path("figures")) -> None:
     about["test"] = judged(about["history"])
     path.write_text(json.dumps(about) + "\n")
     history = {
-        framework: {name: np.array(rows) for name, rows in figures.items()}
-        for framework, figures in about["history"].items()
+        framework: {name: np.array(rows) for name, rows in metrics.items()}
+        for framework, metrics in about["history"].items()
     }
     verdicts = {name: verdict["p_value"] for name, verdict in about["test"]["figures"].items()}
     with plots.theme():
-        runs.write_picture(plots.distributions(history, LAST, verdicts), out / "distributions.png")
+        write_picture(plots.distributions(history, LAST, verdicts), out / "distributions.png")
     print(json.dumps(about["test"], indent=2))
 
 
 def run_in_jax(seed: int, config: jm.Config, dataset: jm.Dataset) -> dict[str, list[float]]:
     """The run as `jaxmnist train` makes it."""
     _, history = jm.fit(jm.Config(**{**asdict(config), "seed": seed}), dataset)
-    return {name: np.asarray(getattr(history, name)).tolist() for name in FIGURES}
+    return {name: np.asarray(getattr(history, name)).tolist() for name in METRICS}
 
 
 def run_in_torch(seed: int, config: jm.Config, dataset: jm.Dataset) -> dict[str, list[float]]:
-    """The document's program with PyTorch's initialisation and shuffling, on tensors in memory."""
+    """The tutorial's program with PyTorch's initialisation and shuffling, on tensors in memory."""
     torch.manual_seed(seed)
     sizes = (784, *config.hidden, dataset.num_classes)
     layers = [
@@ -116,7 +110,7 @@ def run_in_torch(seed: int, config: jm.Config, dataset: jm.Dataset) -> dict[str,
         "train": tensors(dataset.train_images, dataset.train_labels),
         "eval": tensors(dataset.test_images, dataset.test_labels),
     }
-    history: dict[str, list[float]] = {name: [] for name in FIGURES}
+    history: dict[str, list[float]] = {name: [] for name in METRICS}
     for _ in range(config.epochs):
         for part, (images, labels) in parts.items():
             train = part == "train"
@@ -144,11 +138,11 @@ def tensors(images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch
 
 
 def judged(history: dict[str, dict[str, list[list[float]]]]) -> dict[str, Any]:
-    """The test of each figure, and what it could have found."""
+    """Return the test of each metric, and what it could have found."""
     ends = {
         name: {
-            framework: np.array(figures[name])[:, -LAST:].mean(axis=1)
-            for framework, figures in history.items()
+            framework: np.array(metrics[name])[:, -LAST:].mean(axis=1)
+            for framework, metrics in history.items()
         }
         for name in TESTED
     }

@@ -1,19 +1,17 @@
-"""The three conventions side by side, with how far each is from the document's, by running them.
+"""The three conventions side by side, with how far each is from the tutorial's, by running them.
 
     python scripts/conventions_table.py
 
 Every optimizer takes the network's own recorded gradients (the default run's first 1,000, 16
 elements of every weight and bias, float64) in each convention. A difference is that of the
 displacements from the start after so many steps, in the Euclidean norm over all elements, relative
-to the document's. The first table gives all three the document's learning rate, so that what is
+to the tutorial's. The first table gives all three the tutorial's learning rate, so that what is
 left is arithmetic; the second gives each its own default.
 
 Writes `figures/conventions.md` and `figures/conventions.json`; under a minute on two cores.
 """
 
 import json
-import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 import tyro
 
-import jaxmnist as jm
-from jaxmnist import optim
+from jaxmnist import optim, provenance
 from jaxmnist.conventions import defaults
 from jaxmnist.verify.gradient_sources import source
 
@@ -55,14 +51,7 @@ def main(out: Path = Path("figures")) -> None:
         own_rate = differences(gradients, rate_of)
         falling = differences(gradients, lambda *_: harmonic)["momentum"]
     about = {
-        "command": "python scripts/conventions_table.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "jaxmnist": jm.__version__,
-            "jax": jax.__version__,
-            "optax": optax.__version__,
-            "torch": torch.__version__,
-        },
+        **provenance.record("python scripts/conventions_table.py", "optax", "torch"),
         "gradients": f"{gradients.shape[1]} elements of the network's first {max(AFTER)}",
         "after": AFTER,
     }
@@ -80,7 +69,7 @@ def main(out: Path = Path("figures")) -> None:
 def differences(
     gradients: jax.Array, rate: Callable[[str, str], Any]
 ) -> dict[str, dict[str, list[float]]]:
-    """Optimizer -> convention -> the relative difference from the document's after each count."""
+    """Optimizer -> convention -> the relative difference from the tutorial's after each count."""
     table: dict[str, dict[str, list[float]]] = {}
     for name in optim.NAMES:
         walks = {
@@ -134,10 +123,10 @@ def page(
         "# Three conventions",
         "",
         "The same names, three kinds of arithmetic. The last columns say how far each is from the",
-        "document's after 1, 10, 100 and 1,000 of the network's own gradients, all at the",
-        "document's learning rate: the norm of the difference of the displacements, relative.",
-        "Each is this package's optimizer in that convention, which `verify_optimizers.json` holds",
-        "against PyTorch's and Optax's own.",
+        "tutorial's after 1, 10, 100 and 1,000 of the network's own gradients, all at the",
+        "tutorial's learning rate: the norm of the difference of the displacements, relative.",
+        "Each is this package's optimizer in that convention, which `verify_optimizers.json`",
+        "compares with PyTorch's and Optax's own.",
         "",
         f"Made by `{about['command']}` with torch {about['versions']['torch']} and optax "
         f"{about['versions']['optax']}: {about['gradients']} gradients, float64.",
@@ -152,7 +141,7 @@ def page(
             lines.append(f"| {name} | {convention} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Momentum's two forms part only when the rate changes. At 0.01 / (1 + t/100):",
+        "Momentum's two forms diverge only when the rate changes. At 0.01 / (1 + t/100):",
         "",
         f"| optimizer | convention | {counts} |",
         "|---|---|" + "---|" * len(AFTER),

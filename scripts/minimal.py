@@ -2,13 +2,13 @@
 
     python minimal.py [mnist.npz]
 
-It needs JAX, Flax and Optax only; NumPy reads the data, a file as Keras distributes it. An epoch
-is one compiled program, and the short last batch is kept.
+It needs JAX, Flax and Optax only; NumPy reads the data, a file as Keras distributes it.
 """
 
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ model, optimizer = MLP(), optax.sgd(LEARNING_RATE)
 def measure(params, images, labels):
     """Return the mean loss of a batch, and the share classified correctly."""
     pixels = images.reshape(len(images), -1).astype(jnp.float32) / 255
-    logits = model.apply(params, (pixels - 0.5) / 0.5)
+    logits: Any = model.apply(params, (pixels - 0.5) / 0.5)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), (logits.argmax(axis=-1) == labels).mean()
 
@@ -73,7 +73,7 @@ def run_epoch(state, order, train, test):
     """Train on the images in this order, then test; return the state and the four metrics."""
     images, labels = train
     state, trained = scan_batches(train_step, state, images[order], labels[order], BATCH)
-    _, tested = scan_batches(lambda p, batch: (p, measure(p, *batch)), state[0], *test, EVAL_BATCH)
+    _, tested = scan_batches(lambda p, xy: (p, measure(p, *xy)), state[0], *test, size=EVAL_BATCH)
     return state, (*trained, *tested)
 
 

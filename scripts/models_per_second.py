@@ -1,10 +1,10 @@
 """Count the models trained per second: many under `jax.vmap`, and PyTorch's on the same device.
 
-A model is the document's network, trained by SGD on every training image once and then evaluated
+A model is the tutorial's network, trained by SGD on every training image once and then evaluated
 (with `--images`, on so many of each). Three programs:
 
 - "vmap": `jaxmnist.sweep`'s program with all models in step.
-- "torch, one by one": the document's loop on tensors in the device's memory; it is timed on one
+- "torch, one by one": the tutorial's loop on tensors in the device's memory; it is timed on one
   model, since a second would take as long, and only on all images.
 - "torch, stacked": all models in step by hand, their weights in one tensor (`torch.baddbmm`).
 
@@ -21,7 +21,6 @@ Needs the extra `test`; for a GPU, `jax[cuda]` or its like too.
 import itertools
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ import tyro
 from benchmark import torch_program
 
 import jaxmnist as jm
+from jaxmnist import provenance
 from jaxmnist.sweep import programs
 
 CONFIG = jm.Config(epochs=1)
@@ -54,7 +54,7 @@ def main(
         counts: Numbers of models; by default what the device can bear.
         rounds: How often each is timed after its warm-up.
         images: Training images, and at most as many test images.
-        out: Where to write the figures as JSON.
+        out: Where to write the results as JSON.
     """
     # Both frameworks ask for the device: JAX must not take all of its memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -81,14 +81,15 @@ def main(
             print(f"{name}, {models}: {rate} models/s", flush=True)
     if out is not None:
         about = {
-            "command": f"python scripts/models_per_second.py --counts {' '.join(map(str, counts))} "
-            f"--rounds {rounds} --images {images}",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            **provenance.record(
+                f"python scripts/models_per_second.py --counts {' '.join(map(str, counts))} "
+                f"--rounds {rounds} --images {images}",
+                "torch",
+            ),
             "devices": {
                 "jax": jax.devices()[0].device_kind,
                 "torch": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             },
-            "versions": {"jax": jax.__version__, "torch": torch.__version__},
             "images": {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
             "models_per_second": measured,
         }
@@ -135,7 +136,7 @@ def jax_program(dataset: jm.Dataset, count: int, vectorized: bool) -> Callable[[
 
 
 def single_program(dataset: jm.Dataset, device: torch.device) -> Callable[[], None]:
-    """The document's network and loop on tensors that lie on the device."""
+    """The tutorial's network and loop on tensors that lie on the device."""
     train_x, train_y = tensors(dataset.train_images, dataset.train_labels, device)
     test = list(
         zip(

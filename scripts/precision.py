@@ -1,6 +1,6 @@
 """Measure what float64 and bfloat16 cost and give, against float32.
 
-- Figures: every seed trains the document's network in each precision, from the same weights on the
+- Metrics: every seed trains the tutorial's network in each precision, from the same weights on the
   same batches.
 - Time: each round trains and evaluates one epoch in each precision, one after the other, so that a
   change in the machine's speed touches all of them; only ratios within a round are reported.
@@ -12,8 +12,6 @@ compiled while it is timed.
 """
 
 import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -24,6 +22,7 @@ import numpy as np
 import tyro
 
 import jaxmnist as jm
+from jaxmnist import provenance
 from jaxmnist.config import DTYPES
 
 BASE = "float32"
@@ -53,11 +52,9 @@ def main(out: Path = Path("figures"), seeds: int = 10, epochs: int = 5, rounds: 
         print(f"round {index}: " + ", ".join(f"{d} {s[-1]:.2f} s" for d, s in seconds.items()))
 
     about = {
-        "command": (
+        **provenance.record(
             f"python scripts/precision.py --seeds {seeds} --epochs {epochs} --rounds {rounds}"
         ),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores; {jax.devices()[0].device_kind}",
-        "versions": {"jaxmnist": jm.__version__, "jax": jax.__version__, "numpy": np.__version__},
         "seeds": seeds,
         "epochs": epochs,
         "final": final,
@@ -73,7 +70,7 @@ def main(out: Path = Path("figures"), seeds: int = 10, epochs: int = 5, rounds: 
 
 
 def trained(config: jm.Config, dataset: jm.Dataset) -> dict[str, float]:
-    """Run a config: its last figures, the bytes of its weights, and an epoch's seconds."""
+    """Run a config: its last metrics, the bytes of its weights, and an epoch's seconds."""
     clock = [0.0]
     with jax.enable_x64(config.dtype == "float64"):
         state, history = jm.fit(
@@ -92,7 +89,7 @@ def trained(config: jm.Config, dataset: jm.Dataset) -> dict[str, float]:
 
 
 def table(about: dict[str, Any]) -> str:
-    """Write the figures as a Markdown table."""
+    """Write the metrics as a Markdown table."""
     columns = (
         "precision",
         "eval accuracy",
@@ -103,10 +100,10 @@ def table(about: dict[str, Any]) -> str:
         "weights",
     )
     lines = [
-        f"The document's run for {about['epochs']} epochs, {about['seeds']} seeds: mean ± standard "
+        f"The tutorial's run for {about['epochs']} epochs, {about['seeds']} seeds: mean ± standard "
         "deviation over seeds, each seed from the same weights in every precision. Times are "
         f"ratios within {len(about['ratio_to_float32'][BASE])} interleaved rounds on "
-        f"{about['machine']}: median (least to largest).",
+        f"{about['machine']}: median (minimum to maximum).",
         "",
         f"| {' | '.join(columns)} |",
         f"|{'---|' * len(columns)}",

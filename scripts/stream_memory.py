@@ -23,21 +23,18 @@ times one in memory: decoding PNGs takes one core.
 import contextlib
 import json
 import multiprocessing
-import os
-import platform
 import shutil
 import statistics
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import tyro
 
 import jaxmnist as jm
+from jaxmnist import provenance
 from jaxmnist.data import open_stream, prepare
 from jaxmnist.data.tfds import open_tfds
 
@@ -66,15 +63,10 @@ def main(
         out: The JSON file.
     """
     about: dict[str, Any] = {
-        "command": " ".join(["python", "scripts/stream_memory.py", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "jaxmnist": jm.__version__,
-            "jax": jax.__version__,
-            "grain": version("grain"),
-            "array_record": version("array-record"),
-            "python": platform.python_version(),
-        },
+        **provenance.record(
+            " ".join(["python", "scripts/stream_memory.py", *sys.argv[1:]]),
+            *("grain", "array-record", "python"),
+        ),
         "images": images,
         "bytes_in_memory_they_would_take": images * 28 * 28,
         "unit": "MiB; resident is VmRSS, peak is VmHWM since the process began",

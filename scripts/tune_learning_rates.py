@@ -2,10 +2,10 @@
 
 The loss is the mean over the batches of one short epoch, each measured before its own step: no
 image has been trained on when it is measured, and the test set is not looked at. From a tenth of
-the document's rate, Adam descends on the rate's logarithm: it takes the mean of three seeds'
+the tutorial's rate, Adam descends on the rate's logarithm: it takes the mean of three seeds'
 derivatives, each clipped to 1 because now and then one of them explodes. What is kept is the best
 rate seen. Then ten other seeds train on all 60,000 images for an epoch with the rate at the start,
-the tuned one, and the document's, and are tested on the 10,000.
+the tuned one, and the tutorial's, and are tested on the 10,000.
 
     python scripts/tune_learning_rates.py --out figures
 
@@ -15,8 +15,6 @@ each optimizer is 12 derivatives of 3 runs of 300 steps; some six minutes on two
 
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,11 +26,12 @@ import numpy as np
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import hypergradients, optim, plots, runs
+from jaxmnist import hypergradients, optim, plots, provenance
 from jaxmnist.data import Arrays
+from jaxmnist.plots.save import write_picture
 from jaxmnist.sweep.programs import keys
 
-# Adadelta has no rate in the document, which is a rate of 1.
+# Adadelta has no rate in the tutorial, which is a rate of 1.
 DOCUMENT = {name: optim.hyperparameters(name)["learning_rate"] or 1.0 for name in optim.NAMES}
 WHEN = ("start", "tuned", "document")
 """The three rates that are tested."""
@@ -69,12 +68,10 @@ def main(
             for name in optim.NAMES
         }
         about = {
-            "command": (
+            **provenance.record(
                 f"python scripts/tune_learning_rates.py --iterations {iterations} "
                 f"--steps {steps} --seeds {seeds} --test-seeds {test_seeds} --images {images}"
             ),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {"jaxmnist": jm.__version__, "jax": jax.__version__},
             "seconds": round(time.perf_counter() - started),
             "steps": steps,
             "seeds": seeds,
@@ -98,14 +95,14 @@ def measure(
     test_seeds: int,
     images: int,
 ) -> dict[str, Any]:
-    """Tune one optimizer's rate from a tenth of the document's, and test all three rates."""
+    """Tune one optimizer's rate from a tenth of the tutorial's, and test all three rates."""
     config = jm.Config(optimizer=optimizer, epochs=1)
     few = steps * config.batch_size
-    course = tune(
+    trajectory = tune(
         config, first(data, few), DOCUMENT[optimizer] / 10, iterations, keys(range(seeds))
     )
-    best = int(np.nanargmin(np.array([row["loss"] for row in course], float)))
-    rates = (course[0]["learning_rate"], course[best]["learning_rate"], DOCUMENT[optimizer])
+    best = int(np.nanargmin(np.array([row["loss"] for row in trajectory], float)))
+    rates = (trajectory[0]["learning_rate"], trajectory[best]["learning_rate"], DOCUMENT[optimizer])
     train = on_seeds(jm.make_train(config))
     tests = {}
     for when, rate in zip(WHEN, rates, strict=True):
@@ -120,7 +117,7 @@ def measure(
         }
         accuracy = np.mean(tests[when]["eval_accuracy"])
         print(f"{optimizer}, {when}: rate {rate:.3g}, eval accuracy {accuracy:.4f}", flush=True)
-    return {"course": course, **tests}
+    return {"course": trajectory, **tests}
 
 
 def tune(
@@ -133,14 +130,14 @@ def tune(
     tx = optim.create("adam", lambda iteration: FIRST_STEP * STEP_DECAY**iteration)
     log_rate = jnp.log(rate)
     opt_state = tx.init(log_rate)
-    course = []
+    trajectory = []
     for _ in range(iterations):
         rate = math.exp(float(log_rate))
         hyper = {**jm.hyper(config), "learning_rate": rate}
         losses, by = slope(seeds, hyper, data)
         # By the logarithm. Where a run or its derivative is not finite, the rate is too large.
         slopes = np.nan_to_num(rate * np.asarray(by["learning_rate"]), nan=1.0)
-        course.append(
+        trajectory.append(
             {
                 "learning_rate": rate,
                 "loss": number(np.mean(losses)),
@@ -149,7 +146,7 @@ def tune(
         )
         update, opt_state = tx.update(jnp.mean(jnp.clip(slopes, -1, 1)), opt_state, log_rate)
         log_rate += jnp.asarray(update)
-    return course
+    return trajectory
 
 
 def on_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,8 +186,8 @@ def table(about: dict[str, Any]) -> str:
 
 
 def draw(about: dict[str, Any], path: Path) -> None:
-    """Draw the courses."""
-    courses = {
+    """Draw the trajectories."""
+    trajectories = {
         name: np.array(
             [[row[key] for row in run["course"]] for key in ("learning_rate", "loss")], float
         )
@@ -201,12 +198,12 @@ def draw(about: dict[str, Any], path: Path) -> None:
         for when in WHEN
     )
     title = (
-        f"From a tenth of the document's rates down the derivative of the loss through "
+        f"From a tenth of the tutorial's rates down the derivative of the loss through "
         f"{about['steps']} steps:\nan epoch ends at {tuned:.1%} test accuracy in place of "
-        f"{start:.1%}, on average; {document:.1%} with the document's rates"
+        f"{start:.1%}, on average; {document:.1%} with the tutorial's rates"
     )
     with plots.theme():
-        runs.write_picture(plots.tuning(courses, title), path)
+        write_picture(plots.tuning(trajectories, title), path)
 
 
 if __name__ == "__main__":

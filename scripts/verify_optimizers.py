@@ -1,9 +1,9 @@
-"""Hold the six optimizers, in each convention, against where the convention comes from.
+"""Compare the six optimizers, in each convention, with where the convention comes from.
 
     python scripts/verify_optimizers.py                      # everything
     python scripts/verify_optimizers.py --sources network    # one source, into the same file
 
-In float64, the document's convention against the formulas in NumPy, PyTorch's against
+In float64, the tutorial's convention against the formulas in NumPy, PyTorch's against
 `torch.optim`, Optax's against Optax: every optimizer on every source of gradients for 2,000 steps,
 the displacement from the start and every accumulator that both keep.
 
@@ -11,11 +11,11 @@ What is allowed: a relative error of 1e-12 where the gradients are given (random
 Where they follow the trajectory (quadratic, rosenbrock, network) ten times what one unit in the
 last place of the start has grown to by then, or 1e-12 where that is more: a start's perturbation is
 made once, rounding at every step, and a trajectory that converges forgets the first and not the
-second. Growth is the most of five shaken starts, or of one for the network with its many elements:
-by one alone, RMSProp in Optax's convention was called apart where growth sets in, 1e-12 at step 497
-of the quadratic, although both end with the same growth.
+second. Growth is the most of five perturbed starts, or of one for the network with its many
+elements: by one alone, RMSProp in Optax's convention was called apart where growth sets in,
+1e-12 at step 497 of the quadratic, although both end with the same growth.
 
-Nothing upstream stands in the way in float64; two things bound what the figures say:
+Nothing upstream stands in the way in float64; two things bound what the numbers say:
 
 - Optax and PyTorch compute Adam's `1 - b2**t` by subtraction, which at t = 1 and 0.999 is wrong by
   up to 2^-53 / 0.001 = 1.1e-13 of itself, and the first step by half of that. That is most of
@@ -23,7 +23,7 @@ Nothing upstream stands in the way in float64; two things bound what the figures
   wrong by 1e-5; PyTorch does it in double precision.
 - RMSProp's steps keep their size at the bottom of a valley and take their sign from a gradient
   near zero, so that there a rounding turns a whole step: one unit in the last place grows from
-  1e-15 to a hundredth of the way within some steps. In the document's convention this comes after
+  1e-15 to a hundredth of the way within some steps. In the tutorial's convention this comes after
   400 steps or more, on Rosenbrock too; at PyTorch's rate of 0.01 after 200 on the quadratic and 50
   on Rosenbrock, and on the network nothing is left of the way in the end. Before it both agree to
   1e-15; after it a comparison can say nothing.
@@ -34,20 +34,13 @@ shared with other work, the rest six minutes.
 """
 
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import optax
-import torch
 import tyro
 
-import jaxmnist as jm
-from jaxmnist import optim, verify
+from jaxmnist import optim, provenance, verify
 
 REFERENCES = {
     "document": verify.numpy_reference,
@@ -103,15 +96,7 @@ def _rows_of(out: Path, steps: int) -> dict[str, Any]:
 
 def _about(steps: int) -> dict[str, Any]:
     return {
-        "command": "python scripts/verify_optimizers.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "jaxmnist": jm.__version__,
-            "jax": jax.__version__,
-            "optax": optax.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        **provenance.record("python scripts/verify_optimizers.py", "optax", "torch"),
         "dtype": "float64",
         "steps": steps,
     }

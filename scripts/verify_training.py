@@ -1,10 +1,10 @@
-"""Hold whole runs against PyTorch in float64: all six optimizers, and three epochs of the default.
+"""Compare whole runs with PyTorch in float64: all six optimizers, and three epochs of the default.
 
 - One epoch (938 steps of 64, the last of 32) of each optimizer with PyTorch's arithmetic and
-  constants, at the learning rates of the document's defaults (Adadelta's 1): every batch's loss
+  constants, at the learning rates of the tutorial's defaults (Adadelta's 1): every batch's loss
   must be within 1e-9 of PyTorch's, relatively, and within what `verify.training` itself allows,
   which is less.
-- Three epochs of the document's default run: the error beside what one unit in the last place of
+- Three epochs of the tutorial's default run: the error beside what one unit in the last place of
   the initial weights grows to, in the same run; it must stay within ten times that.
 
     python scripts/verify_training.py --out figures
@@ -15,19 +15,17 @@ idle cores.
 """
 
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import torch
 import tyro
 
 import jaxmnist as jm
-from jaxmnist import optim, plots, runs, verify
+from jaxmnist import optim, plots, provenance, verify
+from jaxmnist.plots.save import write_picture
 
 LIMIT = 1e-9
 
@@ -72,14 +70,7 @@ def measure() -> dict[str, Any]:
         optimizers[name] = {"learning_rate": rate, **summary(verify.training(config, dataset))}
     default = summary(verify.training(jm.Config(epochs=3), dataset))
     return {
-        "command": "python scripts/verify_training.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "jaxmnist": jm.__version__,
-            "jax": jax.__version__,
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-        },
+        **provenance.record("python scripts/verify_training.py", "torch"),
         "dtype": "float64",
         "limit": LIMIT,
         "one epoch of each optimizer": optimizers,
@@ -120,17 +111,17 @@ def draw(about: dict[str, Any], out: Path) -> None:
     default = {"SGD": curves(about["three epochs of the default run"])}
     title = (
         "The default run in JAX and in PyTorch, float64, same weights and batches, three epochs:\n"
-        "they part as fast as one unit in the last place of the start grows"
+        "they diverge as fast as a one-ULP perturbation of the initial weights grows"
     )
     with plots.theme():
-        runs.write_picture(plots.divergence(default, title), out / "verify_training.png")
+        write_picture(plots.divergence(default, title), out / "verify_training.png")
     optimizers = {
         plots.style.OPTIMIZERS[name].label: curves(run)
         for name, run in about["one epoch of each optimizer"].items()
     }
     title = "One epoch of each optimizer in JAX and in PyTorch, float64, same weights and batches"
     with plots.theme():
-        runs.write_picture(
+        write_picture(
             plots.divergence(optimizers, title, limit=about["limit"]),
             out / "verify_training_optimizers.png",
         )

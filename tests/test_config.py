@@ -1,4 +1,4 @@
-"""What a run is: the document's defaults, and every value that no run can have."""
+"""What a run is: the tutorial's defaults, and every value that no run can have."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ import jaxmnist as jm
 from jaxmnist import conventions
 
 
-def test_config_defaults_are_the_documents():
+def test_config_defaults_are_the_tutorials():
     assert dataclasses.asdict(jm.Config()) == {
         "hidden": (256, 128, 64, 20),
         "optimizer": "sgd",

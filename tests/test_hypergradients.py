@@ -1,4 +1,4 @@
-"""Derivatives through training: against differences, both modes, and what going back keeps."""
+"""Derivatives through training: compared with finite differences, both modes, and checkpointing."""
 
 import dataclasses
 import functools
@@ -117,8 +117,8 @@ def test_any_run_and_any_loss_of_it_can_be_differentiated(dataset):
     def train(key, hyper, data):
         del data
         w = hyper["init_scale"] * jax.random.normal(key, (3,)) - hyper["learning_rate"] ** 2
-        figures = jnp.stack([jnp.sum(w), jnp.sum(jnp.sin(w))])
-        history = training.History(*([w] * 8))._replace(train_loss=figures, eval_loss=3 * figures)
+        metrics = jnp.stack([jnp.sum(w), jnp.sum(jnp.sin(w))])
+        history = training.History(*([w] * 8))._replace(train_loss=metrics, eval_loss=3 * metrics)
         return training.TrainState(w, ()), history
 
     key, hyper = jax.random.key(0), {"learning_rate": 0.5, "init_scale": 1.5}
@@ -213,6 +213,7 @@ def test_what_cannot_be_differentiated_is_refused(dataset):
             jm.hypergradient(train, name)(key, hyper, data)
     wrong = {"learning_rate": {"dense_0": 0.1, "dense_7": 0.1}}
     with pytest.raises(
-        jm.InputError, match="has the layers dense_0, dense_7; the network's are dense_0, dense_1"
+        jm.InputError,
+        match="has the layers dense_0, dense_7; give one rate for each of dense_0, dense_1",
     ):
         jm.make_train(dataclasses.replace(CONFIG, dtype="float32"))(key, wrong, data)

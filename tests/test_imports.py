@@ -1,6 +1,8 @@
 """What importing the package costs, what it offers, and which of its parts may know which."""
 
 import ast
+import graphlib
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +33,8 @@ COMMANDS = (
     ("figures",),
     ("race",),
     ("sweep",),
+    ("verify",),
+    ("export",),
     ("data",),
     ("data", "list"),
     ("data", "prepare"),
@@ -120,8 +124,8 @@ except SystemExit as stopped:
 
 
 PUBLIC = {
-    "": "load_dataset Dataset Config hyper make_train fit MLP normalize InputError DivergedError "
-    "History TrainState hypergradient checkpointed_scan",
+    "": "load_dataset Dataset Config default_hyper hyper make_train fit MLP normalize InputError "
+    "DivergedError History TrainState hypergradient checkpointed_scan",
     "optim.": "sgd momentum adagrad rmsprop adadelta adam create",
     "losses.": "binary_cross_entropy binary_cross_entropy_with_logits softmax cross_entropy "
     "cross_entropy_with_integer_labels accuracy",
@@ -142,20 +146,31 @@ def test_public_name_is_reachable(name):
 
 
 def test_lazy_names_are_those_the_type_checker_sees():
-    declared = {}
+    declared, aliases = {}, {}
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     for node in block.body:
         assert isinstance(node, ast.ImportFrom)
         for alias in node.names:
-            assert alias.asname == alias.name, "re-exports read `X as X`"
-            declared[alias.name] = node.module
+            if alias.asname in vars(jm)["_ALIASES"]:
+                aliases[alias.asname] = f"{node.module}.{alias.name}"
+            else:
+                assert alias.asname == alias.name, "re-exports read `X as X`"
+                declared[alias.name] = node.module
     homes = {name: f"jaxmnist.{home}" for name, home in vars(jm)["_HOMES"].items()}
     assert declared == {**homes, **dict.fromkeys(vars(jm)["_MODULES"], "jaxmnist")}
+    assert aliases == {name: f"jaxmnist.{home}" for name, home in vars(jm)["_ALIASES"].items()}
+
+
+def test_modules_under_an_earlier_name_are_the_modules():
+    assert jm.parallel is importlib.import_module("jaxmnist.distributed.data_parallel")
+    assert jm.processes is importlib.import_module("jaxmnist.distributed.processes")
+    assert jm.hyper is jm.default_hyper
 
 
 def test_dir_lists_every_lazy_name_and_unknown_ones_are_refused():
-    assert dir(jm) == sorted((*vars(jm)["_MODULES"], *vars(jm)["_HOMES"], "__version__"))
+    names = (*vars(jm)["_MODULES"], *vars(jm)["_ALIASES"], *vars(jm)["_HOMES"], "__version__")
+    assert dir(jm) == sorted(names)
     assert all(getattr(jm, name) is not None for name in dir(jm))
     with pytest.raises(AttributeError, match="'jaxmnist' has no attribute 'nonsense'"):
         vars(jm)["__getattr__"]("nonsense")
@@ -188,7 +203,8 @@ def imported_parts(tree: ast.AST):
         package, _, rest = module.partition(".")
         if package == "jaxmnist" and rest and rest != "__version__":
             part = rest.split(".")[0]
-            yield vars(jm)["_HOMES"].get(part, part)
+            homes = {**vars(jm)["_HOMES"], **vars(jm)["_ALIASES"]}
+            yield homes.get(part, part).split(".")[0]
 
 
 def upward(part: str, tree: ast.AST) -> list[str]:
@@ -218,6 +234,77 @@ def test_upward_imports_are_found(code, found):
     assert upward("model" if found else "training", ast.parse(code)) == found
 
 
+def test_layers_have_no_circle():
+    """Not by the numbers, but by the imports themselves."""
+    graph = {part: set() for part in LAYERS}
+    for path in SOURCES:
+        part = top_name(path)
+        if part in LAYERS:
+            others = set(imported_parts(ast.parse(path.read_text()))) - {part}
+            graph[part] |= others
+    ordered = list(graphlib.TopologicalSorter(graph).static_order())
+    assert ordered.index("errors") < ordered.index("training") < ordered.index("cli")
+
+
+def test_a_circle_is_found():
+    with pytest.raises(graphlib.CycleError):
+        list(graphlib.TopologicalSorter({"runs": {"cli"}, "cli": {"runs"}}).static_order())
+
+
+# ------------------------------------------------------------------------------- purity
+
+
+PURE = ("state", "setup", "step", "epoch")  # Of training.
+OUTSIDE = ("os", "io", "pathlib", "shutil", "tempfile", "time", "subprocess", "socket", "grain")
+
+
+def module_file(name: str) -> Path | None:
+    """The source of `jaxmnist.data.dataset`, or None where that is no module."""
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    return path / "__init__.py" if (path / "__init__.py").is_file() else None
+
+
+def reached(names: list[str]) -> set[str]:
+    """Every module that these import, by way of the package's own modules too."""
+    found, waiting = set(), [*names]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        path = module_file(name) if name.startswith("jaxmnist.") else None
+        if path is not None:
+            for imported, _ in imports(ast.parse(path.read_text())):
+                # `from jaxmnist.data.dataset import Arrays`: the module is before the last dot.
+                is_name = imported.startswith("jaxmnist.") and module_file(imported) is None
+                waiting.append(imported.rpartition(".")[0] if is_name else imported)
+    return found
+
+
+def reads_outside(names: set[str]) -> list[str]:
+    """Those that touch a disk, a clock or another process."""
+    readers = ("tfds", "stream", "load", "idx", "npz", "bundled", "pictures", "preparation")
+    own = {"jaxmnist.atomic", *(f"jaxmnist.data.{reader}" for reader in readers)}
+    return sorted(name for name in names if name.split(".")[0] in OUTSIDE or name in own)
+
+
+def test_pure_part_of_training_reads_no_disk():
+    found = reached([f"jaxmnist.training.{name}" for name in PURE])
+    assert {"jaxmnist.data.batches", "jaxmnist.model", "jaxmnist.losses", "jaxmnist.optim"} <= found
+    assert reads_outside(found) == []
+    assert not {"jaxmnist.training.streaming", "jaxmnist.training.host_loop"} & found
+
+
+def test_a_module_that_reads_a_disk_is_found():
+    found = reads_outside(reached(["jaxmnist.training.host_loop"]))
+    assert {"jaxmnist.data.tfds", "jaxmnist.data.stream", "pathlib.Path"} <= set(found)
+
+
+# ------------------------------------------------------------------------------- libraries
+
+
 def test_heavy_libraries_are_imported_only_where_they_belong():
     found = {
         (library, path.relative_to(PACKAGE).as_posix(), inside)
@@ -237,8 +324,7 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
         if library in ("tensorflow_datasets", "grain"):
             assert part == "data", where
         if library == "matplotlib":
-            # A run's folder writes figures, and names their type.
-            assert part in ("plots", "runs", "figures"), where
+            assert part in ("plots", "figures"), where
         if library == "orbax":
             # Loading it takes a third of a second, and only a checkpoint needs it.
             assert part == "runs", where

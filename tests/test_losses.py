@@ -10,7 +10,7 @@ RNG = np.random.default_rng(0)
 EPSILON = {np.float32: 2.0**-23, np.float64: 2.0**-52}
 
 
-def test_binary_cross_entropy_matches_the_documents_program():
+def test_binary_cross_entropy_matches_the_tutorials_program():
     p = RNG.uniform(size=257)
     p[:4] = [0.0, 1.0, 1e-13, 1 - 1e-13]
     y = RNG.integers(0, 2, size=257).astype(float)

@@ -48,7 +48,7 @@ def test_it_is_short_and_needs_jax_flax_optax_and_numpy_only():
             else []
         )
     }
-    assert modules == {"sys", "functools", "pathlib", "jax", "flax", "optax", "numpy"}
+    assert modules == {"sys", "functools", "pathlib", "typing", "jax", "flax", "optax", "numpy"}
 
 
 def test_its_own_weights_are_drawn_as_ours():
@@ -91,7 +91,7 @@ def test_an_epoch_has_the_metrics_of_fit(first_digits):
 
     rng = np.random.default_rng(0)
 
-    def perturb(leaf: Any) -> np.ndarray:
+    def perturb(leaf: Any) -> Any:
         change = 1 + rng.choice([-1, 1], leaf.shape) * 32 * np.finfo(np.float32).eps
         return np.float32(leaf * change)
 

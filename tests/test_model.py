@@ -37,7 +37,7 @@ def test_mlp_matches_torch_in_value_and_every_gradient(hidden, sequential):
         np.testing.assert_allclose(gradient, torch_gradient, rtol=1e-9, atol=1e-14, err_msg=name)
 
 
-def test_mlp_has_the_documents_parameters_in_pytorchs_layout():
+def test_mlp_has_the_tutorials_parameters_in_pytorchs_layout():
     params = MLP().init(jax.random.key(0), jnp.zeros((1, 784)))
     shapes = {name: leaf.shape for name, leaf in interop.flatten(params).items()}
     expected = {}

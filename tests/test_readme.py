@@ -25,14 +25,39 @@ def run(command: list[str], folder: Path) -> str:
 
 def test_every_block_is_run_by_someone():
     assert {language for language, _ in BLOCKS} == {"python", "sh"}
-    assert [is_setup(block) for block in SHELL] == [True, True, False]
+    assert sorted(is_setup(block) for block in SHELL) == [False, True, True]
+
+
+# The first snippet's accuracies from the weights that it returned, another way.
+AGAIN = """
+for row, printed in enumerate(history.eval_accuracy[:, -1]):
+    trained = jax.tree.map(lambda leaf: leaf[row], state.params)
+    logits = jm.MLP().apply(trained, jm.normalize(jnp.asarray(mnist.test_images)))
+    hits = (logits.argmax(-1) == jnp.asarray(mnist.test_labels)) * 1.0
+    again = sum(hits[k : k + 128].mean() for k in range(0, 10_000, 128)) / 79
+    print("row", printed, again)
+"""
 
 
 def test_python_snippets_run_one_after_the_other(tmp_path):
-    output = run([sys.executable, "-c", PYTHON], tmp_path)
-    accuracies = [float(x) for x in re.findall(r"0\.\d+", output)[:3]]
-    assert len(accuracies) == 3
-    assert all(accuracy > 0.85 for accuracy in accuracies)
+    """What each row reaches after an epoch depends on rounding, so it is no number to compare with.
+
+    The accuracies are compared with those of the weights that came with them, in the same process:
+    at most two images, whose logits are within rounding of each other, may change sides. Over four
+    seeds the lowest rate reached 0.757 to 0.845 and the others more; chance is 0.1.
+    """
+    output = run([sys.executable, "-c", PYTHON + AGAIN], tmp_path)
+    rows = [
+        [float(number) for number in line]
+        for line in re.findall(r"^row (\S+) (\S+)$", output, flags=re.MULTILINE)
+    ]
+    assert len(rows) == 3
+    shown = [float(x) for x in re.findall(r"0\.\d+", output)[:3]]
+    for (printed, again), number in zip(rows, shown, strict=True):
+        assert abs(number - printed) < 1e-6
+        assert abs(printed - again) <= 2 / (128 * 79)
+        assert printed > 0.7
+    assert len(set(shown)) == 3
     assert "They differ by epsilon's place: inside the root here, outside the root in" in output
 
 
@@ -49,13 +74,28 @@ def test_commands_run_one_after_the_other(tmp_path):
 def test_ci_runs_the_set_up_blocks():
     patterns = re.findall(r"grep -m1 ['\"](.+?)['\"] README", (ROOT / ".ci/run").read_text())
     assert len(patterns) == 2
-    for block, pattern in zip(SHELL, patterns, strict=False):
+    blocks = [block for block in SHELL if is_setup(block)]
+    for block, pattern in zip(blocks, patterns, strict=True):
         assert re.match(pattern, block)
         assert block.count("\n") == 1
 
 
 def test_linked_files_exist():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+    for page in ("README.md", "figures/measurements.md", "figures/commands.md"):
+        text, folder = (ROOT / page).read_text(), (ROOT / page).parent
+        links = re.findall(r"\]\(([^)#:]*)(#[^)]*)?\)", text)
+        assert links
+        for link, anchor in links:
+            target = folder / link if link else ROOT / page
+            assert target.exists(), (page, link)
+            assert not anchor or anchor in anchors(target), (page, link, anchor)
+
+
+def anchors(page: Path) -> set[str]:
+    """The addresses of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {"#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+def test_readme_is_short_enough_to_be_read():
+    assert len(README.split()) <= 1500

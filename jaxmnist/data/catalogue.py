@@ -3,15 +3,13 @@
 Everything here looks at names and folders only; TFDS itself is not imported.
 """
 
-import difflib
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxmnist.data import bundled
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 
 class StandardSet(NamedTuple):
@@ -104,6 +102,7 @@ def prepared_directory(name: str, data_dir: str | os.PathLike[str] | None = None
     if not match:
         raise InputError(
             f"{name!r}: not a TFDS name; they look like mnist, emnist/digits or mnist:3.0.1"
+            f"{nearest(name, STANDARD_SETS)}"
         )
     folder = data_directory(data_dir) / match["set"]
     try:
@@ -117,15 +116,3 @@ def prepared_directory(name: str, data_dir: str | os.PathLike[str] | None = None
     versions.sort(key=lambda path: [int(part) for part in path.name.split(".")])
     prepared = [path for path in versions if (path / "dataset_info.json").is_file()]
     return prepared[-1] if prepared else None
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `" (did you mean 'x'?)"` for the nearest known name, or `""` where none is near.
-
-    >>> did_you_mean("fashon-mnist", ["mnist", "fashion_mnist"])
-    " (did you mean 'fashion_mnist'?)"
-    """
-    known = list(known)
-    parts = [each for each in known if each.startswith(f"{name.lower()}/")]
-    near = parts or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else ""

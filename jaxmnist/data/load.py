@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 from jaxmnist.data.bundled import load_bundled
-from jaxmnist.data.catalogue import STANDARD_SETS, did_you_mean
+from jaxmnist.data.catalogue import STANDARD_SETS
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.idx import load_idx
 from jaxmnist.data.npz import load_npz
 from jaxmnist.data.tfds import load_tfds
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 
 def load_dataset(
@@ -57,6 +57,7 @@ def load_dataset(
     except OSError as error:  # Such as a parent folder that may not be searched.
         raise InputError(f"{text}: cannot be read: {error.strerror}") from error
     raise InputError(
-        f"{text!r}: no such data set, folder or file{did_you_mean(text, STANDARD_SETS)}; give one "
+        f"{text!r}: no such data set, folder or file; give one "
         f"of {', '.join(STANDARD_SETS)}, tfds:NAME, a folder of IDX files, or a file .npz"
+        f"{nearest(text, STANDARD_SETS)}"
     )

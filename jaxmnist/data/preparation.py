@@ -31,13 +31,12 @@ from jaxmnist.data.catalogue import (
     STANDARD_SETS,
     StandardSet,
     data_directory,
-    did_you_mean,
     prepared_directory,
 )
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.idx import FILE_NAMES, find_idx_files, read_idx_files
 from jaxmnist.data.tfds import import_tfds
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 # A host that has not answered by then counts as unreachable; TFDS itself would try for minutes.
 _ANSWER_SECONDS = 8.0
@@ -71,8 +70,8 @@ def prepare(
     standard = STANDARD_SETS.get(name.removeprefix("tfds:"))
     if standard is None:
         raise InputError(
-            f"{name!r}: cannot be prepared{did_you_mean(name, STANDARD_SETS)}; "
-            f"known are {', '.join(STANDARD_SETS)}"
+            f"{name!r}: cannot be prepared; "
+            f"known are {', '.join(STANDARD_SETS)}{nearest(name, STANDARD_SETS)}"
         )
     root = data_directory(data_dir)
     if prepared := prepared_directory(standard.name, root):

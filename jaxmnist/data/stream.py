@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from jaxmnist.data.catalogue import STANDARD_SETS, did_you_mean
+from jaxmnist.data.catalogue import STANDARD_SETS
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.tfds import PreparedSet, open_tfds, read_records
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from grain import DatasetIterator
@@ -57,9 +57,10 @@ def open_stream(name: str, data_dir: str | os.PathLike[str] | None = None) -> Pr
         )
     if not name.startswith("tfds:") and name not in STANDARD_SETS:
         raise InputError(
-            f"{name!r}: only a prepared set can be streamed{did_you_mean(name, STANDARD_SETS)}; "
+            f"{name!r}: only a prepared set can be streamed; "
             "IDX files are prepared by: jaxmnist data prepare NAME --from DIR, where NAME is one "
             f"of {', '.join(STANDARD_SETS)}; any other set by TFDS, and named tfds:NAME"
+            f"{nearest(name, STANDARD_SETS)}"
         )
     prepared = open_tfds(name.removeprefix("tfds:"), data_dir)
     if len(prepared.train) > LARGEST:

@@ -26,13 +26,12 @@ from PIL import Image
 from jaxmnist.data.catalogue import (
     STANDARD_SETS,
     data_directory,
-    did_you_mean,
     prepared_directory,
 )
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.idx import upright
 from jaxmnist.data.npz import read_arrays
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 _CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
 # Part of every fingerprint: change it when the same files should decode to other arrays.
@@ -167,9 +166,9 @@ def _directory(name: str, data_dir: str | os.PathLike[str] | None) -> Path:
             f"{name!r}: not prepared in {root}; run: jaxmnist data prepare {set_name}{option}"
         )
     raise InputError(
-        f"{name!r}: no such set in {root}{did_you_mean(name, STANDARD_SETS)}; "
+        f"{name!r}: no such set in {root}; "
         f"jaxmnist data prepare knows {', '.join(STANDARD_SETS)}; prepare others with TFDS, "
-        "as array_record"
+        f"as array_record{nearest(name, STANDARD_SETS)}"
     )
 
 

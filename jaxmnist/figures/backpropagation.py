@@ -41,7 +41,7 @@ def _draw(data: Data) -> Figure:
     return plots.graph(
         graph,
         f"One hidden layer and the cross-entropy of {_DIGITS} digits: shapes, norms of the values "
-        f"(green) and of the gradients (red);\nthe loss pulls at w1 with {w1:.3g} and at w2 with "
+        f"(green) and of the gradients (red);\nthe gradient's norm at w1 is {w1:.3g} and at w2 "
         f"{w2:.3g}",
     )
 

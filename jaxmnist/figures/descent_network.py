@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, plots
-from jaxmnist.config import Config, hyper
+from jaxmnist.config import Config, default_hyper
 from jaxmnist.data import load_dataset
 from jaxmnist.figures.picture import Data, OnProgress, Picture, as_arrays
 
@@ -18,7 +18,7 @@ PROBED_EVERY: Final = 42
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
     config = Config()
-    rate = hyper(config)["learning_rate"]
+    rate = default_hyper(config)["learning_rate"]
     data = load_dataset("mnist").arrays()
     count = -(-data.train_labels.size // config.batch_size)
     probed = np.arange(count) % PROBED_EVERY == 0

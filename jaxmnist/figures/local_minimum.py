@@ -84,7 +84,7 @@ def _draw(data: Data) -> Figure:
         walks[f"{how}, rate {walk['learning_rate']:g}: {fate}"] = np.stack([x, walk["loss"]])
     # Of the runs that begin left of the pass, which rates bring out more than half.
     trapped = starts < PASS
-    least = [rates[(share[:, trapped].mean(axis=1) > 0.5).argmax()] for share in (full, batches)]
+    smallest = [rates[(share[:, trapped].mean(axis=1) > 0.5).argmax()] for share in (full, batches)]
     return plots.local_minimum(
         np.array(data["profile"]),
         PASS,
@@ -97,8 +97,8 @@ def _draw(data: Data) -> Figure:
             f"{data['keys']} orders": batches,
         },
         f"From the left of a local minimum most runs escape in {data['steps']} steps at rates from "
-        f"{least[0]:.2f} with the full\ngradient, which overshoots, and from {least[1]:.2f} with "
-        "mini-batches, whose noise shakes them out (and, far above, back in)",
+        f"{smallest[0]:.2f} with the full\ngradient, which overshoots, and from {smallest[1]:.2f} "
+        "with mini-batches, whose noise carries them out (and, far above, back in)",
     )
 
 

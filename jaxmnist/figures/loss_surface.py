@@ -10,7 +10,7 @@ from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
-from jaxmnist.config import Config, hyper
+from jaxmnist.config import Config, default_hyper
 from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.figures.picture import Data, OnProgress, Picture
 from jaxmnist.model import MLP
@@ -120,7 +120,7 @@ def _paths(mnist: Dataset) -> Iterator[tuple[str, Params]]:
     for name in optim.NAMES:
         config = Config(optimizer=name, epochs=PATH_EPOCHS)
         run = jax.jit(landscapes.make_course(config, every=EVERY))
-        _, trajectory = run(jax.random.key(0), hyper(config), data)
+        _, trajectory = run(jax.random.key(0), default_hyper(config), data)
         yield name, trajectory.snapshots
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
-from jaxmnist.config import Config, Hyper, hyper
+from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.data import Arrays, load_dataset
 from jaxmnist.figures.loss_surface import EVERY
 from jaxmnist.figures.picture import Data, OnProgress, Picture
@@ -34,11 +34,11 @@ def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
         run = jax.jit(partial(_evaluated_run, config))
         seeds = []
         for seed in range(SEEDS):
-            trajectory = run(jax.random.key(seed), hyper(config), data)
+            trajectory = run(jax.random.key(seed), default_hyper(config), data)
             seeds.append(jax.tree.map(np.asarray, trajectory))
             on_progress(0.9 * (len(curves) * SEEDS + seed + 1) / runs)
         curves[name] = {
-            "learning_rate": hyper(config)["learning_rate"],
+            "learning_rate": default_hyper(config)["learning_rate"],
             # The mean over an epoch's batches, each measured before its own step (D9).
             "train_loss": [run.batches.loss.reshape(EPOCHS, -1).mean(axis=1) for run in seeds],
             "test_loss": [run.snapshots.loss for run in seeds],
@@ -64,8 +64,8 @@ def _draw(data: Data) -> Figure:
     last = {name: errors[:, -1].mean() for name, errors in test_error.items()}
     least, greatest = min(last, key=last.__getitem__), max(last, key=last.__getitem__)
     title = (
-        f"The document's network under six optimizers, each at its own default rate η: the mean of "
-        f"{len(data['seeds'])} seeds,\nin a band from the least to the greatest. After the last "
+        f"The tutorial's network under six optimizers, each at its own default rate η: the mean of "
+        f"{len(data['seeds'])} seeds,\nin a band from minimum to maximum. After the last "
         f"epoch the test error is from {last[least]:.1%} ({plots.OPTIMIZERS[least].label}) "
         f"to {last[greatest]:.1%} ({plots.OPTIMIZERS[greatest].label})"
     )
@@ -100,7 +100,7 @@ def _time_over_sgd(data: Arrays) -> dict[str, np.ndarray]:
     programs = {}
     for name in optim.NAMES:
         config = Config(optimizer=name, epochs=1)
-        programs[name] = partial(jax.jit(make_train(config)), key, hyper(config), data)
+        programs[name] = partial(jax.jit(make_train(config)), key, default_hyper(config), data)
     seconds = {name: [] for name in programs}
     for _ in range(1 + TIMING_ROUNDS):
         for name, program in programs.items():
@@ -123,9 +123,9 @@ def _snapshots_per_epoch(data: Data) -> int:
 def _table(data: Data) -> str:
     rounds = len(data["time_over_sgd"]["sgd"])
     lines = [
-        f"Six optimizers on the document's network, {data['epochs']} epochs, "
+        f"Six optimizers on the tutorial's network, {data['epochs']} epochs, "
         f"{len(data['seeds'])} seeds each: mean ± standard deviation over the seeds, except where "
-        "it says median, which stands with the least and the greatest.",
+        "it says median, which stands with the minimum and the maximum.",
         "",
         "| optimizer | η | train loss, last epoch | test accuracy, last epoch "
         "| test accuracy, best epoch | time of an epoch over SGD's, median "
@@ -149,7 +149,7 @@ def _table(data: Data) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Accuracy is the document's mean over test batches, seen every "
+        "Accuracy is the tutorial's mean over test batches, seen every "
         f"{EVERY} steps, so that steps are a multiple of it. Time is of an epoch with its "
         f"evaluation, {rounds} rounds of all six in turn, each over SGD's of its round.",
     ]

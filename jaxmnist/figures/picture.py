@@ -12,7 +12,7 @@ from jaxmnist import provenance
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.plots import style
-from jaxmnist.runs import write_picture
+from jaxmnist.plots.save import write_picture
 
 Data = Mapping[str, Any]
 """What a picture is drawn from, as read from JSON: arrays are nested lists of numbers."""

@@ -34,7 +34,7 @@ def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
 
 def _draw(data: Data) -> Figure:
     wrong = np.sum(np.not_equal(data["labels"], data["predictions"]))
-    title = f"The first test batch after the document's run: {wrong} of {len(data['labels'])} wrong"
+    title = f"The first test batch after the tutorial's run: {wrong} of {len(data['labels'])} wrong"
     images = np.array(data["images"], np.uint8)
     return plots.digits(images, data["labels"], data["predictions"], title)
 

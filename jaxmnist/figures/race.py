@@ -32,7 +32,7 @@ def race_data(
     learning_rates: Any = landscapes.LEARNING_RATES,
     points: int = 121,
 ) -> dict[str, Any]:
-    """Race over a named surface, and say all that a picture of it needs.
+    """Race over a named surface, and return all that a picture of it needs.
 
     Args:
         name: A key of `landscapes.SURFACES`.
@@ -86,7 +86,7 @@ def race_frames(data: Data) -> Iterator[np.ndarray]:
 
 
 def race_rows(data: Data) -> Iterator[tuple[str, ...]]:
-    """What `race_data` found as text, a row for each optimizer: name, rate, loss, steps, end."""
+    """Yield what `race_data` found as text, a row an optimizer: name, rate, loss, steps, end."""
     result = as_race(data)
     for index, name in enumerate(data["optimizers"]):
         steps = int(data["arrivals"][index])
@@ -130,7 +130,7 @@ def save_race(
     Args:
         data: The race.
         path: A .png, .gif or .mp4.
-        on_frame: Told after each frame how many are done, and of how many.
+        on_frame: Called after each frame with how many are done, and of how many.
 
     Raises:
         InputError: As `check_out`, or the file cannot be written.
@@ -185,14 +185,14 @@ def wrapped(text: str) -> str:
 
 
 def _outcome(data: Data) -> str:
-    """Who reached a minimum, and when, as a sentence."""
+    """Return who reached a minimum, and when, as a sentence."""
     steps = len(data["race"]["loss"][0]) - 1
     arrivals = dict(zip(data["optimizers"], data["arrivals"], strict=True))
     there = sorted((count, name) for name, count in arrivals.items() if count >= 0)
     parts = [f"{style.OPTIMIZERS[name].label} after {count}" for count, name in there]
     rest = [style.OPTIMIZERS[name].label for name, count in arrivals.items() if count < 0]
     text = f"{data['title']}, {steps} steps. "
-    text += f"At a minimum for good: {', '.join(parts)}" if parts else "None is at a minimum"
+    text += f"At a minimum, staying there: {', '.join(parts)}" if parts else "None is at a minimum"
     return f"{text}; not: {', '.join(rest)}" if parts and rest else text
 
 

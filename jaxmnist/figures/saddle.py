@@ -17,9 +17,9 @@ from jaxmnist.plots import style
 
 OFFSETS: Final = 10.0 ** np.linspace(-12, -1, 56)
 LEFT: Final = 0.5
-"""How far beside the ridge the saddle has been left."""
+"""Distance from the ridge at which a run has left the saddle."""
 PATIENCE: Final = 20_000
-"""Steps after which it never will be."""
+"""Steps of a run; one that has not left by then counts as never leaving."""
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -54,7 +54,7 @@ def _draw(data: Data) -> Figure:
     result, names = as_race(data), data["optimizers"]
     seen = slice(0, 24)  # Until all have left; later they would only circle the minimum.
     choices = {}
-    for title, choice in (("Rates as in the race", "race"), ("The document's rates", "document")):
+    for title, choice in (("Rates as in the race", "race"), ("The tutorial's rates", "document")):
         counts = np.array(data["choices"][choice]["steps"], float)[:, :-1]
         counts[counts < 0] = np.nan
         choices[title] = dict(zip(names, counts, strict=True))
@@ -71,8 +71,8 @@ def _draw(data: Data) -> Figure:
         choices,
         f"At a saddle the gradient is 0 and the Hessian's eigenvalues are {_pair(data)}. From "
         f"{start:g} off the ridge SGD leaves\nit after {far[0]:g} steps and Adam after {far[1]:g}, "
-        f"from {data['offsets'][0]:g} after {near[0]:g} and {near[1]:g}; from on the ridge none "
-        "ever leaves",
+        f"from {data['offsets'][0]:g} after {near[0]:g} and {near[1]:g}; from the ridge itself "
+        "none escapes",
     )
 
 
@@ -99,7 +99,7 @@ def _table(data: Data) -> str:
             lines.append(f"| {style.OPTIMIZERS[name].label} | {rate:.3g} | {shown} |")
     return (
         f"Steps until |y| > {LEFT} on the saddle x² - y² + y⁴/4, from (-1.2, offset); never means "
-        f"not in {data['patience']}. Above, the race's learning rates; below, the document's "
+        f"not in {data['patience']}. Above, the race's learning rates; below, the tutorial's "
         "(Adadelta has none, which is 1).\n\n" + "\n".join(lines) + "\n"
     )
 

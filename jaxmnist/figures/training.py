@@ -36,7 +36,7 @@ def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
 
 def _draw(data: Data) -> Figure:
     history = {name: np.array(values) for name, values in data["history"].items()}
-    title = f"The document's run from {len(data['seeds'])} seeds (thin) and their mean"
+    title = f"The tutorial's run from {len(data['seeds'])} seeds (thin) and their mean"
     return plots.training_curves(history, title)
 
 

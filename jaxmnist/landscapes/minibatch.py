@@ -24,7 +24,7 @@ def tilts(key: Key[Array, ""], samples: int, scale: float) -> Float[Array, "samp
     Returns:
         The tilts a_i.
 
-    Source: document row D15.
+    Source: tutorial row D15.
 
     >>> a = tilts(jax.random.key(0), 64, 2.0)
     >>> bool(abs(a.mean()) < 1e-6), round(float(a.std()), 4)
@@ -63,7 +63,7 @@ def descend(
     Raises:
         InputError: The samples do not divide into such batches.
 
-    Source: document row D15.
+    Source: tutorial row D15.
 
     >>> a = tilts(jax.random.key(0), 4, 1.0)
     >>> start = jnp.array([1.0, 2.0])

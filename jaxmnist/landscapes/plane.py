@@ -57,7 +57,7 @@ def random_plane(key: Key[Array, ""], params: Params) -> Plane:
         The plane, with both directions of the length of all weights together.
 
     Source: Li, Xu, Taylor, Studer and Goldstein, 2018, "Visualizing the Loss Landscape of Neural
-    Nets", section 4, https://arxiv.org/abs/1712.09913; document row D28.
+    Nets", section 4, https://arxiv.org/abs/1712.09913; tutorial row D28.
 
     >>> params = {"weight": jnp.array([[3.0, 4.0], [0.0, 2.0]]), "bias": jnp.ones(2)}
     >>> plane = random_plane(jax.random.key(0), params)
@@ -89,7 +89,7 @@ def plane_through(a: Params, b: Params, c: Params) -> Plane:
 
     Source: Garipov, Izmailov, Podoprikhin, Vetrov and Wilson, 2018, "Loss Surfaces, Mode
     Connectivity, and Fast Ensembling of DNNs", appendix A.1, https://arxiv.org/abs/1802.10026;
-    document row D28.
+    tutorial row D28.
 
     >>> plane = plane_through(jnp.zeros(3), jnp.array([0.0, 2.0, 0.0]), jnp.array([3.0, 1.0, 0.0]))
     >>> print(plane.u, plane.v, project(plane, jnp.array([3.0, 1.0, 0.0])))
@@ -143,7 +143,7 @@ def loss_on_plane(
         What the loss gives, with [rows, columns] before its own axes: entry [i, j] is at
         ``point_on(plane, xs[j], ys[i])``.
 
-    Source: document row D28.
+    Source: tutorial row D28.
 
     >>> plane = Plane(jnp.zeros(2), jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
     >>> xs, ys = jnp.array([0.0, 1.0, 2.0]), jnp.array([0.0, 10.0])
@@ -188,7 +188,7 @@ def share_in_plane(plane: Plane, start: Params, end: Params) -> Float[Array, ""]
 
     with P the orthogonal projection onto the plane's two directions; it is the cosine of the
     angle between the displacement and the plane. For a direction of n numbers that has nothing
-    to do with the plane it is about sqrt(2 / n): 0.003 for the document's network.
+    to do with the plane it is about sqrt(2 / n): 0.003 for the tutorial's network.
 
     Args:
         plane: The plane; only its directions matter.

@@ -55,8 +55,8 @@ def race(
     steps: to be down by then, and to stay there. Heights that are above the surface's minimum by
     less than `FLOOR` of the start's count as equal; of equals the smallest rate wins, and where
     every rate leaves the box, the smallest. For Adadelta, which has no rate of its own, it is the
-    factor on its change that PyTorch calls so; the document's is 1. All other hyperparameters are
-    the document's.
+    factor on its change that PyTorch calls so; the tutorial's is 1. All other hyperparameters are
+    the tutorial's.
 
     Args:
         surface: The surface. Another function is another program; another start is not.
@@ -73,7 +73,7 @@ def race(
         InputError: An optimizer is unknown or none is given, there are no steps, or the start is
             outside the box.
 
-    Source: document row D27.
+    Source: tutorial row D27.
 
     >>> from jaxmnist.landscapes.surfaces import SURFACES
     >>> result = race(SURFACES["valley"], ("sgd", "momentum"), steps=100)
@@ -106,7 +106,7 @@ def trajectories(
 
     Args:
         function: The loss.
-        optimizers: Names of `optim.NAMES`; their other hyperparameters are the document's.
+        optimizers: Names of `optim.NAMES`; their other hyperparameters are the tutorial's.
         learning_rates: For each optimizer its own.
         starts: The points to begin at.
         steps: How many.
@@ -117,7 +117,7 @@ def trajectories(
     Raises:
         InputError: An optimizer is unknown.
 
-    Source: document rows D16 and D27.
+    Source: tutorial rows D16 and D27.
 
     >>> paths = trajectories(jnp.sum, ("sgd",), jnp.array([[1.0, 2.0]]), jnp.zeros((1, 2)), 3)
     >>> print(paths[0, :, 0, -1])
@@ -152,7 +152,7 @@ def trajectory(
     Returns:
         The start and the point after each step.
 
-    Source: document row D14.
+    Source: tutorial row D14.
 
     >>> print(trajectory(jnp.sum, optim.sgd(0.5), jnp.zeros(2), 2))
     [[ 0.   0. ]

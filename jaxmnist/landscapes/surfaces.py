@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 Point = tuple[float, float]
 
@@ -51,7 +51,10 @@ def surface(name: str) -> Surface:
     ((1.0, 1.0),)
     """
     if name not in SURFACES:
-        raise InputError(f"There is no surface {name!r}. Choose one of: {', '.join(SURFACES)}.")
+        raise InputError(
+            f"there is no surface {name!r}; choose one of {', '.join(SURFACES)}"
+            f"{nearest(name, SURFACES)}"
+        )
     return SURFACES[name]
 
 
@@ -90,7 +93,7 @@ def valley(w: Float[Array, "2"]) -> Float[Array, ""]:
     Returns:
         The height; its minimum is 0 at (0, 0).
 
-    Source: document rows D21 and D27.
+    Source: tutorial rows D21 and D27.
 
     >>> print(valley(jnp.array([2.0, 1.0])))
     10.2
@@ -111,7 +114,7 @@ def turned_valley(w: Float[Array, "2"]) -> Float[Array, ""]:
     Returns:
         The height; its minimum is 0 at (0, 0).
 
-    Source: document row D27.
+    Source: tutorial row D27.
 
     >>> print(turned_valley(jnp.array([1.0, 1.0])))
     0.1
@@ -131,7 +134,7 @@ def saddle(w: Float[Array, "2"]) -> Float[Array, ""]:
     Returns:
         The height; its minima are -1 at (0, ±√2).
 
-    Source: document rows D16 and D27.
+    Source: tutorial rows D16 and D27.
 
     >>> print(saddle(jnp.array([1.0, 0.0])))
     1.0
@@ -248,7 +251,7 @@ def local_minimum(w: Float[Array, "2"]) -> Float[Array, ""]:
     Returns:
         The height; its minimum is 0 near (1, 0), and a local one 0.15 near (-1.79, 0).
 
-    Source: document row D15.
+    Source: tutorial row D15.
 
     >>> print(f"{local_minimum(jnp.array([-1.7882, 0.0])):.4f}")
     0.1490

@@ -61,13 +61,13 @@ def make_course(
     Raises:
         InputError: ``every`` is not at least 1; when traced, if a batch is larger than the data.
 
-    Source: document row D28.
+    Source: tutorial row D28.
 
-    >>> from jaxmnist import hyper, load_dataset
+    >>> from jaxmnist import default_hyper, load_dataset
     >>> config = Config(epochs=2)
     >>> data = jax.tree.map(lambda x: x[:1000], load_dataset("mnist").arrays())
     >>> run = make_course(config, every=6)
-    >>> state, trajectory = run(jax.random.key(0), hyper(config), data)
+    >>> state, trajectory = run(jax.random.key(0), default_hyper(config), data)
     >>> print(trajectory.steps, trajectory.snapshots["params"]["dense_4"]["bias"].shape)
     [ 0  6 12 16 22 28 32] (7, 10)
     """

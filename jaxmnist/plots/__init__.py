@@ -1,4 +1,4 @@
-"""Pictures: arrays in, a matplotlib Figure out. Nothing here reads, writes or keeps state."""
+"""Pictures: arrays in, a matplotlib Figure out; `save` alone writes a file, and nothing reads."""
 
 from jaxmnist.plots import style as style
 from jaxmnist.plots.curves import training_curve as training_curve

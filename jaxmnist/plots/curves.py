@@ -1,4 +1,4 @@
-"""The curves of a run: accuracy and loss against the epoch (document row D11)."""
+"""The curves of a run: accuracy and loss against the epoch (tutorial row D11)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,7 +16,7 @@ CURVES: Final = {
     "eval_accuracy": "Test accuracy",
     "eval_loss": "Test loss",
 }
-"""The document's four curves in its order: the history's field, and the title."""
+"""The tutorial's four curves in its order: the history's field, and the title."""
 
 _LOOKS: Final[Mapping[str, Mapping[str, Any]]] = {"train": style.FIRST, "eval": style.SECOND}
 
@@ -31,7 +31,7 @@ def training_curve(history: Mapping[str, np.ndarray], field: str) -> Figure:
     Returns:
         A picture of one curve.
 
-    Source: document row D11.
+    Source: tutorial row D11.
 
     >>> training_curve({"train_loss": np.array([0.9, 0.4])}, "train_loss").axes[0].get_title()
     'Train loss'
@@ -54,7 +54,7 @@ def training_curves(history: Mapping[str, np.ndarray], title: str) -> Figure:
     Returns:
         A picture of two panels with two curves each.
 
-    Source: document row D11.
+    Source: tutorial row D11.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):

@@ -1,4 +1,4 @@
-"""Gradient descent, and its steps against their prediction (document rows D14, D18, D19)."""
+"""Gradient descent, and its steps against their prediction (tutorial rows D14, D18, D19)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -43,7 +43,7 @@ def gradient_descent(
     Returns:
         A picture of five panels.
 
-    Source: document row D14.
+    Source: tutorial row D14.
     """
     figure = Figure(figsize=(10, 6.2), layout="constrained")
     grid = figure.add_gridspec(2, len(rates), height_ratios=(1.15, 1))
@@ -98,7 +98,7 @@ def descent_1d(cases: Sequence[Mapping[str, Any]]) -> Figure:
     Returns:
         A picture with each loss above and the change by the rate below.
 
-    Source: document row D18.
+    Source: tutorial row D18.
     """
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     panels = figure.subplots(2, len(cases))
@@ -181,7 +181,7 @@ def descent_2d(
     Returns:
         A picture of two panels.
 
-    Source: document row D19.
+    Source: tutorial row D19.
     """
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -260,7 +260,7 @@ def descent_network(
     Returns:
         A picture of three panels.
 
-    Source: document row D19.
+    Source: tutorial row D19.
     """
     figure = Figure(figsize=(10, 7.4), layout="constrained")
     grid = figure.add_gridspec(2, 2)
@@ -332,7 +332,7 @@ def descent_network(
     beyond = 2 / largest_eigenvalue < learning_rate
     all_the_same = beyond & (largest_rate > learning_rate)
     figure.suptitle(
-        f"The document's run, first epoch: {1 - rises.mean():.1%} of {len(steps)} steps lower "
+        f"The tutorial's run, first epoch: {1 - rises.mean():.1%} of {len(steps)} steps lower "
         f"their batch's loss; the median change is {np.median(ratio):.0%} of -η‖g‖².\n"
         rf"η is beyond 2/$\lambda_{{max}}$ at {beyond.sum()} of {len(probed)} probed steps, "
         f"and lowers the loss all the same at {all_the_same.sum()} of those"

@@ -1,4 +1,4 @@
-"""Images with what they are, and what the network takes them for (document rows D4 and D10)."""
+"""Images with what they are, and what the network takes them for (tutorial rows D4 and D10)."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def digits(
     Returns:
         A picture with up to sixteen images in a row.
 
-    Source: document rows D4 and D10.
+    Source: tutorial rows D4 and D10.
 
     >>> figure = digits(np.zeros((3, 28, 28), np.uint8), [1, 2, 3], [1, 2, 8])
     >>> [axes.get_title() for axes in figure.axes]

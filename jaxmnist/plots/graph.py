@@ -43,7 +43,7 @@ def graph(graph: Graph, title: str = "") -> Figure:
     Returns:
         A picture 10 inches wide or less, if the graph is not too deep for that.
 
-    Source: document rows D12 and D13.
+    Source: tutorial rows D12 and D13.
 
     >>> from jaxmnist.calculus import trace_graph
     >>> figure = graph(trace_graph(lambda x: x * x, 3.0), title="a square")

@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy, in their stable and their plain forms (document rows D1 to D3)."""
+"""Softmax and cross-entropy, in their stable and their plain forms (tutorial rows D1 to D3)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -34,7 +34,7 @@ def softmax(
     Returns:
         A picture of four panels.
 
-    Source: document row D3.
+    Source: tutorial row D3.
     """
     figure = Figure(figsize=(10, 5.8), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=(1.2, 1))
@@ -100,7 +100,7 @@ def cross_entropy(
     Returns:
         A picture of five panels; where the clamped form has lost its gradient is shaded.
 
-    Source: document rows D1 and D2.
+    Source: tutorial rows D1 and D2.
     """
     figure = Figure(figsize=(10, 6), layout="constrained")
     grid = figure.add_gridspec(2, 3, width_ratios=(0.85, 1, 1))

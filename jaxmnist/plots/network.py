@@ -40,7 +40,7 @@ def loss_surface(cuts: Mapping[str, Cut], title: str) -> Figure:
     Returns:
         A picture with one column per plane. On the solid are only the ends that lie in the plane.
 
-    Source: document row D28.
+    Source: tutorial row D28.
     """
     figure = Figure(figsize=(10, 9.8), layout="constrained")
     levels = _levels(np.concatenate([cut.loss.ravel() for cut in cuts.values()]))
@@ -77,9 +77,9 @@ def training_comparison(
 
     Returns:
         A picture with the loss on the left and the error on the right, both logarithmic: each a
-        line at the mean over the seeds, in a band from the least to the greatest.
+        line at the mean over the seeds, in a band from minimum to maximum.
 
-    Source: document row D28.
+    Source: tutorial row D28.
     """
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -41,7 +41,7 @@ def race(ground: Terrain, optimizers: Sequence[str], result: Race, title: str) -
     Returns:
         A picture of four panels.
 
-    Source: document row D27.
+    Source: tutorial row D27.
     """
     figure = Figure(figsize=(10, 8.2), layout="constrained")
     halves = figure.add_gridspec(2, 1, height_ratios=(1.35, 1))
@@ -88,7 +88,7 @@ def races(
     Returns:
         A picture with four panels in a row, and a legend.
 
-    Source: document row D27.
+    Source: tutorial row D27.
     """
     rows = -(-(len(grounds) + 1) // 4)
     figure = Figure(figsize=(10, 2.75 * rows + 0.7), layout="constrained")
@@ -133,7 +133,7 @@ def race_frames(
     Yields:
         Frames of one even size, the last one after the last step.
 
-    Source: document row D27.
+    Source: tutorial row D27.
     """
     figure = Figure(figsize=(8.3, 4.6), dpi=2 * round(width / 16.6), layout="constrained")
     canvas = FigureCanvasAgg(figure)

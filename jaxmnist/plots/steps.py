@@ -1,4 +1,4 @@
-"""How long the optimizers' steps are, update by update (document rows D21 to D26)."""
+"""How long the optimizers' steps are, update by update (tutorial rows D21 to D26)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist.plots import style
 
-# Plain SGD is momentum 0; between it and the document's 0.9 lies a colour of no optimizer's.
+# Plain SGD is momentum 0; between it and the tutorial's 0.9 lies a colour of no optimizer's.
 _FACTORS: Final = (
     (style.OPTIMIZERS["sgd"].color, "o"),
     (style.BROWN, "^"),
@@ -29,7 +29,7 @@ def terminal_velocity(
     Returns:
         A picture of two panels.
 
-    Source: document row D21.
+    Source: tutorial row D21.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -93,7 +93,7 @@ def step_sizes(
     Returns:
         A picture of two panels.
 
-    Source: document rows D20 to D25.
+    Source: tutorial rows D20 to D25.
     """
     figure = Figure(figsize=(10, 5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -124,7 +124,7 @@ def step_sizes(
         f"Adagrad's step only shrinks, as 1/√t: from {adagrad[0]:.2g} to {adagrad[-1]:.2g} in "
         f"{updates[-1]:,} updates, where RMSProp's settles at {rmsprop[-1]:.2g}.\n"
         "When the gradient falls, RMSProp soon steps as before and Adam slowly; "
-        "Adagrad's step falls with it for good"
+        "Adagrad's step falls with it and stays there"
     )
     return figure
 
@@ -152,7 +152,7 @@ def bias_correction(
     Returns:
         A picture of two panels.
 
-    Source: document row D26.
+    Source: tutorial row D26.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)

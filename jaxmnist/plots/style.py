@@ -22,7 +22,7 @@ GREEN: Final = "#009E73"
 ORANGE: Final = "#E69F00"
 PURPLE: Final = "#CC79A7"
 SKY: Final = "#56B4E9"
-# Not among the optimizers': momentum with another constant than the document's.
+# Not among the optimizers': momentum with another constant than the tutorial's.
 BROWN: Final = "#8C5A2B"
 
 

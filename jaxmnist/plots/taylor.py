@@ -1,4 +1,4 @@
-"""Taylor polynomials beside their function, and how far they are off (document row D17)."""
+"""Taylor polynomials beside their function, and how far they are off (tutorial row D17)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -34,7 +34,7 @@ def taylor(
     Returns:
         A picture of two panels.
 
-    Source: document row D17.
+    Source: tutorial row D17.
     """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)

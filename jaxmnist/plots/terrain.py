@@ -1,6 +1,6 @@
 """A loss surface with optimizers' paths on it, from above and from the side.
 
-Colour is height, blue below and red above as in the document, but pale, so that the paths stand
+Colour is height, blue below and red above as in the tutorial, but pale, so that the paths stand
 out. No path may hide another: a line is dashed in its optimizer's way and edged in the background's
 colour, and the marks where optimizers are keep a distance from each other.
 """

@@ -38,7 +38,7 @@ def local_minimum(
     Returns:
         A picture with the walks above and a map for each of the shares below.
 
-    Source: document row D15.
+    Source: tutorial row D15.
     """
     figure = Figure(figsize=(10, 6.8), layout="constrained")
     halves = figure.add_gridspec(2, 1, height_ratios=(1, 1.25))
@@ -116,7 +116,7 @@ def saddle(
     Returns:
         A picture of the surface on the left, and a panel for each choice of rates on the right.
 
-    Source: document row D16.
+    Source: tutorial row D16.
     """
     figure = Figure(figsize=(10, 6.2), layout="constrained")
     halves = figure.add_gridspec(1, 2, width_ratios=(1.05, 1))
@@ -166,7 +166,7 @@ def valley_momentum(
     Returns:
         A picture with the valley above, and three panels of curves below.
 
-    Source: document row D21.
+    Source: tutorial row D21.
     """
     figure = Figure(figsize=(10, 6.6), layout="constrained")
     halves = figure.add_gridspec(2, 1, height_ratios=(1.15, 1))

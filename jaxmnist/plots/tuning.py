@@ -11,14 +11,14 @@ from jaxmnist.plots import style
 
 
 def tuning(
-    courses: Mapping[str, Float[np.ndarray, "2 iterations"]],
+    trajectories: Mapping[str, Float[np.ndarray, "2 iterations"]],
     title: str,
 ) -> Figure:
     """Draw each optimizer's learning rates and the loss at each of them.
 
     Args:
-        courses: By the optimizer's name: the rates of all iterations, and the losses, NaN for one
-            that was not finite.
+        trajectories: By the optimizer's name: the rates of all iterations, and the losses, NaN
+            for one that was not finite.
         title: Says what the losses are of.
 
     Returns:
@@ -26,7 +26,7 @@ def tuning(
     """
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
-    for name, (rates, losses) in courses.items():
+    for name, (rates, losses) in trajectories.items():
         look = style.OPTIMIZERS[name]
         best = int(np.nanargmin(losses))
         axes.plot(rates, losses, marker=look.marker, markersize=4, **look.line)
@@ -46,6 +46,6 @@ def tuning(
     axes.yaxis.set_minor_formatter(ScalarFormatter())
     axes.set_xlabel("Learning rate: hollow at the start, large where the loss was least")
     axes.set_ylabel("Mean loss of the batches (nats)")
-    figure.legend(loc="outside lower center", ncols=len(courses))
+    figure.legend(loc="outside lower center", ncols=len(trajectories))
     figure.suptitle(title)
     return figure

@@ -1,4 +1,4 @@
-"""How two frameworks' runs part: their distance step by step, and where many runs end."""
+"""How two frameworks' runs diverge: their distance step by step, and where many runs end."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ def divergence(
     room: float = 10,
     limit: float | None = None,
 ) -> Figure:
-    """Draw how far two frameworks are apart, step by step, beside what one ULP grows to.
+    """Draw two frameworks' distance, step by step, next to the effect of a one-ULP perturbation.
 
     Args:
         curves: By the panel's title: ``error``, the relative error of each batch's loss, and
@@ -71,10 +71,10 @@ def distributions(
     runs = 0
     for column, field in enumerate(("eval_accuracy", "train_loss")):
         above, below = panels[:, column]
-        for row, (look, (framework, figures)) in enumerate(
+        for row, (look, (framework, metrics)) in enumerate(
             zip((style.FIRST, style.SECOND), history.items(), strict=True)
         ):
-            values = figures[field]
+            values = metrics[field]
             runs = len(values)
             epochs = np.arange(values.shape[1])
             color, marker = look["color"], look["marker"]
@@ -103,7 +103,7 @@ def distributions(
             above.minorticks_off()
             above.set_ylabel("Cross-entropy (nats)")
     figure.suptitle(
-        f"The document's run in float32, each framework with its own randomness:\n"
+        f"The tutorial's run in float32, each framework with its own randomness:\n"
         f"{runs} seeds (thin) and their median above, where each run ends below"
     )
     return figure

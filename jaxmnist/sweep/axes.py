@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.conventions import TABLE, check_arguments, hyperparameters
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, nearest
 
 CONSTANTS: Final = tuple(dict.fromkeys(name for each in TABLE for name in hyperparameters(each)))
 """The optimizers' own numbers, the learning rate first."""
@@ -58,7 +58,10 @@ def check_axes(axes: Mapping[str, Any]) -> Axes:
     checked = {}
     for name, values in axes.items():
         if name not in AXIS_NAMES:
-            raise InputError(f"there is no axis {name!r}; choose one of {', '.join(AXIS_NAMES)}")
+            raise InputError(
+                f"there is no axis {name!r}; choose one of {', '.join(AXIS_NAMES)}"
+                f"{nearest(name, AXIS_NAMES)}"
+            )
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise InputError(f"the axis {name} is {values!r}; it must be a list of values")
         checked[name] = tuple(_plain(name, value) for value in values)

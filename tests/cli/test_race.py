@@ -65,7 +65,7 @@ def test_race_writes_an_mp4_where_ffmpeg_is(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["nowhere"], "no surface 'nowhere'. Choose one of: valley,"),
+        (["nowhere"], "no surface 'nowhere'; choose one of valley,"),
         (["--optimizers", "sgdd"], "no optimizer 'sgdd'"),
         (["--optimizers"], "needs optimizers"),
         (["--steps", "0"], "a race of 0 steps"),

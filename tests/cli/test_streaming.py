@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+from pathlib import Path
 
 import pytest
 
-from jaxmnist import cli, runs
+from jaxmnist import cli
 from jaxmnist.data import stream as streaming
+from jaxmnist.runs import pictures
 from jaxmnist.training import streaming as pieces
 
 OPTIONS = [
@@ -35,7 +37,9 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_train_stream_writes_what_train_writes(root, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(runs, "write_picture", lambda _, path: path.touch())  # They take seconds.
+    monkeypatch.setattr(
+        pictures, "write_picture", lambda _, path: path.touch()
+    )  # They take seconds.
     printed = []
     for name, option in (("memory", []), ("disk", ["--stream"])):
         shown = io.StringIO()
@@ -61,7 +65,7 @@ def test_train_stream_writes_what_train_writes(root, tmp_path, monkeypatch):
 
 
 def test_streamed_run_goes_on_after_a_stop_with_the_same_weights(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "write_picture", lambda _, path: path.touch())
+    monkeypatch.setattr(pictures, "write_picture", lambda _, path: path.touch())
     where = ["--dataset", "kmnist", "--data-dir", str(root), "--stream"]
 
     def train(*more: str) -> list[str]:
@@ -91,7 +95,7 @@ def test_streamed_run_goes_on_after_a_stop_with_the_same_weights(root, tmp_path,
                 *where, *OPTIONS, "--epochs", "3", "--checkpoint-every", "1", "--out", str(stopped)
             )
     assert (stopped / "metrics.jsonl").read_text().count("\n") == 1
-    assert train("--resume", str(stopped), "--stream")[0] == "going on after 1 of 3 epochs"
+    assert train("--resume", str(stopped), "--stream")[0] == "resuming after epoch 1 of 3"
     for name in ("config.json", "metrics.jsonl", "model.safetensors", "predictions.csv"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes(), name
 

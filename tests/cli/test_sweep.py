@@ -17,6 +17,7 @@ import pytest
 
 import jaxmnist as jm
 from jaxmnist import cli
+from jaxmnist.cli.sweep import with_one_device_per_core
 from jaxmnist.training import History
 
 
@@ -162,7 +163,7 @@ def test_sweep_runs_in_the_precision_asked_for(digits, tmp_path):
 
 def test_cores_become_devices_only_before_jax_starts(monkeypatch):
     flags_seen: list[str] = []
-    command = cli._with_one_device_per_core(lambda: flags_seen.append(os.environ["XLA_FLAGS"]))
+    command = with_one_device_per_core(lambda: flags_seen.append(os.environ["XLA_FLAGS"]))
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
     command()
     monkeypatch.setattr(sys, "modules", {})
@@ -183,8 +184,11 @@ def test_cores_become_devices_only_before_jax_starts(monkeypatch):
     ("words", "complaint"),
     [
         ([], "nothing to sweep: give at least one axis of optimizer"),
-        (["--seed", "0:4"], "'0:4' is none: --seed takes a whole number, or a range: 0..3"),
-        (["--learning-rate", "1..2:log"], "'1..2:log' is none: --learning-rate takes"),
+        (["--seed", "0:4"], "seed cannot be '0:4'; --seed takes a whole number, or a range: 0..3"),
+        (
+            ["--learning-rate", "1..2:log"],
+            "learning_rate cannot be '1..2:log'; --learning-rate takes",
+        ),
         (["--learning-rate", "-1"], "learning_rate is -1.0"),
         (["--b1", "0.9"], "sgd has no argument 'b1'; it has learning_rate"),
         (["--optimizer", "sgdd"], "no optimizer 'sgdd'"),

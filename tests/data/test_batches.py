@@ -10,7 +10,7 @@ from jaxmnist.data.batches import normalize, permutation
 BYTES = np.arange(256, dtype=np.uint8)
 
 
-def documents_transform(x: np.ndarray) -> np.ndarray:
+def tutorials_transform(x: np.ndarray) -> np.ndarray:
     x = np.array(x, dtype="float32") / 255
     return (x - 0.5) / 0.5
 
@@ -18,7 +18,7 @@ def documents_transform(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("shape", [(256,), (2, 128), (4, 8, 8)])
 def test_normalize_equals_numpy_bit_for_bit(compiled, shape):
-    expected = documents_transform(BYTES).reshape(shape)
+    expected = tutorials_transform(BYTES).reshape(shape)
     function = jax.jit(normalize) if compiled else normalize
     actual = np.asarray(function(jnp.asarray(BYTES.reshape(shape))))
     assert actual.dtype == np.float32
@@ -36,7 +36,7 @@ def test_normalize_equals_numpy_inside_a_larger_program():
 
     indices = jnp.arange(64)[::-1]
     actual, _ = gathered(jnp.asarray(images), indices)
-    np.testing.assert_array_equal(actual, documents_transform(images[::-1]))
+    np.testing.assert_array_equal(actual, tutorials_transform(images[::-1]))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 64, 1000, 60_000, 70_000])

@@ -70,25 +70,25 @@ def test_idx_empty_folder(tmp_path, refused):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda b: b[:-1], ["truncated", "9423 bytes", "9424"]),
-        (lambda b: b + b"\0", ["bytes after its end", "9425"]),
-        (lambda b: b[:10], ["truncated", "10 bytes", "16"]),
-        (lambda b: b"", ["begins with 0x,"]),
-        (lambda b: b"\0\0\x0d\x03" + b[4:], ["0x00000d03", "0x00000803"]),
-        (lambda b: idx_bytes(np.zeros(12, np.uint8)), ["images", "0x00000801", "0x00000803"]),
-        (lambda b: gzip.compress(b)[:-9], ["gzip"]),
-        (lambda b: gzip.compress(b)[:5], ["gzip"]),
-        (lambda b: gzip.compress(b) + b"x", ["gzip"]),
-        (lambda b: gzip.compress(b)[:-8] + b"\0" * 8, ["gzip", "CRC"]),
-        (lambda b: idx_bytes(np.zeros((12, 32, 28), np.uint8)), ["(12, 32, 28)", "28, 28"]),
-        (lambda b: idx_bytes(np.zeros((11, 28, 28), np.uint8)), ["11 train_images", "12"]),
+        (lambda b, _: b[:-1], ["truncated", "9423 bytes", "9424"]),
+        (lambda b, _: b + b"\0", ["bytes after its end", "9425"]),
+        (lambda b, _: b[:10], ["truncated", "10 bytes", "16"]),
+        (lambda b, _: b"", ["begins with 0x,"]),
+        (lambda b, _: b"\0\0\x0d\x03" + b[4:], ["0x00000d03", "0x00000803"]),
+        (lambda b, idx: idx(np.zeros(12, np.uint8)), ["images", "0x00000801", "0x00000803"]),
+        (lambda b, _: gzip.compress(b)[:-9], ["gzip"]),
+        (lambda b, _: gzip.compress(b)[:5], ["gzip"]),
+        (lambda b, _: gzip.compress(b) + b"x", ["gzip"]),
+        (lambda b, _: gzip.compress(b)[:-8] + b"\0" * 8, ["gzip", "CRC"]),
+        (lambda b, idx: idx(np.zeros((12, 32, 28), np.uint8)), ["(12, 32, 28)", "28, 28"]),
+        (lambda b, idx: idx(np.zeros((11, 28, 28), np.uint8)), ["11 train_images", "12"]),
     ],
 )
 def test_idx_damage_is_named(
     tmp_path, damage, words, small_arrays, write_idx_folder, refused, idx_bytes
 ):
     path = write_idx_folder(tmp_path, small_arrays()) / FILE_NAMES[0]
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(damage(path.read_bytes(), idx_bytes))
     with refused(tmp_path, *words):
         load_dataset(tmp_path)
 

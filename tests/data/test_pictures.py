@@ -136,7 +136,7 @@ def test_disguised_digit_comes_back(name, draw, suffix, digits, classify, tmp_pa
     assert (back.max(axis=(1, 2)) == 255).all()
 
     # Moved by one pixel, a digit is 25 greys from itself on average. Only the few whose centre
-    # of mass lies on the edge of a pixel may be; and these two disguises lose what made a stroke
+    # of mass is on the edge of a pixel may be; and these two disguises lose what made a stroke
     # soft, or make it softer.
     median, most = (8.0, 18.0) if name in ("smooth", "bilevel") else (1.5, 5.0)
     distance = np.abs(back.astype(float) - digits).mean(axis=(1, 2))
@@ -165,7 +165,7 @@ def test_disguised_digits_are_centred_as_mnist_is(mnist, tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_picture_of_28_by_28_is_taken_as_it_lies(bits, digits, tmp_path):
+def test_picture_of_28_by_28_is_taken_as_it_is(bits, digits, tmp_path):
     path = tmp_path / "digit.png"
     for digit in [*digits[:10], digits[0] // 5, np.roll(digits[0], 5, axis=1)]:
         stored = digit if bits == 8 else digit.astype(np.uint16) * 257
@@ -174,7 +174,7 @@ def test_picture_of_28_by_28_is_taken_as_it_lies(bits, digits, tmp_path):
         np.testing.assert_array_equal(read_digit(str(path)), digit)
 
 
-def test_picture_of_28_by_28_on_nothing_is_taken_as_it_lies(digits, tmp_path):
+def test_picture_of_28_by_28_on_nothing_is_taken_as_it_is(digits, tmp_path):
     path = tmp_path / "digit.png"
     for ink in (0, 255):
         grey = np.full_like(digits[0], ink)

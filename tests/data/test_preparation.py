@@ -19,6 +19,8 @@ from jaxmnist.data.idx import FILE_NAMES
 
 TRAIN, TEST = 90, 70  # Below 64 KiB, array_record refuses a file as too small to be one.
 
+_fromarray = preparation.Image.fromarray
+
 pytestmark = pytest.mark.usefixtures("small_and_at_home")
 
 
@@ -89,7 +91,7 @@ def test_prepare_refuses_another_sets_labels(tmp_path, source, monkeypatch, refu
     with refused(source, "not those of fashion_mnist"):
         prepare("fashion_mnist", source, tmp_path)
     monkeypatch.setitem(sets, "fashion_mnist", fashion._replace(train_labels_sha256=digest))
-    with refused(source, "holds fashion_mnist, not kmnist"):
+    with refused(source, "contains fashion_mnist; it must be kmnist"):
         prepare("kmnist", source, tmp_path)
     assert prepare("fashion_mnist", source, tmp_path).is_dir()
 

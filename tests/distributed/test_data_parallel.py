@@ -1,4 +1,4 @@
-"""One run on several devices, which here are parts of this machine's CPU, against one on one."""
+"""A run on several devices, here parts of this machine's CPU, compared with one on one."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 import jaxmnist as jm
 from jaxmnist.distributed import data_parallel
 
-# 352 images are 5 batches of 64 and one of 32, as in the document's epoch; 100 are 2 of 48 and 4.
+# 352 images are 5 batches of 64 and one of 32, as in the tutorial's epoch; 100 are 2 of 48 and 4.
 COMPARED = """
 import dataclasses, json, re, sys
 import jax, jax.numpy as jnp, numpy as np
@@ -36,7 +36,7 @@ def difference(one, other):
     return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in leaves)
 
 
-def moved(one, other):
+def displacement(one, other):
     leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return min(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in leaves)
 
@@ -50,7 +50,7 @@ with jax.enable_x64(True):
         several = data_parallel.fit(one, dataset, mesh)
         found[name] = difference(several, single)
         if name == "whole":
-            found["moved"] = moved(single[0].params, start.params)
+            found["displacement"] = displacement(single[0].params, start.params)
             found["dtypes"] = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(several)})
             found["places"] = len({d for leaf in jax.tree.leaves(several) for d in leaf.devices()})
             states = []
@@ -109,11 +109,11 @@ def found(run) -> dict:
 
 
 def test_eight_devices_compute_the_run_of_one(found):
-    """The weights, the optimizer's state and all figures, with the short last batch, in float64."""
+    """The weights, the optimizer's state and all metrics, with the short last batch, in float64."""
     assert (found["devices"], found["dtypes"]) == (8, ["float64", "int32"])
     # Sums of 64 terms in another order, 12 steps long, of numbers up to 10: some 50 roundings.
     assert found["whole"] < 1e-13
-    assert found["moved"] > 1e-4
+    assert found["displacement"] > 1e-4
     assert found["rest"] < 1e-13
 
 

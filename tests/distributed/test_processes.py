@@ -148,7 +148,7 @@ def alone(npz):
 
 
 def assert_is_the_run(folder: Path, alone, epochs: int = CONFIG.epochs) -> None:
-    """The folder's figures and weights are those of one process, to float32 rounding."""
+    """The folder's metrics and weights are those of one process, to float32 rounding."""
     state, history = alone
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(epochs))
@@ -173,18 +173,18 @@ def test_killed_process_stops_the_other_three_and_the_run_goes_on(npz, alone, tm
     for status, _, err in others:
         assert status != 0
         assert re.fullmatch(rf"jaxmnist: {LOST}[^\n]*\n", err)
-    # The third epoch's figures may be written before its checkpoint, or both, or neither.
+    # The third epoch's metrics may be written before its checkpoint, or both, or neither.
     epochs = (folder / "metrics.jsonl").read_text().count("\n")
     assert epochs in (2, 3)
     assert_is_the_run(folder, alone, epochs)
 
-    # It goes on in two processes, which SLURM brings together, to the results of one.
+    # It resumes in two processes, which SLURM connects, to the results of one.
     with running(["--resume", folder], by_slurm(2)) as started:
         first, second = map(ended, started)
     assert (first[0], first[2]) == (0, "")
     assert second == (0, [], "")
     lines = [line.split(",")[0] for line in first[1]]
-    (done,) = re.findall(r"^going on after ([23]) of 4 epochs$", lines[0])
+    (done,) = re.findall(r"^resuming after epoch ([23]) of 4$", lines[0])
     assert lines[1 : 5 - int(done)] == [f"epoch: {epoch}" for epoch in range(int(done), 4)]
     assert lines[-1] == f"wrote: {folder}"
     assert (folder / "predictions.csv").exists()

@@ -1,4 +1,4 @@
-"""The document's pictures: made in two steps, and the command that makes them."""
+"""The tutorial's pictures: made in two steps, and the command that makes them."""
 
 import json
 import re

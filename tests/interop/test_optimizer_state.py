@@ -1,4 +1,4 @@
-"""A run begun in PyTorch goes on here, and the other way round, with the same numbers."""
+"""A run begun in PyTorch resumes here, and the other way round, with the same numbers."""
 
 import copy
 from collections.abc import Iterator
@@ -72,10 +72,10 @@ def assert_same_displacement(actual: Any, expected: Any, start: Any) -> None:
     """Within 1e-12 of the furthest that a parameter of the layer has moved."""
     actual, expected, start = (interop.params_to_state_dict(p) for p in (actual, expected, start))
     for name in start:
-        moved = expected[name] - start[name]
-        assert np.abs(moved).max() > 1e-3
+        displacement = expected[name] - start[name]
+        assert np.abs(displacement).max() > 1e-3
         error = np.abs(actual[name] - expected[name]).max()
-        assert error <= 1e-12 * np.abs(moved).max(), (name, error)
+        assert error <= 1e-12 * np.abs(displacement).max(), (name, error)
 
 
 def as_params(module: torch.nn.Module) -> Any:

@@ -200,7 +200,7 @@ def test_file_that_is_not_whole_is_refused(tmp_path):
 def test_bfloat16_file_is_refused_by_name(tmp_path):
     module = torch_network((), dtype=torch.bfloat16)
     safetensors.torch.save_file(module.state_dict(), tmp_path / "model.safetensors")
-    with pytest.raises(jm.InputError, match=r"model\.safetensors holds numbers .*BF16"):
+    with pytest.raises(jm.InputError, match=r"model\.safetensors has numbers .*BF16"):
         interop.load_safetensors(tmp_path / "model.safetensors")
 
 

@@ -44,15 +44,17 @@ def test_conventions_import_without_jax() -> None:
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "name": (
         lambda: optim.create("adamw"),
-        "optimizer is 'adamw'; choose one of sgd, momentum, adagrad, rmsprop, adadelta, adam",
+        "there is no optimizer 'adamw'; choose one of sgd, momentum, adagrad, rmsprop, adadelta, "
+        "adam; did you mean 'adam'?",
     ),
     "convention": (
         lambda: optim.create("adam", convention="keras"),
-        "convention is 'keras'; choose one of document, pytorch, optax",
+        "there is no convention 'keras'; choose one of document, pytorch, optax",
     ),
     "override": (
         lambda: optim.create("adam", beta1=0.9),
-        "adam has no argument 'beta1'; it has learning_rate, b1, b2, eps, eps_root",
+        "adam has no argument 'beta1'; it has learning_rate, b1, b2, eps, eps_root; "
+        "did you mean 'b1'?",
     ),
     "negative rate": (
         lambda: optim.sgd(-0.1),

@@ -110,7 +110,7 @@ def test_colours_are_on_one_scale_that_holds_every_height():
         assert high.loss.max() <= norm.vmax
 
 
-def test_comparison_has_the_mean_in_a_band_from_least_to_greatest():
+def test_comparison_has_the_mean_in_a_band_from_minimum_to_maximum():
     draw = np.random.default_rng(0).uniform
     losses = {name: draw(0.01, 1, (5, 7)) for name in NAMES}
     errors = {name: draw(0.01, 0.1, (5, 7)) for name in NAMES}
@@ -137,7 +137,7 @@ def test_comparison_has_the_mean_in_a_band_from_least_to_greatest():
 
 
 def run(rate: float | None, first: float) -> dict:
-    """Two seeds, two epochs, two looks at each; the second seed is better by a hundredth."""
+    """Two seeds, two epochs, two snapshots in each; the second seed is better by a hundredth."""
     accuracies = [[0.1, first, 0.95, 0.96, 0.94], [0.1, first, 0.96, 0.97, 0.95]]
     return {
         "learning_rate": rate,
@@ -163,11 +163,11 @@ def test_table_says_what_came_out():
     data["curves"]["adam"]["test_accuracy"][1][3] = 0.5
     text = vars(optimizers)["_table"](data)
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    figures = "| 0.6000 ± 0.1414 | 0.9450 ± 0.0071 | 0.9550 ± 0.0071 |"
+    metrics = "| 0.6000 ± 0.1414 | 0.9450 ± 0.0071 | 0.9550 ± 0.0071 |"
     assert rows[2:] == [
-        f"| SGD | 0.1 {figures} 1.00 (1.00 to 1.00) | 1,072 (1,072 to 1,072); 1 of 2 seeds |",
-        f"| Adadelta | none {figures} 2.00 (1.50 to 9.00) | 134 (134 to 134) |",
-        f"| Adam | 0.001 {figures} 1.20 (1.10 to 1.30) | not reached |",
+        f"| SGD | 0.1 {metrics} 1.00 (1.00 to 1.00) | 1,072 (1,072 to 1,072); 1 of 2 seeds |",
+        f"| Adadelta | none {metrics} 2.00 (1.50 to 9.00) | 134 (134 to 134) |",
+        f"| Adam | 0.001 {metrics} 1.20 (1.10 to 1.30) | not reached |",
     ]
 
 

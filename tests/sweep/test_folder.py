@@ -16,7 +16,7 @@ CONFIG = jm.Config(hidden=(8,), epochs=2, eval_batch_size=48)
 AXES = {"learning_rate": [0.3, 0.03], "optimizer": ["sgd", "momentum"], "seed": [5, 0, 2**32 - 1]}
 
 
-def figures(history) -> np.ndarray:
+def metrics(history) -> np.ndarray:
     return np.stack([np.asarray(values) for values in history])
 
 
@@ -93,7 +93,7 @@ def test_finished_sweep_trains_nothing_again(dataset, swept, monkeypatch):
     found, out = swept
     monkeypatch.delattr(programs, "make_train")
     again = sweep.run(CONFIG, AXES, dataset, out=out)
-    np.testing.assert_array_equal(figures(again.history), figures(found.history))
+    np.testing.assert_array_equal(metrics(again.history), metrics(found.history))
     assert again.history.eval_loss.dtype == np.float32
 
 
@@ -101,7 +101,7 @@ def test_diverged_runs_survive_the_disk(dataset, tmp_path):
     wild = {"learning_rate": [1e30, 0.1]}
     first = sweep.run(CONFIG, wild, dataset, out=tmp_path)
     again = sweep.run(CONFIG, wild, dataset, out=tmp_path)
-    np.testing.assert_array_equal(figures(again.history), figures(first.history))
+    np.testing.assert_array_equal(metrics(again.history), metrics(first.history))
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert [row["diverged"] for row in rows] == [0, 0, None, None]
     assert [row["eval_loss"] is None for row in rows] == [True, True, False, False]
@@ -155,7 +155,7 @@ def test_damaged_folder_is_refused(name, content, complaint, dataset, swept, tmp
 
 def test_folder_that_cannot_be_is_refused(dataset, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(jm.InputError, match="cannot keep a sweep in"):
+    with pytest.raises(jm.InputError, match="cannot write a sweep to"):
         sweep.run(CONFIG, AXES, dataset, out=tmp_path / "file")
     (tmp_path / "cells.jsonl").write_text("")
     with pytest.raises(jm.InputError, match=r"has a cells.jsonl but no sweep.json"):

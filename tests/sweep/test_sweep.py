@@ -17,14 +17,14 @@ CONFIG = jm.Config(hidden=(8,), epochs=2, eval_batch_size=48)
 AXES = {"learning_rate": [0.3, 0.03], "optimizer": ["sgd", "momentum"], "seed": [5, 0, 2**32 - 1]}
 
 
-def figures(history) -> np.ndarray:
+def metrics(history) -> np.ndarray:
     return np.stack([np.asarray(values) for values in history])
 
 
 def assert_same_run(found, index, history) -> None:
     """The compiler fuses a sweep's step otherwise than a single run's: 10 steps of float32."""
-    row = figures(found.history)[:, index]
-    np.testing.assert_allclose(row, figures(history), rtol=2e-6, atol=1e-7)
+    row = metrics(found.history)[:, index]
+    np.testing.assert_allclose(row, metrics(history), rtol=2e-6, atol=1e-7)
 
 
 def test_cells_are_the_product_of_the_axes_in_order(swept):
@@ -61,7 +61,7 @@ def test_constants_and_initial_scale_reach_the_run(dataset):
     assert len(set(found.history.train_loss[:, 0].tolist())) == 4
 
 
-def test_documents_adadelta_takes_a_learning_rate_where_it_is_an_axis(dataset):
+def test_tutorials_adadelta_takes_a_learning_rate_where_it_is_an_axis(dataset):
     config = dataclasses.replace(CONFIG, hidden=(), optimizer="adadelta", epochs=1)
     without = sweep.run(config, {"seed": [1]}, dataset)
     with_rates = sweep.run(config, {"learning_rate": [0.5, 1.0], "seed": [1]}, dataset)
@@ -118,7 +118,7 @@ def test_chunks_change_nothing_but_the_reports(dataset, swept):
     again = sweep.run(
         CONFIG, AXES, dataset, chunk=4, on_chunk=lambda *report: reports.append(report)
     )
-    np.testing.assert_array_equal(figures(again.history), figures(found.history))
+    np.testing.assert_array_equal(metrics(again.history), metrics(found.history))
     assert reports == [(done, 12) for done in (0, 4, 6, 10, 12)]
 
 
@@ -136,7 +136,7 @@ def test_models_in_step_are_the_models_one_by_one_to_rounding(dataset, swept):
     )
     # Batched products sum in another order; 10 steps of float32.
     np.testing.assert_allclose(
-        figures(history), figures(found.history)[:, mine], rtol=1e-4, atol=1e-5
+        metrics(history), metrics(found.history)[:, mine], rtol=1e-4, atol=1e-5
     )
 
 
@@ -146,8 +146,8 @@ def test_diverged_run_is_recorded_and_spoils_no_other(dataset, swept):
     with pytest.raises(jm.DivergedError) as caught:
         jm.fit(dataclasses.replace(CONFIG, learning_rate=1e30, seed=5), dataset)
     assert wild.diverged.tolist() == [-1, -1, caught.value.epoch, caught.value.epoch]
-    assert np.isnan(figures(wild.history)[:, 2:]).all()
-    np.testing.assert_array_equal(figures(wild.history)[:, :2], figures(found.history)[:, :2])
+    assert np.isnan(metrics(wild.history)[:, 2:]).all()
+    np.testing.assert_array_equal(metrics(wild.history)[:, :2], metrics(found.history)[:, :2])
 
 
 def test_nothing_counts_from_the_epoch_of_a_divergence_on():

@@ -79,7 +79,7 @@ def test_float32_is_the_plain_program_to_the_last_bit(dataset):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_parameters_optimizer_and_figures_have_their_dtype(fitted, dtype):
+def test_parameters_optimizer_and_metrics_have_their_dtype(fitted, dtype):
     state, history = fitted[dtype]
     leaves = jax.tree.leaves((state, history))
     floating = {leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)}

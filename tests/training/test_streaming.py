@@ -74,7 +74,7 @@ def test_fit_from_disk_gives_the_in_memory_numbers(stream, dataset):
     )
     assert len(states) == CONFIG.epochs
     assert_same_arrays((states, state), (expected_states, expected_state))
-    # Sums of 11 and 6 batches' figures, in another order: each addition rounds by half an ULP.
+    # Sums of 11 and 6 batches' metrics, in another order: each addition rounds by half an ULP.
     np.testing.assert_allclose(history, expected, rtol=11 * 2**-24)
 
 

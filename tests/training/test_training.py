@@ -13,7 +13,6 @@ from jaxmnist.data.batches import permutation
 from jaxmnist.training import host_loop
 
 CONFIG = jm.Config(hidden=(16, 8), epochs=3, batch_size=64, eval_batch_size=48)
-FIGURES = training.History._fields
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def trained(dataset):
 
 
 def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rate):
-    """The tutorial's program, in float64, with the orders given: every batch and the figures."""
+    """The tutorial's program, in float64, with the orders given: every batch and the metrics."""
     optimizer = torch.optim.SGD(module.parameters(), learning_rate)
     loss_function = torch.nn.CrossEntropyLoss()
 
@@ -40,7 +39,7 @@ def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rat
             batch = torch.from_numpy(np.array(order[start : start + size])).long()
             yield x[batch], y[batch]
 
-    figures, batch_losses = [], []
+    metrics, batch_losses = [], []
     for order in orders:
         row = []
         for train in (True, False):
@@ -75,8 +74,8 @@ def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rat
             )
         (train_loss, train_accuracy), (eval_loss, eval_accuracy) = row
         four = (train_loss, train_accuracy, eval_loss, eval_accuracy)
-        figures.append([means[0] for means in four] + [means[1] for means in four])
-    return np.array(batch_losses), np.array(figures)
+        metrics.append([means[0] for means in four] + [means[1] for means in four])
+    return np.array(batch_losses), np.array(metrics)
 
 
 def test_run_matches_the_tutorials_program_in_torch(dataset, sequential):
@@ -114,7 +113,7 @@ def test_run_matches_the_tutorials_program_in_torch(dataset, sequential):
 def test_fit_gives_the_numbers_of_the_jitted_run(dataset, trained):
     epochs = []
     state, history = jm.fit(
-        CONFIG, dataset, on_epoch=lambda epoch, state, figures: epochs.append((epoch, figures))
+        CONFIG, dataset, on_epoch=lambda epoch, state, metrics: epochs.append((epoch, metrics))
     )
     assert [epoch for epoch, _ in epochs] == [0, 1, 2]
     for fitted, jitted in zip(
@@ -267,8 +266,8 @@ def test_fit_keeps_the_epochs_before_a_divergence(dataset, monkeypatch):
         lower = epoch.lower
 
         def __call__(self, *arguments):
-            state, figures, losses = epoch(*arguments)
-            return state, figures, losses.at[4].set(jnp.inf) if arguments[-2] == 2 else losses
+            state, metrics, losses = epoch(*arguments)
+            return state, metrics, losses.at[4].set(jnp.inf) if arguments[-2] == 2 else losses
 
     monkeypatch.setattr(host_loop, "_jitted_epoch", Poisoned())
     with pytest.raises(jm.DivergedError, match="became inf at step 4 of epoch 2") as caught:

@@ -23,7 +23,7 @@ def test_error_growth_is_allowed_as_many_times_by_every_verifier(
     )["displacement"]
     assert steps.growth is not None
     assert steps.tolerance == factor * steps.growth > 0
-    config = jm.Config(hidden=(4,), epochs=1)
+    config = jm.Config(hidden=(4,), epochs=1, eval_batch_size=64)
     run = verify.training(config, first_digits(130, 64))
     for name in ("batch loss", "epoch loss", "weights"):
         growth = run[name].growth

@@ -12,7 +12,6 @@ import jaxtyping
 import numpy as np
 import pytest
 import safetensors.numpy
-from matplotlib.figure import Figure
 
 import jaxmnist as jm
 from jaxmnist import interop, runs
@@ -155,37 +154,6 @@ def test_append_epoch_refuses_a_folder_that_is_gone(run):
     shutil.rmtree(run.path)
     with raises(f"cannot write {run.path}", "No such file"):
         runs.append_epoch(run, 1, params_of(run), FIGURES)
-
-
-def test_write_picture_replaces_whole_files_only(tmp_path, monkeypatch):
-    path = tmp_path / "a.PNG"
-    runs.write_picture(Figure(figsize=(1, 1)), path)
-    before = path.read_bytes()
-    assert before.startswith(b"\x89PNG")
-
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", fail)
-        with raises(f"cannot write {path}", "No space left"):
-            runs.write_picture(Figure(figsize=(2, 2)), path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "pdf", "svg"])
-def test_write_picture_knows_its_formats(suffix, tmp_path):
-    path = tmp_path / f"a.{suffix}"
-    runs.write_picture(Figure(figsize=(1, 1)), path)
-    assert path.stat().st_size > 100
-
-
-@pytest.mark.parametrize("name", ["a", "a.txt", "a.pgf", ".png", "a.png.partial"])
-def test_write_picture_refuses_other_formats(name, tmp_path):
-    with raises(tmp_path / name, ".png, .jpg, .jpeg, .webp, .pdf, .svg"):
-        runs.write_picture(Figure(), tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------------------- load

@@ -1,0 +1,50 @@
+"""`jaxmnist evaluate`: measure a trained network on test images."""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from jaxmnist.cli.console import make_console, say
+from jaxmnist.cli.precision import in_its_precision
+from jaxmnist.errors import InputError
+
+
+@in_its_precision
+def evaluate(
+    run: Positional[Path], dataset: str | None = None, data_dir: str | None = None
+) -> None:
+    """Measure a trained network on test images.
+
+    Args:
+        run: The folder of a run.
+        dataset: The data set, if not the run's.
+        data_dir: The folder of prepared sets, if not the run's.
+    """
+    from jaxmnist import runs, training
+    from jaxmnist.data import load_dataset
+
+    trained, params = runs.load(run)
+    images = load_dataset(dataset or trained.dataset, data_dir or trained.data_dir)
+    samples = len(images.test_labels)
+    if images.num_classes > trained.num_classes:
+        raise InputError(
+            f"{images.name} has {images.num_classes} classes; the run in {run} has only "
+            f"{trained.num_classes}"
+        )
+    batch_size = min(trained.config.eval_batch_size, samples)
+    data = images.arrays()
+    metrics = training.evaluate(
+        params,
+        data.test_images,
+        data.test_labels,
+        apply_fn=trained.model.apply,
+        batch_size=batch_size,
+    )
+    screen = make_console()
+    say(screen, f"{images.name}: {samples} test images in batches of {batch_size}")
+    means = training.average(metrics, batch_size, samples)
+    for kind, mean in zip(("batches", "samples"), means, strict=True):
+        say(
+            screen,
+            f"mean over {kind}: Eval Loss: {mean.loss:.6f}, Eval Acc: {mean.accuracy:.6f}",
+        )

@@ -1,0 +1,203 @@
+"""Turn a command line into a call to be made, and a mistake in it into one line."""
+
+import contextlib
+import functools
+import io
+import os
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Final
+
+import tyro
+from tyro.conf import (
+    FlagCreatePairsOff,
+    OmitArgPrefixes,
+    Positional,
+    PositionalMetavarFromFieldName,
+    Suppress,
+)
+from tyro.extras import SubcommandApp
+
+from jaxmnist import __version__
+from jaxmnist.cli.console import fail
+from jaxmnist.cli.data import data_list, data_prepare, data_show
+from jaxmnist.cli.evaluate import evaluate
+from jaxmnist.cli.export import export
+from jaxmnist.cli.figures import figures
+from jaxmnist.cli.predict import predict
+from jaxmnist.cli.race import race
+from jaxmnist.cli.sweep import sweep
+from jaxmnist.cli.train import train
+from jaxmnist.cli.verify import verify
+from jaxmnist.errors import nearest
+
+Command = Callable[..., None]
+Group = Mapping[str, Any]
+"""Commands, and groups of them, by name."""
+
+COMMANDS: Final[Group] = {
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "sweep": sweep,
+    "verify": verify,
+    "race": race,
+    "figures": figures,
+    "export": export,
+    "data": {"list": data_list, "prepare": data_prepare, "show": data_show},
+}
+
+_DESCRIPTIONS = {
+    "jaxmnist": "MNIST training as pure functions in JAX; `jaxmnist --version` prints the version.",
+    "data": "List, prepare and look at data sets.",
+}
+_CONFIG = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
+# Options that the parser adds: help, and scripts that complete commands in a shell.
+_HELP = ("-h", "--help")
+_COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
+
+
+def parse(arguments: Sequence[str] | None) -> Callable[[], None]:
+    """Find the command and read its options; print a mistake and exit with 2.
+
+    Args:
+        arguments: The command line without the program's name; None takes the process's own.
+
+    Returns:
+        The command with its arguments, to be called.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    found: Any = COMMANDS
+    path = ["jaxmnist"]
+    while isinstance(found, Mapping):
+        choices = f"choose one of {', '.join(found)}"
+        if not words:
+            fail(f"{path[-1]} needs a command; {choices}")
+        if words[0].startswith("-"):
+            return _parse_group(found, path, words)
+        word = words.pop(0)
+        if word not in found:
+            fail(f"{path[-1]} has no command {word!r}; {choices}{nearest(word, found)}")
+        found = found[word]
+        path.append(word)
+    return _parse_command(found, " ".join(path), words)
+
+
+def _parse_group(group: Group, path: list[str], words: list[str]) -> Callable[[], None]:
+    """Answer what is asked of the program, or of a group of commands, as a whole."""
+    known = [*_HELP, *_COMPLETION, *(["--version"] if len(path) == 1 else [])]
+    option = words[0].split("=")[0]
+    if option not in known:
+        fail(
+            f"{path[-1]} has no option {option}; a command's options follow it: "
+            f"{' '.join(path)} COMMAND {words[0]}{nearest(option, known)}"
+        )
+    if option == "--version":
+        sys.stdout.write(f"jaxmnist {__version__}\n")
+        sys.exit()
+    return _app(group).cli(
+        prog=" ".join(path), description=_DESCRIPTIONS[path[-1]], args=words, config=_CONFIG
+    )
+
+
+def _app(group: Group) -> SubcommandApp:
+    app = SubcommandApp()
+    for name, command in group.items():
+        if isinstance(command, Mapping):
+            app.command(_app(command), name=name, help=_DESCRIPTIONS[name])
+        else:
+            app.command(name=name)(command)
+    return app
+
+
+def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[], None]:
+    own = name.removeprefix("jaxmnist ")
+    given = [word.split("=")[0] for word in words if re.match("--[a-zA-Z]", word)]
+    known = [*_options(command), *_HELP, *_COMPLETION]
+    for option in given:
+        if option.replace("_", "-") not in known:
+            fail(f"{own} has no option {option}; see {name} --help{nearest(option, known)}")
+
+    @functools.wraps(command)
+    def defer(*args: Any, **kwargs: Any) -> Callable[[], None]:
+        if "given" in kwargs:
+            kwargs["given"] = frozenset(option[2:].replace("-", "_") for option in given)
+        return functools.partial(command, *args, **kwargs)
+
+    read = functools.partial(
+        tyro.cli, defer, prog=name, args=words, config=_CONFIG, return_unknown_args=True
+    )
+    complaint, page = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    try:
+        with (
+            _wide_screen(),
+            contextlib.redirect_stderr(complaint),
+            contextlib.redirect_stdout(page),
+        ):
+            call, unknown = read()
+    except SystemExit as stopped:
+        if stopped.code == 2:
+            fail(_one_line(complaint.getvalue()))
+        call, unknown = read()  # It was asked for help: again, now for the reader's own screen.
+    if unknown:
+        fail(f"{own} does not understand {' '.join(unknown)}; see {name} --help")
+    return call
+
+
+def _options(command: Command) -> list[str]:
+    """List the options of a command as they are written, without the parser's own."""
+    names: list[str] = []
+    for name, hint in typing.get_type_hints(command, include_extras=True).items():
+        kind, *marks = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+        if name == "return" or Positional in marks or Suppress in marks:
+            continue
+        if is_dataclass(kind):
+            names += [field.name for field in fields(kind)]
+        else:
+            names.append(next((mark.name for mark in marks if getattr(mark, "name", "")), name))
+    return ["--" + name.replace("_", "-") for name in names]
+
+
+@contextlib.contextmanager
+def _wide_screen() -> Iterator[None]:
+    """Have the parser wrap nothing: its message is not for the screen."""
+    screen = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS")
+        if screen is not None:
+            os.environ["COLUMNS"] = screen
+
+
+# tyro 1.0.17 has no public interface to what is wrong with a value or an argument that is missing:
+# `tyro._errors` has one, and says that it may change in any release. So its message is read, and
+# whatever cannot be recognised in it is passed on in full, in one line.
+def _one_line(box: str) -> str:
+    """Read what is wrong from the parser's framed message: all of it but the last paragraph."""
+    paragraphs: list[list[str]] = [[]]
+    for line in box.splitlines():
+        text = line.strip(" │")
+        if text.startswith("─"):
+            paragraphs.append([])
+        elif not text.startswith(("╭", "╰")):
+            paragraphs[-1] += text.split()
+    wrong, *hints = (" ".join(words) for words in paragraphs[:-1] or paragraphs)
+    wrong = re.sub(r"^Error parsing [A-Z]\w*: ", "", wrong)  # A value refused by `Config`.
+    if unreadable := re.search(r"^Error parsing (\S+): .*'([^']*)'\]?$", wrong):
+        wrong = f"{unreadable[1]} cannot be {unreadable[2]!r}"
+        hints = [f"it is {hint.removeprefix('Argument helptext: ')}" for hint in hints]
+    elif choice := re.search(r"^invalid choice '(.*)' for argument '(\S+)'\. .*\((.*)\)", wrong):
+        choices = re.findall(r"'([^']*)'", choice[3])
+        wrong = f"{choice[2]} cannot be {choice[1]!r}; choose one of {', '.join(choices)}"
+        wrong += nearest(choice[1], choices)
+    elif valueless := re.search(r"^Missing value for argument '(\S+)'\. Expected (\d+)", wrong):
+        wrong = f"{valueless[1]} needs {'a value' if valueless[2] == '1' else valueless[2]}"
+    elif missing := re.search(r"^Missing from jaxmnist (.*?): (.*)$", wrong):
+        wrong = f"{missing[1]} needs {missing[2]}"
+        hints = [hint.replace("Unrecognized options:", "it does not know") for hint in hints]
+    return "; ".join([wrong, *hints])

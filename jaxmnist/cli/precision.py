@@ -1,0 +1,41 @@
+"""Turn JAX's 64-bit numbers on for a command whose run is in float64."""
+
+import contextlib
+import functools
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def in_its_precision(command: Callable[..., None]) -> Callable[..., None]:
+    """Enable 64-bit numbers, which are off by default, while a command on a float64 run runs.
+
+    Args:
+        command: With a parameter ``dtype``, ``config``, ``run`` or ``resume``.
+
+    Returns:
+        The command, with the same signature.
+    """
+
+    @functools.wraps(command)
+    def run_command(*args: Any, **kwargs: Any) -> None:
+        bound = inspect.signature(command).bind(*args, **kwargs)
+        bound.apply_defaults()
+        if _dtype_of(bound.arguments) != "float64":
+            return command(*args, **kwargs)
+        import jax
+
+        with jax.enable_x64(True):
+            return command(*args, **kwargs)
+
+    return run_command
+
+
+def _dtype_of(given: Mapping[str, Any]) -> Any:
+    """Look up a command's dtype; None if its run cannot be read, which reading it will report."""
+    run = given.get("resume") or given.get("run")
+    if run is None:
+        return given["dtype"] if "dtype" in given else given["config"].dtype
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return json.loads((run / "config.json").read_text())["config"]["dtype"]

@@ -1,0 +1,160 @@
+"""`jaxmnist sweep`: train every combination of values, tabulate and draw the results."""
+
+import functools
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from jaxmnist.cli.console import make_console, progress, say
+from jaxmnist.cli.precision import in_its_precision
+from jaxmnist.config import Config
+from jaxmnist.conventions import HYPERPARAMETERS, NAMES, describe
+
+
+def _axes() -> Iterator[tuple[str, str, str]]:
+    """Name, metavar and help of everything that a sweep may vary, in the order of its options."""
+    yield "optimizer", "NAMES", f"Names of optimizers ({', '.join(NAMES)}); by default sgd."
+    yield "hidden", "VALUES", "Sizes of the hidden layers, such as 256-128-64-20 64-64 none."
+    yield "batch_size", "VALUES", "Images in a training batch."
+    yield "seed", "VALUES", "Such as 0..3; tables and pictures average over the seeds."
+    learning_rate, *others = HYPERPARAMETERS
+    yield learning_rate, "VALUES", describe(learning_rate)
+    yield "init_scale", "VALUES", "Factors of the initial parameters."
+    for name in others:
+        yield name, "VALUES", describe(name)
+
+
+class SweepAxes(
+    make_dataclass(
+        "Axes",
+        [
+            # Names, or numbers and ranges as `jaxmnist.sweep.parse` reads them.
+            (
+                name,
+                Annotated[tuple[str, ...], arg(metavar=metavar, help=text, help_behavior_hint="")],
+                (),
+            )
+            for name, metavar, text in _axes()
+        ],
+        frozen=True,
+    )
+):
+    """The values to combine; an option that is not given is as in `train`."""
+
+
+def with_one_device_per_core(command: Callable[..., None]) -> Callable[..., None]:
+    """Make every core a device with one thread, unless JAX has started or is told otherwise."""
+
+    @functools.wraps(command)
+    def run_command(*args: Any, **kwargs: Any) -> None:
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "jax" not in sys.modules and "device_count" not in flags:
+            affinity = getattr(os, "sched_getaffinity", None)
+            cores = len(affinity(0)) if affinity else os.cpu_count()
+            own = f"--xla_force_host_platform_device_count={cores}"
+            os.environ["XLA_FLAGS"] = f"{flags} {own} --xla_cpu_multi_thread_eigen=false".strip()
+        return command(*args, **kwargs)
+
+    return run_command
+
+
+@with_one_device_per_core
+@in_its_precision
+def sweep(
+    axes: Annotated[SweepAxes, arg(name="")],
+    *,
+    epochs: int = 20,
+    eval_batch_size: int = 128,
+    convention: str = "document",
+    dtype: str = "float32",
+    dataset: str = "mnist",
+    data_dir: str | None = None,
+    out: Path,
+) -> None:
+    """Train every combination of values, and tabulate and draw the results.
+
+    A value is a number (0.1), or a range that includes both ends: 0..3 whole numbers, 0..1:5 five
+    numbers at equal distances, 1e-3..1:log12 twelve at equal ratios. A sweep that was stopped
+    resumes where it was when the same command is given again.
+
+    Args:
+        axes: The values that the runs differ in.
+        epochs: Passes over the training images.
+        eval_batch_size: Images in a test batch.
+        convention: Whose arithmetic and defaults: document (the tutorial's), pytorch or optax.
+        dtype: float32 or float64; or bfloat16 for the layers alone, as in `train`.
+        dataset: As `train --dataset` takes it.
+        data_dir: The folder of prepared sets, if not TFDS's own.
+        out: The sweep's folder.
+    """
+    config = Config(
+        epochs=epochs, eval_batch_size=eval_batch_size, convention=convention, dtype=dtype
+    )
+    from rich.table import Table
+
+    from jaxmnist import plots
+    from jaxmnist import sweep as sweeping
+    from jaxmnist.data import load_dataset
+    from jaxmnist.plots.save import write_picture
+
+    words = {name: given for name, given in asdict(axes).items() if given}
+    values = {name: sweeping.parse(name, given) for name, given in words.items()}
+    fixed = {
+        "epochs": epochs,
+        "eval_batch_size": eval_batch_size,
+        "convention": convention,
+        "dtype": dtype,
+        "dataset": dataset,
+        **({} if data_dir is None else {"data_dir": data_dir}),
+        "out": out,
+    }
+    command = ["jaxmnist", "sweep"]
+    for name, given in (*words.items(), *((name, (value,)) for name, value in fixed.items())):
+        command += ["--" + name.replace("_", "-"), *map(str, given)]
+    images = load_dataset(dataset, data_dir)
+
+    started = time.perf_counter()
+    screen = make_console()
+    finished: list[int] = []
+    with progress(screen, "training") as (bar, task):
+
+        def on_chunk(done: int, total: int) -> None:
+            if not finished:
+                if done:
+                    say(screen, f"{done} of {total} runs were finished before")
+                bar.reset(task, total=total, completed=done)
+            finished.append(done)
+            bar.update(task, completed=done)
+
+        found = sweeping.run(
+            config, values, images, out=out, command=shlex.join(command), on_chunk=on_chunk
+        )
+    seconds = time.perf_counter() - started
+
+    summary = sweeping.summary(found)
+    head, *lines = sweeping.table(summary)
+    table = Table(*head, title=f"After {epochs} epochs: means and their 95 % confidence intervals")
+    for line in lines:
+        table.add_row(*line)
+    screen.print(table)
+    if sum(name != "seed" for name in values) > 2:
+        say(screen, "no picture: it has room for two axes besides the seed")
+    else:
+        with plots.theme("light"):
+            write_picture(plots.sweep(summary, found.history._asdict()), out / "sweep.png")
+        with plots.theme("dark"):
+            figure = plots.sweep(summary, found.history._asdict())
+            write_picture(figure, out / "sweep-dark.png")
+    say(
+        screen,
+        f"{len(found.cells)} runs, {int((found.diverged >= 0).sum())} diverged; "
+        f"trained {len(found.cells) - finished[0]} in {seconds:.1f} s",
+    )
+    say(screen, f"wrote: {out}")

@@ -1,0 +1,219 @@
+"""`jaxmnist train`: start or resume a run, show its epochs, and write its folder."""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Suppress, arg
+
+from jaxmnist.cli.console import fail, make_console, progress, say
+from jaxmnist.cli.precision import in_its_precision
+from jaxmnist.config import Config
+from jaxmnist.distributed import processes
+from jaxmnist.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from jaxmnist.runs import Session
+    from jaxmnist.runs.session import Data
+    from jaxmnist.training import DivergedError, History, TrainState
+
+EPOCH_LINE = "epoch: {}, Train Loss: {:.6f}, Train Acc: {:.6f}, Eval Loss: {:.6f}, Eval Acc: {:.6f}"
+"""The tutorial's line (row D9)."""
+
+
+@in_its_precision
+def train(
+    config: Annotated[Config, arg(name="")],
+    joining: Annotated[processes.Processes, arg(name="")],
+    dataset: str = "mnist",
+    data_dir: str | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    stream: bool = False,
+    checkpoint_every: int = 5,
+    keep: int = 2,
+    resume: Path | None = None,
+    devices: int = 1,
+    distributed: bool = False,
+    given: Suppress[frozenset[str]] = frozenset(),
+) -> None:
+    """Train the network and write the run's folder.
+
+    Args:
+        config: The run.
+        joining: With --distributed.
+        dataset: mnist, a prepared set such as fashion_mnist, a folder of IDX files, or an .npz.
+        data_dir: The folder of prepared sets, if not TFDS's own.
+        out: The run's folder; by default a new one under runs/.
+        overwrite: Replace the run in that folder.
+        stream: Read a prepared set from disk during training, with the same numbers; a few
+            megabytes of its images are in memory at a time.
+        checkpoint_every: Epochs between checkpoints, which --resume needs; 0 for none.
+        keep: How many checkpoints to keep, the newest.
+        resume: The folder of a run that was stopped: resume it from its newest checkpoint, with
+            more epochs if --epochs is larger. All other options come from the run.
+        devices: How many of this machine's devices share every batch.
+        distributed: Share every batch with other processes, started with the same options.
+        given: The options on the command line.
+    """
+    started = time.perf_counter()
+    _check_together(given, stream=stream, devices=devices, distributed=distributed, resume=resume)
+    if distributed:
+        processes.join(joining, on_abort=processes.hush())
+    import jax
+    import jax.numpy as jnp
+
+    from jaxmnist import runs
+    from jaxmnist.data import Dataset, load_dataset, open_stream
+    from jaxmnist.data.stream import head
+    from jaxmnist.runs.pictures import save_pictures
+
+    imported = time.perf_counter()
+    fit = _fit_on(None if distributed else devices)
+    options = {**vars(config), "dataset": dataset, "data_dir": data_dir}
+    options |= {"checkpoint_every": checkpoint_every, "keep": keep}
+    session = runs.open_run(
+        config,
+        dataset,
+        data_dir,
+        checkpoint_every=checkpoint_every,
+        keep=keep,
+        path=out,
+        overwrite=overwrite,
+        resume=resume,
+        options={name: value for name, value in options.items() if name in given},
+        load=open_stream if stream else load_dataset,
+    )
+    run, data, first = session.run, session.data, processes.is_first()
+    screen = make_console(quiet=not first)
+    if data is None:
+        say(
+            screen,
+            f"{run.path} is finished: its {run.config.epochs} epochs are trained, and nothing was "
+            "changed; to train it further, give a larger --epochs",
+        )
+        processes.leave()
+        return
+    if resume is not None:
+        say(screen, f"resuming after epoch {session.epoch} of {run.config.epochs}")
+    loaded = time.perf_counter()
+    state, history, diverged, compiled = _train(session, data, fit, screen, stream)
+    trained = time.perf_counter()
+
+    if session.history is not None:
+        history = jax.tree.map(jnp.append, session.history, history)
+    epochs = history.eval_accuracy.size
+    if epochs:
+        if first:
+            shown = data if isinstance(data, Dataset) else head(data, run.config.eval_batch_size)
+            save_pictures(run, state.params, history, shown)
+        say(screen, _summary(history))
+    say(
+        screen,
+        f"time: import {imported - started:.1f} s, load {loaded - imported:.1f} s, "
+        f"compile {compiled - loaded:.1f} s, train {trained - compiled:.1f} s",
+    )
+    say(screen, f"wrote: {run.path}")
+    processes.leave()
+    if diverged is not None:
+        fail(
+            f"{diverged}; the {epochs} whole epochs before it are kept; "
+            f"a learning rate below {run.config.learning_rate or 'the default'} may help",
+            status=1,
+        )
+
+
+def _check_together(
+    given: frozenset[str], *, stream: bool, devices: int, distributed: bool, resume: Path | None
+) -> None:
+    """Refuse options that contradict one another."""
+    names = {field.name for field in fields(processes.Processes)}
+    if not distributed and (alone := sorted(given & names)):
+        raise InputError(f"--{alone[0].replace('_', '-')} is for --distributed")
+    if distributed and "devices" in given:
+        raise InputError("--devices is for one process; --distributed takes all devices of each")
+    if stream and (distributed or devices != 1):
+        raise InputError("--stream is for one device: omit --devices and --distributed")
+    if resume is not None and (contrary := sorted(given & {"out", "overwrite"})):
+        raise InputError(f"--resume writes to {resume}: omit --{contrary[0]}")
+
+
+def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, History]]":
+    """Choose what runs the epochs: one device, several, or None for all of all processes."""
+    import jax
+
+    from jaxmnist import training
+    from jaxmnist.distributed import data_parallel
+
+    if devices == 1:
+        return training.fit
+    found = jax.devices()
+    if devices is not None and not 1 <= devices <= len(found):
+        raise InputError(
+            f"devices is {devices}; this machine has {len(found)} ({found[0].platform}); "
+            "XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU"
+        )
+    return functools.partial(data_parallel.fit, mesh=data_parallel.data_mesh(found[:devices]))
+
+
+def _train(
+    session: "Session",
+    data: "Data",
+    fit: "Callable[..., tuple[TrainState, History]]",
+    screen: "Console",
+    stream: bool,
+) -> "tuple[TrainState, History, DivergedError | None, float]":
+    """Train the session's epochs, record and print each; say what stopped them, if they diverged.
+
+    The last result is the time at which the program was compiled.
+    """
+    from jaxmnist import runs
+    from jaxmnist.training import DivergedError, sizes
+
+    run, done = session.run, session.epoch
+    samples, _ = sizes(data)
+    compiled = time.perf_counter()
+    with progress(screen, "compiling") as (bar, task):
+
+        def on_compiled() -> None:
+            nonlocal compiled
+            compiled = time.perf_counter()
+            bar.reset(task, total=run.config.epochs, completed=done, description="training")
+
+        def on_progress(epochs: float) -> None:
+            rate = (epochs - done) * samples / (time.perf_counter() - compiled)
+            bar.update(task, completed=epochs, rate=f"{rate:,.0f} images/s")
+
+        def on_epoch(index: int, state: "TrainState", metrics: "History") -> None:
+            if processes.is_first():
+                runs.record_epoch(run, index, state, metrics)
+            on_progress(index + 1.0)
+            say(screen, EPOCH_LINE.format(index, *map(float, metrics[:4])))
+
+        try:
+            state, history = fit(
+                run.config,
+                data,
+                state=session.state,
+                epoch=done,
+                on_compiled=on_compiled,
+                on_epoch=on_epoch,
+                **({"on_progress": on_progress} if stream else {}),
+            )
+        except DivergedError as error:
+            return error.state, error.history, error, compiled
+    return state, history, None, compiled
+
+
+def _summary(history: "History") -> str:
+    best = int(history.eval_accuracy.argmax())
+    return (
+        f"final: eval accuracy {history.eval_accuracy[-1]:.4f} "
+        f"(best {history.eval_accuracy[best]:.4f}, epoch {best}), "
+        f"eval loss {history.eval_loss[-1]:.4f}, train loss {history.train_loss[-1]:.4f}"
+    )

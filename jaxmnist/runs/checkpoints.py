@@ -1,0 +1,156 @@
+"""A run's checkpoints: everything that the next epoch needs, written and restored by Orbax."""
+
+import inspect
+import json
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxmnist import interop
+from jaxmnist.atomic import write_whole
+from jaxmnist.config import default_hyper
+from jaxmnist.errors import InputError
+from jaxmnist.runs.folder import CHECKPOINTS, METRICS, MODEL, SUMMARY, read_metrics, write_config
+from jaxmnist.runs.run import Run
+from jaxmnist.training import History, TrainState, init
+
+
+def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
+    """Save the state after an epoch, if a checkpoint is due, and delete the oldest.
+
+    Orbax writes it under a temporary name and renames it when it is complete.
+
+    Args:
+        run: A run whose metrics up to this epoch `append_epoch` has written.
+        epoch: The epoch's index, from 0.
+        state: The state after it.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    done = epoch + 1
+    if not run.checkpoint_every or (done % run.checkpoint_every and done < run.config.epochs):
+        return
+    from orbax.checkpoint import args
+
+    place = run.path / CHECKPOINTS
+    try:
+        place.mkdir(exist_ok=True)
+        with _manager(run) as manager:
+            manager.save(done, args=args.StandardSave(jax.device_get(state)))
+    except OSError as error:
+        raise InputError(f"cannot write {place / str(done)}: {error.strerror}") from error
+    except ValueError as error:  # What the storage library makes of a full disk.
+        raise InputError(f"cannot write {place / str(done)}: {_first_line(error)}") from error
+
+
+def rewind(run: Run) -> tuple[int, TrainState | None, History]:
+    """Take the folder back to its newest complete checkpoint, to resume the run from there.
+
+    Metrics of later epochs are dropped; the pictures are drawn again at the end. A run that was
+    stopped before its first checkpoint goes back to the start. The configuration is written anew,
+    so that a run may be resumed with more epochs than it was started with.
+
+    Args:
+        run: The run as it is to be resumed.
+
+    Returns:
+        How many epochs are trained, the state after them (None before the first), and their
+        metrics.
+
+    Raises:
+        InputError: There are no checkpoints where there should be, or the newest is damaged.
+    """
+    place = run.path / CHECKPOINTS
+    if not run.checkpoint_every:
+        raise InputError(f"{run.path} has no checkpoints: it was trained with --checkpoint-every 0")
+    lines = read_metrics(run)
+    epoch, state = 0, None
+    if place.exists():
+        with _manager(run) as manager:
+            complete = manager.all_steps()
+            epoch = max((step for step in complete if step <= len(lines)), default=0)
+            state = _restore(run, epoch, manager) if epoch else None
+            for later in complete:
+                if later > epoch:
+                    manager.delete(later)
+    # The first checkpoint is written after its epoch's metrics.
+    if not epoch and len(lines) > run.checkpoint_every:
+        raise InputError(
+            f"{place} has no whole checkpoint, though {len(lines)} epochs were trained: "
+            "restore what was deleted, or train again with --overwrite"
+        )
+
+    write_config(run)
+    for name in SUMMARY:
+        (run.path / name).unlink(missing_ok=True)
+    text = "".join(json.dumps(line) + "\n" for line in lines[:epoch])
+    write_whole(run.path / METRICS, text.encode())
+    if state is None:
+        (run.path / MODEL).unlink(missing_ok=True)
+    else:
+        interop.save_safetensors(state.params, run.path / MODEL)
+    history = History(
+        *(jnp.array([line[name] for line in lines[:epoch]], float) for name in History._fields)
+    )
+    return epoch, state, history
+
+
+def _manager(run: Run) -> Any:
+    """Open the run's checkpoints; of several processes only the first does so."""
+    from orbax import checkpoint as ocp
+
+    return ocp.CheckpointManager(
+        (run.path / CHECKPOINTS).absolute(),
+        options=ocp.CheckpointManagerOptions(
+            max_to_keep=run.keep,
+            create=False,
+            cleanup_tmp_directories=True,
+            enable_async_checkpointing=False,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=0, active_processes={0}
+            ),
+        ),
+    )
+
+
+def _restore(run: Run, step: int, manager: Any) -> TrainState:
+    from orbax.checkpoint import args
+
+    shown = sys.unraisablehook
+
+    def show(noise: Any) -> None:
+        # The first damaged array ends Orbax's event loop, and the others' readers find it closed:
+        # noise on stderr, and some of it later than the error itself.
+        late = str(noise.exc_value) == "Event loop is closed" or inspect.iscoroutine(noise.object)
+        if not late:
+            shown(noise)
+
+    sys.unraisablehook = show
+    try:
+        state = manager.restore(step, args=args.StandardRestore(_state_like(run)))
+    except Exception as error:  # Whatever the storage library meets in a damaged file.
+        place = run.path / CHECKPOINTS / str(step)
+        raise InputError(
+            f"{place} cannot be read ({_first_line(error)}); without that folder the run resumes "
+            "from the checkpoint before it"
+        ) from error
+    sys.unraisablehook = shown
+    return state
+
+
+def _state_like(run: Run) -> Any:
+    """Return the shapes and dtypes of the run's state, placed on the first device."""
+    key, device = jax.random.key(0), jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    state = jax.eval_shape(
+        lambda: init(key, default_hyper(run.config), run.config, run.num_classes)
+    )
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), state
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".split("\n")[0]

@@ -1,0 +1,217 @@
+"""The files of a run's folder: begin one, add an epoch to it, and read it back."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmnist import __version__, interop
+from jaxmnist.atomic import write_whole
+from jaxmnist.errors import InputError, nearest
+from jaxmnist.runs.run import Run, about, from_about
+from jaxmnist.training import History, Params, check_precision
+
+CONFIG: Final = "config.json"
+METRICS: Final = "metrics.jsonl"
+MODEL: Final = "model.safetensors"
+PREDICTIONS: Final = "predictions.csv"
+PICTURES: Final = (
+    "curves.png",
+    "predictions.png",
+    "train_accuracy.png",
+    "train_loss.png",
+    "eval_accuracy.png",
+    "eval_loss.png",
+)
+SUMMARY: Final = (PREDICTIONS, *PICTURES)
+"""Written at the end, the table last: a run that has it has everything."""
+RESULTS: Final = (METRICS, MODEL, *SUMMARY)
+CHECKPOINTS: Final = "checkpoints"
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a folder that a new run must not be written to; change nothing.
+
+    Args:
+        path: The folder, which need not exist.
+        overwrite: Whether a run in it may be replaced.
+
+    Raises:
+        InputError: It is not a folder, cannot be written, or holds a run.
+    """
+    try:
+        nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+        present = [name for name in (CONFIG, *RESULTS, CHECKPOINTS) if (path / name).exists()]
+    except OSError as error:  # Such as a name that is too long.
+        raise InputError(f"cannot write the run to {path}: {error.strerror}") from error
+    if not nearest.is_dir():
+        raise InputError(f"cannot write the run to {path}: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write the run to {path}: {nearest} may not be written to")
+    if present and not overwrite:
+        raise InputError(
+            f"{path} holds a run already ({present[0]}): choose another --out, or add --overwrite"
+        )
+
+
+def create(run: Run) -> None:
+    """Make the folder, remove an old run from it, and write `config.json`.
+
+    Args:
+        run: The run to begin. Other files in the folder are left alone.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        # The configuration first: what is left, if this is stopped, is no run.
+        for name in (CONFIG, *RESULTS):
+            (run.path / name).unlink(missing_ok=True)
+        if (run.path / CHECKPOINTS).exists():
+            shutil.rmtree(run.path / CHECKPOINTS)
+    except OSError as error:
+        raise InputError(f"cannot write the run to {run.path}: {error.strerror}") from error
+    write_config(run)
+
+
+def write_config(run: Run) -> None:
+    """Write `config.json`, with the versions and the device that the run is made with.
+
+    Args:
+        run: The run; its folder exists.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    versions = {"jaxmnist": __version__, "jax": jax.__version__, "numpy": np.__version__}
+    written = {**about(run), "versions": versions, "device": jax.devices()[0].device_kind}
+    write_whole(run.path / CONFIG, (json.dumps(written, indent=2) + "\n").encode())
+
+
+def append_epoch(run: Run, epoch: int, params: Params, metrics: History) -> None:
+    """Add an epoch's line to `metrics.jsonl` and replace `model.safetensors`.
+
+    Args:
+        run: A run that `create` began.
+        epoch: The epoch's index, from 0.
+        params: The parameters after it.
+        metrics: Its metrics.
+
+    Raises:
+        InputError: The files cannot be written.
+    """
+    line = {"epoch": epoch, **{name: float(x) for name, x in metrics._asdict().items()}}
+    try:
+        with (run.path / METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write {run.path / METRICS}: {error.strerror}") from error
+    interop.save_safetensors(params, run.path / MODEL)
+
+
+def read_metrics(run: Run) -> list[dict[str, Any]]:
+    """Read the complete lines of `metrics.jsonl`; the last may have been cut off.
+
+    Args:
+        run: A run.
+
+    Returns:
+        The lines of epochs 0, 1, ... up to the first that is missing or damaged.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        text = (run.path / METRICS).read_text()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {run.path / METRICS}: {error}") from error
+    fields = {"epoch", *History._fields}
+    lines = []
+    for line in text.split("\n")[:-1]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(row, dict) or row.keys() != fields or row["epoch"] != len(lines):
+            break
+        lines.append(row)
+    return lines
+
+
+def is_finished(run: Run) -> bool:
+    """Return whether all epochs and their summary are in the folder.
+
+    Args:
+        run: A run, as `read` returned it.
+    """
+    return len(read_metrics(run)) >= run.config.epochs and (run.path / PREDICTIONS).exists()
+
+
+def read(path: Path) -> Run:
+    """Read a run's configuration.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: The folder holds no run, or its configuration is damaged.
+    """
+    try:
+        return from_about(path, json.loads((path / CONFIG).read_text()))
+    except OSError as error:
+        raise InputError(
+            f"{path} holds no run: cannot read {CONFIG} ({error.strerror}); "
+            f"give a folder that `jaxmnist train` wrote{_nearest_run(path)}"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path / CONFIG} is no run's configuration: {error!r}") from error
+
+
+def _nearest_run(path: Path) -> str:
+    """Name the run whose folder's name is nearest to one that is no run."""
+    try:
+        runs = [found.parent.name for found in path.parent.glob(f"*/{CONFIG}")]
+    except OSError:
+        return ""
+    return nearest(path.name, runs)
+
+
+def load(path: Path) -> tuple[Run, Params]:
+    """Read a run and its parameters.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        The run, and the parameters for its model.
+
+    Raises:
+        InputError: The folder holds no run, or one of its files is damaged; or the run is in
+            float64 while JAX's 64-bit numbers are off.
+    """
+    run = read(path)
+    check_precision(run.config)
+    shapes = jax.eval_shape(run.model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
+    params = interop.load_safetensors(path / MODEL)
+    found, expected = (
+        {name: array.shape for name, array in interop.flatten(tree).items()}
+        for tree in (params, shapes)
+    )
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise InputError(
+                f"{path / MODEL}: {name} has shape {found.get(name)}; "
+                f"by {CONFIG} it has {expected.get(name)}"
+            )
+    return run, params

@@ -1,0 +1,44 @@
+"""`jaxmnist evaluate`: its means, and how it refuses."""
+
+import json
+import re
+
+import numpy as np
+
+import jaxmnist as jm
+
+
+def test_evaluate_equals_the_runs_last_line(run, npz, run_command):
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert run_command("evaluate", run).splitlines() == [
+        f"{npz}: 100 test images in batches of 48",
+        f"mean over batches: Eval Loss: {last['eval_loss']:.6f}, "
+        f"Eval Acc: {last['eval_accuracy']:.6f}",
+        f"mean over samples: Eval Loss: {last['eval_loss_per_sample']:.6f}, "
+        f"Eval Acc: {last['eval_accuracy_per_sample']:.6f}",
+    ]
+    assert last["eval_loss"] != last["eval_loss_per_sample"]
+
+
+def test_evaluate_on_another_set_with_fewer_classes_and_images(
+    run, fitted, tmp_path, run_command, logits_of, write_npz
+):
+    other = write_npz(tmp_path / "other.npz", classes=5, count=30)
+    printed = run_command("evaluate", run, "--dataset", other)
+    images = jm.load_dataset(other)
+    logits = logits_of(fitted[0].params, images.test_images)
+    odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    loss = -np.log(odds[np.arange(30), images.test_labels]).mean()
+    share = np.mean(logits.argmax(axis=1) == images.test_labels)
+    figures = f"Eval Loss: {loss:.5f}\\d, Eval Acc: {share:.6f}"
+    first, *means = printed.splitlines()
+    assert first == f"{other}: 30 test images in batches of 30"
+    for kind, line in zip(("batches", "samples"), means, strict=True):
+        assert re.fullmatch(f"mean over {kind}: {figures}", line)
+
+
+def test_evaluate_refuses_more_classes_than_the_model_has(npz, tmp_path, refused, untrained_run):
+    untrained_run(tmp_path / "run", npz, num_classes=4)
+    words = (str(npz), "has 10 classes", str(tmp_path / "run"), "only 4")
+    refused(["evaluate", tmp_path / "run", "--dataset", npz], *words)
+    refused(["evaluate", tmp_path / "run", "--dataset", "nope"], "'nope'")
