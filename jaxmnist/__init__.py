@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jaxmnist import provenance as provenance
     from jaxmnist import runs as runs
     from jaxmnist import sweep as sweep
+    from jaxmnist import tasks as tasks
     from jaxmnist import training as training
     from jaxmnist import verify as verify
     from jaxmnist.config import Config as Config
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from jaxmnist.hypergradients import checkpointed_scan as checkpointed_scan
     from jaxmnist.hypergradients import hypergradient as hypergradient
     from jaxmnist.model import MLP as MLP
+    from jaxmnist.tasks import Model as Model
+    from jaxmnist.tasks import Task as Task
+    from jaxmnist.tasks import task as task
+    from jaxmnist.tasks import tutorial_task as tutorial_task
     from jaxmnist.training import DivergedError as DivergedError
     from jaxmnist.training import History as History
     from jaxmnist.training import TrainState as TrainState
@@ -57,6 +62,7 @@ _MODULES = (
     "provenance",
     "runs",
     "sweep",
+    "tasks",
     "training",
     "verify",
 )
@@ -72,6 +78,10 @@ _HOMES = {
     "checkpointed_scan": "hypergradients",
     "hypergradient": "hypergradients",
     "MLP": "model",
+    "Model": "tasks",
+    "Task": "tasks",
+    "task": "tasks",
+    "tutorial_task": "tasks",
     "DivergedError": "training",
     "History": "training",
     "TrainState": "training",

@@ -36,7 +36,7 @@ def eval_loss(state: TrainState, history: History) -> Float[Array, ""]:
         The tutorial's mean over batches, in nats.
     """
     del state
-    return history.eval_loss[-1]
+    return by_name(history)["eval_loss"][-1]
 
 
 def train_loss(state: TrainState, history: History) -> Float[Array, ""]:
@@ -50,7 +50,7 @@ def train_loss(state: TrainState, history: History) -> Float[Array, ""]:
         The tutorial's mean over batches, in nats.
     """
     del state
-    return history.train_loss[-1]
+    return by_name(history)["train_loss"][-1]
 
 
 def hypergradient(

@@ -12,7 +12,6 @@ a short last batch, or one that n does not divide, needs no care.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -21,10 +20,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt32
 
 from jaxmnist import training
-from jaxmnist.config import Config, Hyper, default_hyper
-from jaxmnist.data.dataset import Arrays, Dataset
+from jaxmnist.config import Config, Hyper
 from jaxmnist.distributed import processes
-from jaxmnist.training import ApplyFn, History, TrainState
+from jaxmnist.tasks import Batch, Task
+from jaxmnist.training import ApplyFn, BatchSizes, TrainState
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -68,15 +67,20 @@ def shard_batches(apply_fn: ApplyFn, mesh: Mesh) -> ApplyFn:
 
 
 def fit(
-    config: Config,
-    dataset: Dataset,
+    task: Config | Task,
+    data: Any,
     mesh: Mesh,
     *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    eval_batch_size: int | None = None,
+    seed: int = 0,
+    hyper: Hyper | None = None,
     state: TrainState | None = None,
     epoch: int = 0,
     on_compiled: Callable[[], None] = lambda: None,
-    on_epoch: Callable[[int, TrainState, History], None] = lambda *_: None,
-) -> tuple[TrainState, History]:
+    on_epoch: Callable[[int, TrainState, Any], None] = lambda *_: None,
+) -> tuple[TrainState, Any]:
     """Run `jaxmnist.fit` on all devices of a mesh, with the same numbers to rounding.
 
     In a mesh over several hosts every process calls this with the same arguments, its own copy
@@ -85,9 +89,15 @@ def fit(
     device.
 
     Args:
-        config: The run. ``batch_size`` is the whole batch's, shared by all devices.
-        dataset: The images; every device has a copy of all of them.
+        task: A config or a task, as `jaxmnist.fit` takes it. ``batch_size`` is the whole batch's,
+            shared by all devices.
+        data: In memory, as `jaxmnist.fit` takes it; every device has a copy of all of it.
         mesh: With an axis ``"data"``.
+        epochs: As in `jaxmnist.fit`; so are the following.
+        batch_size: For a task.
+        eval_batch_size: For a task.
+        seed: For a task.
+        hyper: Hyperparameters in place of the task's own.
         state: The state to start from; None for a new one.
         epoch: The first epoch to run, from 0: how many were trained before ``state``.
         on_compiled: Called once, when the program is ready and the first epoch begins.
@@ -101,11 +111,11 @@ def fit(
         DivergedError: A loss is NaN or infinite; it has the state and the history before it.
         LostProcessError: Another process stopped.
     """
-    training.check_batches_fit(config, dataset)
-    key = jax.random.key(config.seed)
-    start = state or training.init(key, default_hyper(config), config, dataset.num_classes)
+    run = training.plan_run(task, data, epochs, batch_size, eval_batch_size, seed, hyper)
+    parts = training.split_pair(data)
+    begun = state or training.start(run.key, run.hyper, run.task, training.first_rows(parts[0]))
     if jax.process_count() > 1:
-        start = processes.broadcast(start)
+        begun = processes.broadcast(begun)
 
     replicated = NamedSharding(mesh, PartitionSpec())
 
@@ -114,44 +124,44 @@ def fit(
             lambda leaf: jax.make_array_from_process_local_data(replicated, np.asarray(leaf)), tree
         )
 
-    data = to_all(dataset.arrays())
-    # An epoch's program does not depend on their number: the next fit finds it compiled.
-    program = replace(config, epochs=1).program()
-    key_data = to_all(jax.random.key_data(key))
-    constants = (program, dataset.num_classes, mesh, key_data, default_hyper(config), data)
+    key_data = to_all(jax.random.key_data(run.key))
+    constants = (run.task.program(), run.batches, mesh, key_data, run.hyper, to_all(parts))
 
-    def run_epoch(index: int, state: TrainState) -> tuple[TrainState, History, Any]:
+    def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Any, Any]:
         try:
             results = jax.block_until_ready(_jitted_epoch(*constants, index, to_all(state)))
         except (RuntimeError, ValueError) as error:  # What the sum over the devices raises.
             processes.lost(error)
         return jax.tree.map(lambda leaf: leaf.addressable_data(0), results)
 
-    _jitted_epoch.lower(*constants, 0, to_all(start)).compile()
+    lowered = _jitted_epoch.lower(*constants, 0, to_all(begun))
+    lowered.compile()
     on_compiled()
-    return training.run_epochs(run_epoch, start, range(epoch, config.epochs), on_epoch)
+    indices = range(epoch, run.epochs)
+    return training.run_epochs(run_epoch, begun, indices, on_epoch, lowered.out_info[1])
 
 
 def _epoch(
-    config: Config,
-    num_classes: int,
+    task: Task,
+    batches: BatchSizes,
     mesh: Mesh,
     key_data: UInt32[Array, " words"],
     hyper: Hyper,
-    data: Arrays,
+    parts: tuple[Batch, Batch],
     index: Int[Array, ""] | int,
     state: TrainState,
-) -> tuple[TrainState, History, Float[Array, " steps"]]:
+) -> tuple[TrainState, Any, Float[Array, " steps"]]:
     key = jax.random.wrap_key_data(key_data)
+    rows = NamedSharding(mesh, PartitionSpec("data"))
     results = training.train_and_evaluate(
-        config,
-        num_classes,
+        task,
+        batches,
         key,
         hyper,
-        data,
+        parts,
         index,
         state,
-        place=lambda apply_fn: shard_batches(apply_fn, mesh),
+        place=lambda batch: jax.lax.with_sharding_constraint(batch, rows),
     )
     return jax.lax.with_sharding_constraint(results, NamedSharding(mesh, PartitionSpec()))
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxmnist import optim
 from jaxmnist.config import Config, Hyper, default_hyper
@@ -14,7 +14,7 @@ from jaxmnist.data.batches import normalize
 from jaxmnist.errors import InputError
 from jaxmnist.losses import correct, cross_entropy_per_sample
 from jaxmnist.model import MLP
-from jaxmnist.tasks.value import BatchMetrics, Model, Task
+from jaxmnist.tasks.value import Batch, BatchMetrics, Model, Task, first_of_pair
 
 
 def tutorial_task(config: Config, num_classes: int = 10) -> Task:
@@ -49,8 +49,8 @@ def _program(config: Config, num_classes: int) -> Task:
     def optimizer(hyper: Hyper) -> optax.GradientTransformation:
         return model_and_optimizer(config, num_classes, hyper)[1]
 
-    def predict(model: Model, images: UInt8[Array, "batch 28 28"]) -> Float[Array, "batch classes"]:
-        return network.apply(model.params, inputs(images, model.params))
+    def predict(model: Model, batch: Batch) -> Float[Array, "batch classes"]:
+        return network.apply(model.params, inputs(first_of_pair(batch), model.params))
 
     network = MLP(config.hidden, num_classes, config.dtype)
     return Task(init, classification(network.apply), optimizer, {}, predict=predict)

@@ -77,8 +77,8 @@ class Task(NamedTuple):
     inputs: Callable[[Batch], Any] = first_of_pair
     """What ``init`` is given of a batch: by default the first of a pair."""
     predict: Callable[[Model, Batch], Any] | None = None
-    """``(model, inputs) -> outputs``, without randomness, for `jaxmnist predict` and exports; from
-    inputs as they are stored. None where a task has none."""
+    """``(model, batch) -> outputs`` of a batch as it is stored, without randomness, for `jaxmnist
+    predict` and exports. None where a task has none."""
 
     def program(self) -> "Task":
         """Return the part that a compiled program depends on: the functions, without numbers.

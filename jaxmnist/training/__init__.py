@@ -18,7 +18,11 @@ from jaxmnist.training.epoch import scan_batches as scan_batches
 from jaxmnist.training.epoch import train_epoch as train_epoch
 from jaxmnist.training.epoch import update_epoch as update_epoch
 from jaxmnist.training.host_loop import DivergedError as DivergedError
+from jaxmnist.training.host_loop import PlannedRun as PlannedRun
+from jaxmnist.training.host_loop import check_labels as check_labels
+from jaxmnist.training.host_loop import first_rows as first_rows
 from jaxmnist.training.host_loop import fit as fit
+from jaxmnist.training.host_loop import plan_run as plan_run
 from jaxmnist.training.host_loop import run_epochs as run_epochs
 from jaxmnist.training.means import Means as Means
 from jaxmnist.training.means import average as average

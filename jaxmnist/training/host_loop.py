@@ -1,7 +1,7 @@
 """A run epoch by epoch from Python: it reports every epoch and stops where the loss diverges."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxmnist.config import Config, Hyper
+from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.tfds import PreparedSet
+from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Task
 from jaxmnist.training import streaming
 from jaxmnist.training.run import as_task, train_and_evaluate
@@ -17,6 +19,7 @@ from jaxmnist.training.setup import start
 from jaxmnist.training.state import (
     BatchSizes,
     Metered,
+    OnDisk,
     RunEpoch,
     TrainState,
     by_name,
@@ -78,22 +81,98 @@ def fit(
     >>> bool(history.eval_accuracy[-1] > 0.9)
     True
     """
-    num_classes = getattr(data, "num_classes", 10)
-    if isinstance(task, Config):
-        seed = task.seed
-    task, epochs, batches = as_task(task, num_classes, epochs, batch_size, eval_batch_size)
-    check_batches_fit(batches, data)
-    key = jax.random.key(seed)
-    constants = (task.program(), batches, key, task.hyper if hyper is None else hyper)
+    run = plan_run(task, data, epochs, batch_size, eval_batch_size, seed, hyper)
+    constants = (run.task.program(), run.batches, run.key, run.hyper)
     if isinstance(data, PreparedSet):
-        begun = state or jitted_start(key, constants[3], constants[0], streaming.sample(data))
+        begun = state or _jitted_start(run.key, run.hyper, constants[0], streaming.sample(data))
         run_epoch, shapes = streaming.compile_pieces(*constants, data, begun, on_progress)
     else:
         parts = jax.tree.map(jnp.array, split_pair(data))
-        begun = state or jitted_start(key, constants[3], constants[0], first_rows(parts[0]))
+        begun = state or _jitted_start(run.key, run.hyper, constants[0], first_rows(parts[0]))
         run_epoch, shapes = _compile_epoch(*constants, parts, begun)
     on_compiled()
-    return run_epochs(run_epoch, begun, range(epoch, epochs), on_epoch, shapes)
+    return run_epochs(run_epoch, begun, range(epoch, run.epochs), on_epoch, shapes)
+
+
+class PlannedRun(NamedTuple):
+    """What is to be run, whether a config or a task was given."""
+
+    task: Task
+    """What is trained."""
+    epochs: int
+    """Passes over the training data."""
+    batches: BatchSizes
+    """The batch sizes."""
+    key: Key[Array, ""]
+    """The run's key."""
+    hyper: Hyper
+    """The values of the task's hyperparameters."""
+
+
+def plan_run(
+    task: Config | Task,
+    data: Any,
+    epochs: int | None,
+    batch_size: int | None,
+    eval_batch_size: int | None,
+    seed: int,
+    hyper: Hyper | None,
+) -> PlannedRun:
+    """Return what `fit` is to run on some data, from its arguments.
+
+    Args:
+        task: A config or a task.
+        data: What it is to be trained on.
+        epochs: For a task; so are the following.
+        batch_size: For a task.
+        eval_batch_size: For a task.
+        seed: For a task; a config has its own.
+        hyper: Hyperparameters in place of the task's own.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: A size is missing, a batch is larger than the data, ``hyper`` has other names
+            than the task's, or a label of the tutorial's is none of the classes.
+    """
+    num_classes = getattr(data, "num_classes", 10)
+    if isinstance(task, Config):
+        seed = task.seed
+        check_labels(data, num_classes)
+    task, epochs, batches = as_task(task, num_classes, epochs, batch_size, eval_batch_size)
+    check_batches_fit(batches, data)
+    if hyper is not None and (missing := sorted(task.hyper.keys() - hyper.keys())):
+        raise InputError(
+            f"hyper has no {missing[0]!r}; give all of {', '.join(sorted(task.hyper))}, as in "
+            f"{{**task.hyper, {missing[0]!r}: …}}"
+        )
+    key = jax.random.key(seed)
+    return PlannedRun(task, epochs, batches, key, task.hyper if hyper is None else hyper)
+
+
+def check_labels(data: Any, num_classes: int) -> None:
+    """Refuse labels that are none of the classes, of data in memory.
+
+    Args:
+        data: A pair of pairs of images and labels, or `Arrays`; a `Dataset` was checked when it
+            was made.
+        num_classes: How many classes there are.
+
+    Raises:
+        InputError: A label is out of range.
+    """
+    if isinstance(data, Dataset | OnDisk):
+        return
+    for name, part in zip(("train", "test"), split_pair(data), strict=True):
+        labels = np.asarray(part[1])
+        wrong = (labels < 0) | (labels >= num_classes)
+        if np.issubdtype(labels.dtype, np.integer) and wrong.any():
+            first = np.unravel_index(int(wrong.argmax()), labels.shape)
+            raise InputError(
+                f"a label of the {name} data, number {first[0]}, is {labels[first]}; with "
+                f"{num_classes} classes, 0 to {num_classes - 1} are allowed"
+            )
 
 
 def run_epochs(
@@ -182,5 +261,5 @@ def _stack(epochs: list[Metered], shapes: Metered) -> Any:
     return jax.tree.map(lambda *values: jnp.asarray(np.stack(values)), *epochs)
 
 
-jitted_start = jax.jit(start, static_argnums=2)
+_jitted_start = jax.jit(start, static_argnums=2)
 _jitted_epoch = jax.jit(train_and_evaluate, static_argnums=(0, 1))

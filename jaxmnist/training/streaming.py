@@ -64,17 +64,21 @@ def compile_pieces(
     size, test_size = _piece_size(batches.batch_size), _piece_size(batches.eval_batch_size)
     train_piece = functools.partial(_jitted_train_piece, task, batches, hyper)
     eval_piece = functools.partial(_jitted_eval_piece, task, batches)
-    means = []
-    for program, counts in (
-        (functools.partial(_jitted_train_piece.lower, task, batches, hyper, (key, 0, state)), _piece_sizes(samples, size)),
-        (functools.partial(_jitted_eval_piece.lower, task, batches, state.model), _piece_sizes(test_samples, test_size)),
-    ):
-        lowered = [program(_rows(prepared, count)) for count in counts]
-        for each in lowered:
-            each.compile()
-        means.append(lowered[0].out_info[1])
+    first = key, 0, state
+    trains = [
+        _jitted_train_piece.lower(task, batches, hyper, first, _rows(prepared, count))
+        for count in _piece_sizes(samples, size)
+    ]
+    evals = [
+        _jitted_eval_piece.lower(task, batches, state.model, _rows(prepared, count))
+        for count in _piece_sizes(test_samples, test_size)
+    ]
+    for lowered in (*trains, *evals):
+        lowered.compile()
     counts = samples, test_samples
-    shapes = jax.eval_shape(functools.partial(_metrics, batches, *counts), *means)
+    shapes = jax.eval_shape(
+        functools.partial(_metrics, batches, *counts), trains[0].out_info[1], evals[0].out_info[1]
+    )
 
     def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Metered, Any]:
         order = np.asarray(_jitted_epoch_order(key, index, samples))
