@@ -17,6 +17,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.interop.counterparts import from_groups, to_group, torch_counterpart
 from jaxmnist.interop.order import parameter_indices
 from jaxmnist.interop.parameters import flatten, params_from_state_dict, require_torch
+from jaxmnist.interop.tensors import to_numpy
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
 
 
@@ -188,10 +189,9 @@ def _read(
     entry = state.get(index, {})
     if entry.get(key) is None:
         raise InputError(f"{where} has no {key!r}; it has {sorted(map(str, entry))}")
-    try:
-        array = np.asarray(entry[key])
-    except (TypeError, RuntimeError) as error:  # On a GPU, or of a type that NumPy lacks.
-        raise InputError(f"{where}: {key!r} cannot be read as an array: {error}") from error
+    array = to_numpy(entry[key], f"{where}: {key!r}")
+    if array.dtype.itemsize < 4:
+        array = array.astype(np.float32)  # As the accumulators here are at least.
     if array.shape != shape:
         raise InputError(
             f"{where}: {key!r} has shape {array.shape}, and the parameter has shape {shape}"

@@ -174,6 +174,21 @@ def test_adadelta_without_a_rate_has_rate_one_in_torch():
     assert state_dict["param_groups"][0]["eps"] == 1e-6
 
 
+def test_state_in_bfloat16_is_read_in_float32():
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), initial_params())
+    module = interop.params_to_module(params)
+    leaves = list(module.parameters())
+    for leaf in leaves:
+        leaf.grad = torch.full_like(leaf, 0.3)
+    optimizer = torch.optim.Adam(leaves)
+    optimizer.step()
+    state_dict = optimizer.state_dict()
+    opt_state, _ = interop.opt_state_from_state_dict("adam", state_dict, params)
+    for index, mu in enumerate(interop.flatten(opt_state.mu).values()):
+        assert mu.dtype == jnp.float32
+        np.testing.assert_array_equal(mu, state_dict["state"][index]["exp_avg"].float().numpy())
+
+
 # --- What cannot move is refused by name. ---
 
 
@@ -312,7 +327,7 @@ def corrupt(state_dict: dict[str, Any], how: str) -> dict[str, Any]:
     elif how == "another count":
         state[4]["step"] = torch.tensor(7.0)
     elif how == "no array":
-        state[0]["exp_avg"] = torch.zeros((7, 9), dtype=torch.bfloat16)
+        state[0]["exp_avg"] = torch.zeros((7, 9), device="meta")
     elif how == "no state":
         del state_dict["state"]
     else:
