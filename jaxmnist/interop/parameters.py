@@ -7,16 +7,24 @@ store a weight as (out, in), so the arrays are not transposed.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_bytes
+from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as save_bytes
 
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
+from jaxmnist.interop.tensors import to_numpy, to_tensor
+
+_DTYPES: Final = {
+    **{f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
+    **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
+    "BF16": np.dtype(jnp.bfloat16),
+}
+"""Those of a safetensors file."""
 
 
 def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -26,8 +34,9 @@ def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
         params: What ``MLP.init`` returned.
 
     Returns:
-        NumPy arrays under ``0.weight``, ``0.bias``, ``2.weight`` ...; PyTorch loads them with
-        ``load_state_dict`` once each is wrapped by ``torch.from_numpy``.
+        NumPy arrays of their dtypes under ``0.weight``, ``0.bias``, ``2.weight`` ...; PyTorch loads
+        them with ``load_state_dict`` once each is wrapped by ``torch.from_numpy``. It refuses
+        bfloat16: there, `params_to_module` has the tensors.
 
     Source: tutorial row D7.
 
@@ -36,7 +45,9 @@ def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     >>> {name: array.shape for name, array in params_to_state_dict(params).items()}
     {'0.weight': (5, 784), '0.bias': (5,), '2.weight': (10, 5), '2.bias': (10,)}
     """
-    return {name: np.array(leaf) for name, leaf in flatten(params).items()}
+    return {
+        name: np.array(to_numpy(leaf, name), order="C") for name, leaf in flatten(params).items()
+    }
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +71,7 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the ``state_dict`` of such an ``nn.Sequential`` into the MLP's parameters.
 
     Args:
-        state_dict: Arrays or CPU tensors under ``0.weight``, ``0.bias``, ``2.weight`` ...
+        state_dict: Arrays or tensors under ``0.weight``, ``0.bias``, ``2.weight`` ...
 
     Returns:
         Parameters for ``MLP.apply``; dtypes are kept.
@@ -80,7 +91,7 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
             f"the state_dict has no {missing[0]!r}; it has {sorted(state_dict)}, and the keys "
             f"of Linear and ReLU in turn are {expected}"
         )
-    arrays = {key: jnp.asarray(np.asarray(state_dict[key])) for key in expected}
+    arrays = {key: jnp.asarray(to_numpy(state_dict[key], key)) for key in expected}
     for index in range(count):
         weight, bias = arrays[f"{2 * index}.weight"], arrays[f"{2 * index}.bias"]
         for name, array in (("weight", weight), ("bias", bias)):
@@ -125,7 +136,7 @@ def params_to_module(params: Mapping[str, Any]) -> Any:
     )
     """
     torch = require_torch()
-    tensors = {name: torch.from_numpy(a) for name, a in params_to_state_dict(params).items()}
+    tensors = {name: to_tensor(a) for name, a in params_to_state_dict(params).items()}
     modules = []
     for weight in (tensor for tensor in tensors.values() if tensor.ndim == 2):
         outputs, inputs = weight.shape
@@ -176,13 +187,20 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         InputError: The file is not readable, not safetensors, or of another model.
     """
     try:
-        arrays = load_bytes(Path(path).read_bytes())
+        entries = deserialize(Path(path).read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from error
-    except KeyError as error:
-        raise InputError(f"{path} has numbers of type {error}, which NumPy lacks") from error
+    arrays = {}
+    for name, entry in entries:
+        if entry["dtype"] not in _DTYPES:
+            raise InputError(
+                f"{path}: {name} has numbers of type {entry['dtype']}; it must be one of "
+                f"{', '.join(_DTYPES)}"
+            )
+        numbers = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]])
+        arrays[name] = numbers.reshape(entry["shape"])
     try:
         return params_from_state_dict(arrays)
     except InputError as error:
