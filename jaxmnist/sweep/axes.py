@@ -30,17 +30,18 @@ class Cell(NamedTuple):
 
     values: Mapping[str, Any]
     """Its value on every axis."""
-    config: Config
-    """What `jaxmnist.fit` would be given."""
+    config: Any
+    """The `Config` that `jaxmnist.fit` would be given; of another task the `TaskRun`."""
     hyper: Hyper
-    """The argument of ``train``: the config's `default_hyper`, and the axes that no config has."""
+    """The argument of ``train``: the defaults, and what the axes have in place of them."""
 
 
-def check_axes(axes: Mapping[str, Any]) -> Axes:
+def check_axes(axes: Mapping[str, Any], known: Sequence[str] = AXIS_NAMES) -> Axes:
     """Return the axes with plain Python values, or refuse them.
 
     Args:
         axes: Lists, ranges, arrays, tensors or iterators of values by the axis's name.
+        known: The names that an axis may have.
 
     Returns:
         The same as strings, whole numbers, floats and, for hidden, tuples. A float32 has its exact
@@ -54,13 +55,12 @@ def check_axes(axes: Mapping[str, Any]) -> Axes:
     {'learning_rate': (0.5, 1.0), 'seed': (0, 1)}
     """
     if not axes:
-        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(AXIS_NAMES)}")
+        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(known)}")
     checked = {}
     for name, values in axes.items():
-        if name not in AXIS_NAMES:
+        if name not in known:
             raise InputError(
-                f"there is no axis {name!r}; choose one of {', '.join(AXIS_NAMES)}"
-                f"{nearest(name, AXIS_NAMES)}"
+                f"there is no axis {name!r}; choose one of {', '.join(known)}{nearest(name, known)}"
             )
         if not _is_many(values):
             raise InputError(f"the axis {name} is {shown(values)}; it must be a list of values")
@@ -98,7 +98,7 @@ def cells(config: Config, axes: Axes) -> tuple[Cell, ...]:
     )
 
 
-def groups(cells: Sequence[Cell]) -> Mapping[Config, list[int]]:
+def groups(cells: Sequence[Cell]) -> Mapping[Any, list[int]]:
     """Gather the cells that one compiled program serves: they differ in numbers and seeds alone.
 
     Args:
@@ -112,7 +112,7 @@ def groups(cells: Sequence[Cell]) -> Mapping[Config, list[int]]:
     >>> [(program.optimizer, members) for program, members in groups(mixed).items()]
     [('sgd', [0, 2]), ('adam', [1, 3])]
     """
-    gathered: dict[Config, list[int]] = {}
+    gathered: dict[Any, list[int]] = {}
     for index, cell in enumerate(cells):
         gathered.setdefault(cell.config.program(), []).append(index)
     return gathered
