@@ -77,9 +77,18 @@ def test_shapes_decide_where_they_all_differ():
     assert_own_averages(params, optimizer.state_dict(), [leaf.grad for leaf in leaves])
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.net."])
+def test_names_of_a_wrapped_module_are_read_with_a_warning(prefix):
+    found = of_equal_shapes(
+        lambda pairs: [(f"{prefix}{int(k[0]) + 1}{k[1:]}", p) for k, p in pairs[::-1]]
+    )
+    with pytest.warns(UserWarning, match=rf"{prefix}5.weight as 4.weight, {prefix}5.bias as"):
+        assert_own_averages(*found)
+
+
 def test_names_of_another_module_are_refused(refused):
-    params, state_dict, _ = of_equal_shapes(lambda pairs: [(f"fc.{k}", p) for k, p in pairs])
-    with refused("named ['fc.0.weight'", "must be ['0.weight'"):
+    params, state_dict, _ = of_equal_shapes(lambda pairs: [(f"fc{k}", p) for k, p in pairs])
+    with refused("named ['fc0.weight'", "must be ['0.weight'"):
         interop.opt_state_from_state_dict("adam", state_dict, params)
 
 
