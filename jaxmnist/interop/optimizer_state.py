@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxmnist import conventions, optim
 from jaxmnist.errors import InputError
-from jaxmnist.interop.counterparts import from_groups, to_group, torch_counterpart
+from jaxmnist.interop.counterparts import check_state, from_groups, to_group, torch_counterpart
 from jaxmnist.interop.order import parameter_indices
 from jaxmnist.interop.parameters import flatten, params_from_state_dict, require_torch
 from jaxmnist.interop.tensors import to_numpy
@@ -153,6 +153,7 @@ def opt_state_from_state_dict(
             f"'param_groups', and this one {sorted(map(str, state_dict))}"
         )
     arguments |= from_groups(name, state_dict["param_groups"])
+    check_state(name, state_dict["state"])
     hyper = {key: arguments[key] for key in conventions.hyperparameters(name)}
 
     expected = {leaf: np.shape(array) for leaf, array in flatten(params).items()}

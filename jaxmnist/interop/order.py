@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxmnist.errors import InputError
+from jaxmnist.interop.names import standard_names, warn_renamed
 
 Shape = tuple[int, ...]
 
@@ -69,6 +70,10 @@ def parameter_indices(
 def _by_name(
     indices: Sequence[int], expected: Mapping[str, Shape], names: Sequence[str]
 ) -> dict[str, int]:
+    standard = standard_names(names)
+    if standard is not None and len(standard) == len(names):
+        warn_renamed(standard, stacklevel=4)
+        names = [standard[name] for name in names]
     if sorted(names) != sorted(expected):
         raise InputError(
             f"the state_dict's parameters are named {list(names)}; they must be {list(expected)}, "

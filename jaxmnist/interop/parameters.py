@@ -5,6 +5,7 @@ layer: the affine layers are the even ones, ``0.weight``, ``0.bias``, ``2.weight
 store a weight as (out, in), so the arrays are not transposed.
 """
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from safetensors.numpy import save as save_bytes
 
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
+from jaxmnist.interop.names import expected_names, standard_names, warn_renamed
 from jaxmnist.interop.tensors import to_numpy, to_tensor
 
 _DTYPES: Final = {
@@ -70,6 +72,10 @@ def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
 def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the ``state_dict`` of such an ``nn.Sequential`` into the MLP's parameters.
 
+    Names with a prefix that all share (``module.``, ``_orig_mod.``) or with other numbers
+    (``nn.Flatten`` first, dropout between) are read as those of the tutorial, with a warning that
+    says which as which, where the layers' shapes follow one another.
+
     Args:
         state_dict: Arrays or tensors under ``0.weight``, ``0.bias``, ``2.weight`` ...
 
@@ -84,14 +90,30 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     >>> sorted(params_from_state_dict(layer)["params"]["dense_0"])
     ['bias', 'weight']
     """
+    return _params(state_dict, stacklevel=3)
+
+
+def _params(state_dict: Mapping[str, Any], stacklevel: int) -> dict[str, Any]:
     count = max(1, (len(state_dict) + 1) // 2)
-    expected = [f"{2 * index}.{name}" for index in range(count) for name in ("weight", "bias")]
+    expected = expected_names(count)
+    renamed = {name: name for name in expected}
     if missing := [key for key in expected if key not in state_dict]:
-        raise InputError(
-            f"the state_dict has no {missing[0]!r}; it has {sorted(state_dict)}, and the keys "
-            f"of Linear and ReLU in turn are {expected}"
+        # torch.optim.swa_utils.AveragedModel counts next to the module's own entries.
+        names = standard_names([name for name in state_dict if name != "n_averaged"])
+        at = (
+            {}
+            if names is None
+            else {ours: np.shape(state_dict[name]) for name, ours in names.items()}
         )
-    arrays = {key: jnp.asarray(to_numpy(state_dict[key], key)) for key in expected}
+        if names is None or not _follow_one_another(at):
+            raise InputError(
+                f"the state_dict has no {missing[0]!r}; it has {sorted(state_dict)}, and the keys "
+                f"of Linear and ReLU in turn are {expected}"
+            )
+        renamed = {ours: name for name, ours in names.items()}
+        warn_renamed(names, stacklevel)
+        count = len(names) // 2
+    arrays = {key: jnp.asarray(to_numpy(state_dict[name], name)) for key, name in renamed.items()}
     for index in range(count):
         weight, bias = arrays[f"{2 * index}.weight"], arrays[f"{2 * index}.bias"]
         for name, array in (("weight", weight), ("bias", bias)):
@@ -111,6 +133,14 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
             for index in range(count)
         }
     }
+
+
+def _follow_one_another(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether these are affine layers, each of which takes what the one before it returns."""
+    weights = [shapes[f"{2 * index}.weight"] for index in range(len(shapes) // 2)]
+    return all(len(shape) == 2 for shape in weights) and all(
+        after[1] == before[0] for before, after in itertools.pairwise(weights)
+    )
 
 
 def params_to_module(params: Mapping[str, Any]) -> Any:
@@ -202,6 +232,6 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         numbers = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]])
         arrays[name] = numbers.reshape(entry["shape"])
     try:
-        return params_from_state_dict(arrays)
+        return _params(arrays, stacklevel=3)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -33,6 +33,7 @@ from jaxmnist.sweep import folder, programs
 from jaxmnist.sweep.axes import AXIS_NAMES as AXIS_NAMES
 from jaxmnist.sweep.axes import Cell as Cell
 from jaxmnist.sweep.axes import parse as parse
+from jaxmnist.sweep.results import LEGEND as LEGEND
 from jaxmnist.sweep.results import Sweep as Sweep
 from jaxmnist.sweep.results import rows as rows
 from jaxmnist.sweep.results import summary as summary
