@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from jaxmnist.errors import InputError, nearest
@@ -36,7 +36,7 @@ class TaskFile:
 
     path: str
     text: str
-    options: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     earlier: tuple[tuple[str, int], ...] = ()
 
     @property
