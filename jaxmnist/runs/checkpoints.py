@@ -27,7 +27,6 @@ class _Tutorial(NamedTuple):
     opt_state: Any
 
 
-
 def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
     """Save the state after an epoch, if a checkpoint is due, and delete the oldest.
 
@@ -57,9 +56,7 @@ def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
         raise InputError(f"cannot write {place / str(done)}: {_first_line(error)}") from error
 
 
-def rewind(
-    run: Run, sample: Batch | None = None
-) -> tuple[int, TrainState | None, Metered | None]:
+def rewind(run: Run, sample: Batch | None = None) -> tuple[int, TrainState | None, Metered | None]:
     """Take the folder back to its newest complete checkpoint, to resume the run from there.
 
     Metrics of later epochs are dropped; the pictures are drawn again at the end. A run that was
