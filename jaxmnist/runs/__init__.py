@@ -8,8 +8,8 @@ predictions only if it classifies digits. Every file is replaced only by
 a complete one, and the model is updated with every epoch, so that a run that is stopped, at
 whatever moment, loses nothing that it wrote and can be resumed from its newest checkpoint.
 
-`save_pictures`, `save_task_pictures` and `write_picture` are resolved when first used: reading a run does not load
-matplotlib.
+`save_pictures`, `save_task_pictures` and `write_picture` are resolved when first used: reading a
+run does not load matplotlib.
 """
 
 from importlib import import_module

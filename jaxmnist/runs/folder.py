@@ -225,7 +225,8 @@ def load(path: Path) -> tuple[Run, Params]:
     run = read(path)
     if run.task_file is not None:
         raise InputError(
-            f"{path} is a run of the task in {run.task_file.path}; jaxmnist.runs.load_model reads it"
+            f"{path} is a run of the task in {run.task_file.path}; "
+            "jaxmnist.runs.load_model reads its model"
         )
     check_precision(run.config)
     shapes = jax.eval_shape(run.model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))

@@ -1,7 +1,7 @@
-"""Arrays of any pytree under dotted names, and back into a tree of the same structure.
+r"""Arrays of any pytree under dotted names, and back into a tree of the same structure.
 
 A leaf's name is its path: the keys of dicts, the names of fields and the positions in tuples,
-joined by dots. A dot within a key is written ``\\.``, so that no two leaves have the same name.
+joined by dots. A dot within a key is written ``\.``, so that no two leaves have the same name.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from jaxmnist.errors import InputError
 
 
 def named_arrays(tree: PyTree) -> dict[str, np.ndarray]:
-    """Return a tree's leaves by name.
+    r"""Return a tree's leaves by name.
 
     Args:
         tree: A pytree of arrays; random keys among them are stored as their words.
@@ -25,7 +25,7 @@ def named_arrays(tree: PyTree) -> dict[str, np.ndarray]:
         NumPy arrays by name, in the tree's order.
 
     >>> sorted(named_arrays({"dense.0": [jnp.zeros(2), jnp.ones(())], "scale": 1.0}))
-    ['dense\\\\.0.0', 'dense\\\\.0.1', 'scale']
+    ['dense\\.0.0', 'dense\\.0.1', 'scale']
     """
     paths = jax.tree_util.tree_leaves_with_path(tree)
     return {_name(path): np.asarray(_words(leaf)) for path, leaf in paths}

@@ -22,7 +22,7 @@ from jaxmnist.training.state import Metered
 Data = Any
 """A `Dataset`, a `PreparedSet`, or a task's pair ``(train, test)``."""
 Load = Callable[[str, str | None], Data]
-"""``load(dataset, data_dir)``: `load_dataset`, `load_arrays` or `open_stream` of `jaxmnist.data`."""
+"""``load(dataset, data_dir)``: of `jaxmnist.data`, `load_dataset`, `load_arrays`, `open_stream`."""
 
 
 class Session(NamedTuple):

@@ -163,7 +163,7 @@ def run_text(text: str, path: str) -> ModuleType:
     sys.modules[name] = module  # Where dataclasses look their annotations up.
     if (folder := str(Path(path).parent)) not in sys.path:
         sys.path.insert(0, folder)
-    _called(path, "", lambda: exec(code, vars(module)))  # noqa: S102  # The person's own file.
+    _called(path, "", lambda: exec(code, vars(module)))  # The person's own file.
     if not callable(getattr(module, "task", None)):
         own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
         raise InputError(
