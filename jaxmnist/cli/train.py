@@ -301,10 +301,10 @@ def _epoch_line(index: int, metrics: "Metered") -> str:
 
     if isinstance(metrics, History):
         return EPOCH_LINE.format(index, *map(float, metrics[:4]))
-    shown = {name: x for name, x in by_name(metrics).items() if not name.endswith("_per_sample")}
-    return ", ".join(
-        [f"epoch: {index}", *(f"{name}: {float(x):.6f}" for name, x in shown.items())]
-    )
+    values = by_name(metrics)
+    names = [name for name in values if not name.endswith("_per_sample")]
+    names.sort(key=lambda name: (name.startswith("eval_"), not name.endswith("_loss")))
+    return ", ".join([f"epoch: {index}", *(f"{name}: {float(values[name]):.6f}" for name in names)])
 
 
 def _summary(history: "Metered") -> str:

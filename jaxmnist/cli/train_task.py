@@ -23,6 +23,10 @@ _SIZES = {
     "eval_batch_size": "Samples in a test batch; the last, shorter batch is kept.",
     "seed": "Determines the run's key: its start, every epoch's order, and what is random in it.",
 }
+_DATASET = (
+    "An .npz of any shapes, a folder of class-named folders of images, or a data set of the "
+    "tutorial's form, such as mnist."
+)
 _ACCEPT = "With --resume: take the task's file though it has changed since the run began."
 
 
@@ -81,8 +85,11 @@ def _command(file: "TaskFile", run: "Run | None", is_recorded: bool) -> Callable
     kind = config_class(file.module)
     own = [field.name for field in dataclasses.fields(kind)]
     parameters = dict(inspect.signature(train).parameters)
+    hints = typing.get_type_hints(train, include_extras=True)
+    hints["dataset"] = Annotated[str, arg(help=_DATASET)]
     if file.has_data:
-        del parameters["dataset"]
+        for name in ("dataset", "data_dir", "stream"):
+            del parameters[name]
     _check_names(file, own, parameters)
 
     def command(config: Any, sizes: Any, joining: Any, **settings: Any) -> None:
@@ -93,7 +100,7 @@ def _command(file: "TaskFile", run: "Run | None", is_recorded: bool) -> Callable
             joining,
             dataclasses.replace(file, options=options),
             is_recorded=is_recorded,
-            **{"dataset": None, **settings},
+            **{"dataset": None, "data_dir": None, "stream": False, **settings},
         )
 
     added = [
@@ -117,7 +124,6 @@ def _command(file: "TaskFile", run: "Run | None", is_recorded: bool) -> Callable
         defaults = dataclasses.replace(file, options=run.task_file.options).config(run.config)
         chosen[0] = chosen[0].replace(default=defaults)
     command.__signature__ = inspect.Signature(chosen)  # pyright: ignore
-    hints = typing.get_type_hints(train, include_extras=True)
     command.__annotations__ = {each.name: hints.get(each.name, each.annotation) for each in chosen}
     command.__annotations__ |= {each.name: each.annotation for each in chosen[:2]}
     command.__doc__ = _described(file, train.__doc__ or "")
@@ -131,7 +137,7 @@ def _check_names(file: "TaskFile", own: Sequence[str], parameters: dict[str, Any
     from jaxmnist.distributed.processes import Processes
 
     taken = {*parameters, *(field.name for field in dataclasses.fields(Processes)), "help"}
-    taken |= {"sizes", "accept_changed_task", "dataset"}
+    taken |= {"sizes", "accept_changed_task", "dataset", "data_dir", "stream"}
     if clash := [name for name in own if name in taken]:
         raise InputError(
             f"{file.path}: Config has a field {clash[0]}, which is the name of an option of "

@@ -13,6 +13,7 @@ import numpy as np
 from jaxmnist import plots
 from jaxmnist.atomic import write_whole
 from jaxmnist.data.dataset import Dataset
+from jaxmnist.data.digits import is_digits
 from jaxmnist.plots.curves import CURVES
 from jaxmnist.plots.save import write_picture
 from jaxmnist.runs.folder import CURVES as CURVES_PICTURE
@@ -84,25 +85,6 @@ def _classes(task: Task, model: Model, test: Any) -> np.ndarray | None:
     if getattr(shape, "ndim", 0) != 2 or shape.shape[1] <= int(np.max(test[1])):
         return None
     return np.asarray(outputs(model, test)).argmax(axis=1)
-
-
-def is_digits(part: Any) -> bool:
-    """Return whether a part of the data are images of 28x28 bytes with a class each.
-
-    Args:
-        part: Arrays with a leading sample axis.
-    """
-    if not (isinstance(part, tuple | list) and len(part) == 2):
-        return False
-    if any(not hasattr(each, "dtype") for each in part):
-        return False
-    images, labels = part
-    return (
-        images.dtype == np.uint8
-        and images.shape[1:] == (28, 28)
-        and labels.ndim == 1
-        and np.issubdtype(labels.dtype, np.integer)
-    )
 
 
 def _draw_predictions(
