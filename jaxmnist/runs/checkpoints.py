@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -95,7 +96,7 @@ def rewind(run: Run, sample: Batch | None = None) -> tuple[int, TrainState | Non
             "restore what was deleted, or train again with --overwrite"
         )
 
-    write_config(run)
+    write_config(_taught_until(run, epoch))
     for name in SUMMARY:
         (run.path / name).unlink(missing_ok=True)
     text = "".join(json.dumps(line) + "\n" for line in lines[:epoch])
@@ -105,6 +106,14 @@ def rewind(run: Run, sample: Batch | None = None) -> tuple[int, TrainState | Non
     else:
         save_model(run, state.model)
     return epoch, state, _history(run, lines[:epoch])
+
+
+def _taught_until(run: Run, epoch: int) -> Run:
+    """Return the run with no earlier text of its task's file that trained more epochs than these."""
+    if run.task_file is None:
+        return run
+    earlier = tuple((text, min(epochs, epoch)) for text, epochs in run.task_file.earlier)
+    return replace(run, task_file=replace(run.task_file, earlier=earlier))
 
 
 def _history(run: Run, lines: list[dict[str, Any]]) -> Metered | None:

@@ -82,6 +82,7 @@ class BatchSizes(NamedTuple):
     """Of evaluation."""
 
 
+@runtime_checkable
 class HasBatchSizes(Protocol):
     """`BatchSizes`, or a `Config`."""
 
