@@ -20,8 +20,11 @@ from safetensors.numpy import save as save_safetensors
 
 from jaxmnist import interop, runs
 from jaxmnist.atomic import write_whole
+from jaxmnist.data import load_arrays
 from jaxmnist.errors import InputError, nearest
-from jaxmnist.training import ApplyFn, Params, inputs
+from jaxmnist.tasks import Model, first_of_pair
+from jaxmnist.tasks.value import Batch
+from jaxmnist.training import ApplyFn, Params, inputs, split_pair
 
 FORMATS: Final = ("safetensors", "stablehlo", "onnx")
 
@@ -58,13 +61,17 @@ def write(run: Path, format: str, out: Path | None = None) -> Path:
             f"there is no format {format!r}; choose one of {', '.join(FORMATS)}"
             f"{nearest(format, FORMATS)}"
         )
+    trained = runs.read(run)
+    path = out or run / f"model.{format}"
+    if trained.task_file is not None:
+        write_whole(path, _task_content(trained, format))
+        return path
     trained, params = runs.load(run)
     if format == "onnx" and trained.config.dtype == "bfloat16":
         raise InputError(
             f"the run in {run} is in bfloat16, in which onnxruntime has no products on a CPU; "
             "choose the format stablehlo or safetensors"
         )
-    path = out or run / f"model.{format}"
     if format == "safetensors":
         content = save_safetensors(interop.params_to_state_dict(params))
     else:
@@ -149,6 +156,70 @@ def onnx(apply_fn: ApplyFn, params: Params) -> bytes:
     return content
 
 
+def _task_content(run: runs.Run, format: str) -> bytes:
+    """Return the file of a task of one's own: its arrays by name, or its predictions."""
+    if format == "onnx":
+        raise InputError(
+            f"the run in {run.path} is of a task of its own, and onnx is for the tutorial's "
+            "network; choose the format stablehlo or safetensors"
+        )
+    data = run.data(load_arrays)
+    model = runs.load_model(run, data)
+    if format == "safetensors":
+        return save_safetensors(runs.named_model(model))
+    if run.task.predict is None:
+        raise InputError(
+            f"the task of {run.path} has no predict, which stablehlo exports; jaxmnist.task gives "
+            "it one; the format safetensors is possible"
+        )
+    return _task_stablehlo(run.task.predict, model, split_pair(data)[1], str(run.path))
+
+
+def _task_stablehlo(predict: Callable[..., Any], model: Model, test: Batch, source: str) -> bytes:
+    """Serialise a task's predictions, and compare them with the task's on batches of 1 and 7.
+
+    The exported function takes the first of a pair as it is stored, or the whole batch if it is
+    no pair, with any number of samples.
+    """
+    from jax import export as jax_export
+
+    is_pair = isinstance(test, tuple | list) and len(test) == 2
+
+    def outputs(given: Any) -> Any:
+        if not is_pair:
+            return predict(model, given)
+        samples = jax.tree.leaves(given)[0].shape[0]
+        blank = jax.tree.map(
+            lambda leaf: jnp.zeros((samples, *leaf.shape[1:]), leaf.dtype), test[1]
+        )
+        return predict(model, (given, blank))
+
+    given = jax.tree.map(jnp.asarray, first_of_pair(test))
+    (batch,) = jax_export.symbolic_shape("batch")
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((batch, *leaf.shape[1:]), leaf.dtype), given
+    )
+    try:
+        exported = jax_export.export(jax.jit(outputs), platforms=_PLATFORMS)(shapes)
+    except Exception as error:  # Whatever a model does that needs the number of samples.
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise InputError(
+            f"the task of {source} cannot be exported for any number of samples: {reason}"
+        ) from error
+    content = bytes(exported.serialize())
+    call = jax_export.deserialize(bytearray(content)).call
+    for rows in (slice(0, 1), slice(0, 7)):
+        batch_of = jax.tree.map(lambda leaf, rows=rows: leaf[rows], given)
+        pairs = zip(
+            jax.tree.leaves(call(batch_of)),
+            jax.tree.leaves(jax.jit(outputs)(batch_of)),
+            strict=True,
+        )
+        for actual, expected in pairs:
+            _check_close(np.asarray(actual), np.asarray(expected), "outputs")
+    return content
+
+
 def _logits(apply_fn: ApplyFn, params: Params) -> Callable[[Any], Any]:
     return lambda images: apply_fn(params, inputs(images, params))
 
@@ -160,17 +231,23 @@ def _check(exported: Callable[[np.ndarray], Any], apply_fn: ApplyFn, params: Par
         # Compiled, as what was exported is: bfloat16 rounds less where operations are fused.
         expected = np.asarray(jax.jit(_logits(apply_fn, params))(jnp.asarray(batch)))
         actual = np.asarray(exported(batch))
-        if actual.shape != expected.shape or actual.dtype != expected.dtype:
-            raise ExportError(
-                f"the exported network's logits are {actual.dtype} {actual.shape}; they must be "
-                f"{expected.dtype} {expected.shape}"
-            )
-        error = np.abs(actual - expected).max() / np.abs(expected).max()
-        if not error <= _TOLERANCE:
-            raise ExportError(
-                f"the exported network's logits are off by {error:.1e} of the largest one; "
-                f"rounding allows {_TOLERANCE:.0e}"
-            )
+        _check_close(actual, expected, "logits")
+
+
+def _check_close(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
+        raise ExportError(
+            f"the exported network's {what} are {actual.dtype} {actual.shape}; they must be "
+            f"{expected.dtype} {expected.shape}"
+        )
+    expected, actual = expected.astype(np.float64), actual.astype(np.float64)
+    largest = np.abs(expected).max(initial=0)
+    error = np.abs(actual - expected).max(initial=0) / (largest or 1)
+    if not error <= _TOLERANCE:
+        raise ExportError(
+            f"the exported network's {what} are off by {error:.1e} of the largest one; "
+            f"rounding allows {_TOLERANCE:.0e}"
+        )
 
 
 @contextmanager

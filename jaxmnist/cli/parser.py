@@ -31,6 +31,7 @@ from jaxmnist.cli.predict import predict
 from jaxmnist.cli.race import race
 from jaxmnist.cli.sweep import sweep
 from jaxmnist.cli.train import train
+from jaxmnist.cli.train_task import for_task_file
 from jaxmnist.cli.verify import verify
 from jaxmnist.errors import nearest
 
@@ -83,6 +84,8 @@ def parse(arguments: Sequence[str] | None) -> Callable[[], None]:
             fail(f"{path[-1]} has no command {word!r}; {choices}{nearest(word, found)}")
         found = found[word]
         path.append(word)
+    if found is train:
+        found, words = for_task_file(words)
     return _parse_command(found, " ".join(path), words)
 
 

@@ -12,7 +12,8 @@ def in_its_precision(command: Callable[..., None]) -> Callable[..., None]:
     """Enable 64-bit numbers, which are off by default, while a command on a float64 run runs.
 
     Args:
-        command: With a parameter ``dtype``, ``config``, ``run`` or ``resume``.
+        command: With a parameter ``dtype``, ``config``, ``run`` or ``resume``. A task's own
+            ``Config`` may have a field ``dtype``.
 
     Returns:
         The command, with the same signature.
@@ -36,6 +37,7 @@ def _dtype_of(given: Mapping[str, Any]) -> Any:
     """Look up a command's dtype; None if its run cannot be read, which reading it will report."""
     run = given.get("resume") or given.get("run")
     if run is None:
-        return given["dtype"] if "dtype" in given else given["config"].dtype
+        return given["dtype"] if "dtype" in given else getattr(given["config"], "dtype", None)
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return json.loads((run / "config.json").read_text())["config"]["dtype"]
+        about = json.loads((run / "config.json").read_text())
+        return (about["task"]["options"] if "task" in about else about["config"])["dtype"]

@@ -1,12 +1,16 @@
-"""`jaxmnist predict`: classify images with a trained network."""
+"""`jaxmnist predict`: classify images with a trained network, or show a task's outputs."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
 from jaxmnist.cli.console import make_console
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxmnist.runs import Run
 
 
 @in_its_precision
@@ -17,6 +21,8 @@ def predict(
 ) -> None:
     """Classify test images, or pictures of your own, with a trained network.
 
+    Of a task in a file of your own, the outputs are shown: of classifiers the two largest.
+
     Args:
         run: The folder of a run.
         indices: Which test images of the run's data set, from 0.
@@ -24,6 +30,16 @@ def predict(
     """
     if not indices and not images:
         raise InputError("nothing to predict: give --indices 0 1 2 or --images FILE ...")
+    from jaxmnist import runs
+
+    trained = runs.read(run)
+    if trained.task_file is None:
+        _predict_digits(run, indices, images)
+    else:
+        _predict_task(trained, indices, images)
+
+
+def _predict_digits(run: Path, indices: tuple[int, ...], images: tuple[Path, ...]) -> None:
     import jax.numpy as jnp
     import numpy as np
     from rich.table import Table
@@ -36,7 +52,7 @@ def predict(
     trained, params = runs.load(run)
     names, labels, inputs = [], [], []
     if indices:
-        dataset = load_dataset(trained.dataset, trained.data_dir)
+        dataset = load_dataset(trained.dataset or "mnist", trained.data_dir)
         count = len(dataset.test_labels)
         for index in indices:
             if not 0 <= index < count:
@@ -59,3 +75,71 @@ def predict(
         guesses = [cell for index in likeliest for cell in (str(index), f"{row[index]:.4f}")]
         table.add_row(Text(name, overflow="fold"), label, *guesses)
     make_console().print(table)
+
+
+def _predict_task(trained: "Run", indices: tuple[int, ...], images: tuple[Path, ...]) -> None:
+    """Print a task's outputs for test samples, or for pictures of digits."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from rich.table import Table
+    from rich.text import Text
+
+    from jaxmnist import runs, training
+    from jaxmnist.data import load_arrays
+    from jaxmnist.data.digits import is_digits
+    from jaxmnist.data.pictures import read_digit
+
+    predict = trained.task.predict
+    if predict is None:
+        raise InputError(f"the task of {trained.path} has no predict; jaxmnist.task gives it one")
+    data = trained.data(load_arrays)
+    model = runs.load_model(trained, data)
+    test = jax.tree.map(np.asarray, training.split_pair(data)[1])
+    count = training.samples_in(test, "test")
+    if unknown := [index for index in indices if not 0 <= index < count]:
+        raise InputError(f"there is no test sample {unknown[0]}; indices go from 0 to {count - 1}")
+    if images and not is_digits(test):
+        raise InputError(
+            f"--images is for tasks whose data are images of 28x28 bytes with a class each; the "
+            f"data of {trained.path} are others: give --indices"
+        )
+    rows = jax.tree.map(lambda leaf: leaf[np.array(indices, int)], test)
+    if images:
+        pictures = np.stack([read_digit(path) for path in images])
+        rows = tuple(
+            np.concatenate([mine, more])
+            for mine, more in zip(
+                rows, (pictures, np.zeros(len(images), rows[1].dtype)), strict=True
+            )
+        )
+    outputs = np.asarray(predict(model, jax.tree.map(jnp.asarray, rows)))
+    targets = rows[1] if isinstance(rows, tuple | list) and len(rows) == 2 else None
+    is_classifier = (
+        isinstance(targets, np.ndarray)
+        and targets.dtype.kind in "iu"
+        and (targets.ndim, outputs.ndim) == (1, 2)
+        and outputs.shape[1] > 1
+    )
+    names = [*(f"test sample {index}" for index in indices), *map(str, images)]
+    columns = ("prediction", "output", "next", "output") if is_classifier else ("output",)
+    table = Table("sample", "target", *columns)
+    for row, name in enumerate(names):
+        target = _shown(targets[row]) if row < len(indices) and targets is not None else ""
+        if is_classifier:
+            likeliest = np.argsort(-outputs[row], kind="stable")[:2]
+            cells = [cell for i in likeliest for cell in (str(i), f"{outputs[row][i]:.4f}")]
+        else:
+            cells = [_shown(outputs[row])]
+        table.add_row(Text(name, overflow="fold"), target, *cells)
+    make_console().print(table)
+
+
+def _shown(value: Any) -> str:
+    """Return a number, or an array on one line, long ones shortened."""
+    import numpy as np
+
+    if np.ndim(value) == 0:
+        return f"{value:.4f}" if np.issubdtype(value.dtype, np.floating) else str(value)
+    shown = np.array2string(np.ravel(value), precision=4, threshold=8, edgeitems=3)
+    return f"{shown} of shape {np.shape(value)}" if np.ndim(value) > 1 else shown

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Suppress, arg
 
@@ -18,9 +18,10 @@ from jaxmnist.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from jaxmnist.runs import Session
+    from jaxmnist.runs import Run, Session, TaskFile
     from jaxmnist.runs.session import Data
-    from jaxmnist.training import DivergedError, History, TrainState
+    from jaxmnist.training import DivergedError, TrainState
+    from jaxmnist.training.state import Metered
 
 EPOCH_LINE = "epoch: {}, Train Loss: {:.6f}, Train Acc: {:.6f}, Eval Loss: {:.6f}, Eval Acc: {:.6f}"
 """The tutorial's line (row D9)."""
@@ -42,7 +43,7 @@ def train(
     distributed: bool = False,
     given: Suppress[frozenset[str]] = frozenset(),
 ) -> None:
-    """Train the network and write the run's folder.
+    """Train the network and write the run's folder; with a task's file, `train FILE`, that task.
 
     Args:
         config: The run.
@@ -61,22 +62,82 @@ def train(
         distributed: Share every batch with other processes, started with the same options.
         given: The options on the command line.
     """
+    train_run(
+        config,
+        joining,
+        None,
+        given=given,
+        dataset=dataset,
+        data_dir=data_dir,
+        out=out,
+        overwrite=overwrite,
+        stream=stream,
+        checkpoint_every=checkpoint_every,
+        keep=keep,
+        resume=resume,
+        devices=devices,
+        distributed=distributed,
+    )
+
+
+def train_run(
+    config: Config,
+    joining: processes.Processes,
+    task_file: "TaskFile | None",
+    *,
+    given: frozenset[str],
+    dataset: str | None,
+    data_dir: str | None,
+    out: Path | None,
+    overwrite: bool,
+    stream: bool,
+    checkpoint_every: int,
+    keep: int,
+    resume: Path | None,
+    devices: int,
+    distributed: bool,
+    is_recorded: bool = False,
+    accept_changed_task: bool = False,
+) -> None:
+    """Train the tutorial's task or that of a file; the options are those of `train`.
+
+    Args:
+        config: The run; with a file only its epochs, batch sizes and seed are read.
+        joining: With ``distributed``.
+        task_file: The task's file with its options; None for the tutorial's task.
+        given: The options on the command line.
+        dataset: None for a file with data of its own.
+        data_dir: As in `train`; so are the following.
+        out: As in `train`.
+        overwrite: As in `train`.
+        stream: As in `train`.
+        checkpoint_every: As in `train`.
+        keep: As in `train`.
+        resume: As in `train`.
+        devices: As in `train`.
+        distributed: As in `train`.
+        is_recorded: Whether the file is the run's own record, and none was given.
+        accept_changed_task: Resume with a file that has changed.
+
+    Raises:
+        InputError: The options contradict one another, or the run cannot be started or resumed.
+    """
     started = time.perf_counter()
     _check_together(given, stream=stream, devices=devices, distributed=distributed, resume=resume)
     if distributed:
         processes.join(joining, on_abort=processes.hush())
-    import jax
     import jax.numpy as jnp
 
     from jaxmnist import runs
-    from jaxmnist.data import Dataset, load_dataset, open_stream
-    from jaxmnist.data.stream import head
-    from jaxmnist.runs.pictures import save_pictures
+    from jaxmnist.data import load_arrays, load_dataset, open_stream
+    from jaxmnist.training import by_name
 
     imported = time.perf_counter()
     fit = _fit_on(None if distributed else devices)
     options = {**vars(config), "dataset": dataset, "data_dir": data_dir}
     options |= {"checkpoint_every": checkpoint_every, "keep": keep}
+    options |= task_file.options if task_file else {}
+    in_memory = load_dataset if task_file is None else load_arrays
     session = runs.open_run(
         config,
         dataset,
@@ -87,7 +148,9 @@ def train(
         overwrite=overwrite,
         resume=resume,
         options={name: value for name, value in options.items() if name in given},
-        load=open_stream if stream else load_dataset,
+        load=open_stream if stream else in_memory,
+        task_file=None if is_recorded else task_file,
+        accept_changed_task=accept_changed_task,
     )
     run, data, first = session.run, session.data, processes.is_first()
     screen = make_console(quiet=not first)
@@ -106,12 +169,13 @@ def train(
     trained = time.perf_counter()
 
     if session.history is not None:
-        history = jax.tree.map(jnp.append, session.history, history)
-    epochs = history.eval_accuracy.size
+        past, new = by_name(session.history), by_name(history)
+        joined = {name: jnp.append(past[name], values) for name, values in new.items()}
+        history = type(history)(**joined)
+    epochs = by_name(history)["eval_loss"].size
     if epochs:
         if first:
-            shown = data if isinstance(data, Dataset) else head(data, run.config.eval_batch_size)
-            save_pictures(run, state.params, history, shown)
+            _save_pictures(run, state, history, data)
         say(screen, _summary(history))
     say(
         screen,
@@ -121,9 +185,10 @@ def train(
     say(screen, f"wrote: {run.path}")
     processes.leave()
     if diverged is not None:
+        rate = (run.config.learning_rate or "the default") if task_file is None else "the present"
         fail(
             f"{diverged}; the {epochs} whole epochs before it are kept; "
-            f"a learning rate below {run.config.learning_rate or 'the default'} may help",
+            f"a learning rate below {rate} may help",
             status=1,
         )
 
@@ -143,7 +208,7 @@ def _check_together(
         raise InputError(f"--resume writes to {resume}: omit --{contrary[0]}")
 
 
-def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, History]]":
+def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, Any]]":
     """Choose what runs the epochs: one device, several, or None for all of all processes."""
     import jax
 
@@ -164,10 +229,10 @@ def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, History]]":
 def _train(
     session: "Session",
     data: "Data",
-    fit: "Callable[..., tuple[TrainState, History]]",
+    fit: "Callable[..., tuple[TrainState, Any]]",
     screen: "Console",
     stream: bool,
-) -> "tuple[TrainState, History, DivergedError | None, float]":
+) -> "tuple[TrainState, Any, DivergedError | None, float]":
     """Train the session's epochs, record and print each; say what stopped them, if they diverged.
 
     The last result is the time at which the program was compiled.
@@ -178,6 +243,8 @@ def _train(
     run, done = session.run, session.epoch
     samples, _ = sizes(data)
     compiled = time.perf_counter()
+    what, kind = (run.config, "images") if run.task_file is None else (run.task, "samples")
+    of_task = {} if run.task_file is None else _sizes_of(run.config)
     with progress(screen, "compiling") as (bar, task):
 
         def on_compiled() -> None:
@@ -187,18 +254,19 @@ def _train(
 
         def on_progress(epochs: float) -> None:
             rate = (epochs - done) * samples / (time.perf_counter() - compiled)
-            bar.update(task, completed=epochs, rate=f"{rate:,.0f} images/s")
+            bar.update(task, completed=epochs, rate=f"{rate:,.0f} {kind}/s")
 
-        def on_epoch(index: int, state: "TrainState", metrics: "History") -> None:
+        def on_epoch(index: int, state: "TrainState", metrics: "Metered") -> None:
             if processes.is_first():
                 runs.record_epoch(run, index, state, metrics)
             on_progress(index + 1.0)
-            say(screen, EPOCH_LINE.format(index, *map(float, metrics[:4])))
+            say(screen, _epoch_line(index, metrics))
 
         try:
             state, history = fit(
-                run.config,
+                what,
                 data,
+                **of_task,
                 state=session.state,
                 epoch=done,
                 on_compiled=on_compiled,
@@ -210,10 +278,48 @@ def _train(
     return state, history, None, compiled
 
 
-def _summary(history: "History") -> str:
-    best = int(history.eval_accuracy.argmax())
+def _sizes_of(config: Config) -> dict[str, int]:
+    names = ("epochs", "batch_size", "eval_batch_size", "seed")
+    return {name: getattr(config, name) for name in names}
+
+
+def _save_pictures(run: "Run", state: "TrainState", history: "Metered", data: "Data") -> None:
+    from jaxmnist.data import PreparedSet
+    from jaxmnist.data.stream import head
+    from jaxmnist.runs import pictures
+
+    shown = head(data, run.config.eval_batch_size) if isinstance(data, PreparedSet) else data
+    if run.task_file is None:
+        pictures.save_pictures(run, state.params, history, shown)
+    else:
+        pictures.save_task_pictures(run, state.model, history, shown)
+
+
+def _epoch_line(index: int, metrics: "Metered") -> str:
+    """Return the tutorial's line, or a task's metrics by name, without their per-sample twins."""
+    from jaxmnist.training import History, by_name
+
+    if isinstance(metrics, History):
+        return EPOCH_LINE.format(index, *map(float, metrics[:4]))
+    values = by_name(metrics)
+    names = [name for name in values if not name.endswith("_per_sample")]
+    names.sort(key=lambda name: (name.startswith("eval_"), not name.endswith("_loss")))
+    return ", ".join([f"epoch: {index}", *(f"{name}: {float(values[name]):.6f}" for name in names)])
+
+
+def _summary(history: "Metered") -> str:
+    from jaxmnist.training import History
+
+    if isinstance(history, History):
+        best = int(history.eval_accuracy.argmax())
+        return (
+            f"final: eval accuracy {history.eval_accuracy[-1]:.4f} "
+            f"(best {history.eval_accuracy[best]:.4f}, epoch {best}), "
+            f"eval loss {history.eval_loss[-1]:.4f}, train loss {history.train_loss[-1]:.4f}"
+        )
+    losses = history["eval_loss"]
+    best = int(losses.argmin())
     return (
-        f"final: eval accuracy {history.eval_accuracy[-1]:.4f} "
-        f"(best {history.eval_accuracy[best]:.4f}, epoch {best}), "
-        f"eval loss {history.eval_loss[-1]:.4f}, train loss {history.train_loss[-1]:.4f}"
+        f"final: eval_loss {losses[-1]:.6f} (best {losses[best]:.6f}, epoch {best}), "
+        f"train_loss {history['train_loss'][-1]:.6f}"
     )

@@ -2,9 +2,11 @@
 
 MNIST itself is in the package and needs no network. Other sets come from TensorFlow Datasets
 (TFDS, read and prepared without TensorFlow), from a folder of IDX files, or from a Keras `.npz`.
-A prepared set that does not fit in memory is opened by `open_stream` instead.
+`load_arrays` reads data of any other shape, for a task of one's own, from an `.npz` or a folder of
+images. A prepared set that does not fit in memory is opened by `open_stream` instead.
 """
 
+from jaxmnist.data.arrays import load_arrays as load_arrays
 from jaxmnist.data.batches import normalize as normalize
 from jaxmnist.data.catalogue import Available as Available
 from jaxmnist.data.catalogue import available as available

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, UInt32
 from jaxmnist import training
 from jaxmnist.config import Config, Hyper
 from jaxmnist.distributed import processes
-from jaxmnist.tasks import Batch, Task
+from jaxmnist.tasks.value import Batch, Task
 from jaxmnist.training import ApplyFn, BatchSizes, TrainState
 
 

@@ -11,6 +11,7 @@ from jaxmnist.plots.digits import digits as digits
 from jaxmnist.plots.graph import graph as graph
 from jaxmnist.plots.losses import cross_entropy as cross_entropy
 from jaxmnist.plots.losses import softmax as softmax
+from jaxmnist.plots.metric_curves import metric_curves as metric_curves
 from jaxmnist.plots.network import Cut as Cut
 from jaxmnist.plots.network import loss_surface as loss_surface
 from jaxmnist.plots.network import training_comparison as training_comparison

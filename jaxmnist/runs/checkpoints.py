@@ -3,18 +3,29 @@
 import inspect
 import json
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxmnist import interop
 from jaxmnist.atomic import write_whole
-from jaxmnist.config import default_hyper
 from jaxmnist.errors import InputError
-from jaxmnist.runs.folder import CHECKPOINTS, METRICS, MODEL, SUMMARY, read_metrics, write_config
+from jaxmnist.runs.folder import CHECKPOINTS, METRICS, SUMMARY, read_metrics, write_config
+from jaxmnist.runs.named_arrays import from_named_arrays, named_arrays, shapes_by_name
 from jaxmnist.runs.run import Run
-from jaxmnist.training import History, TrainState, init
+from jaxmnist.runs.weights import MODEL, save_model, state_shapes
+from jaxmnist.tasks.value import Batch
+from jaxmnist.training import History, TrainState
+from jaxmnist.training.state import Metered
+
+
+class _Tutorial(NamedTuple):
+    """What a checkpoint of the tutorial's task holds, in this version and in those before."""
+
+    params: Any
+    opt_state: Any
 
 
 def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
@@ -39,14 +50,14 @@ def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
     try:
         place.mkdir(exist_ok=True)
         with _manager(run) as manager:
-            manager.save(done, args=args.StandardSave(jax.device_get(state)))
+            manager.save(done, args=args.StandardSave(_content(run, state)))
     except OSError as error:
         raise InputError(f"cannot write {place / str(done)}: {error.strerror}") from error
     except ValueError as error:  # What the storage library makes of a full disk.
         raise InputError(f"cannot write {place / str(done)}: {_first_line(error)}") from error
 
 
-def rewind(run: Run) -> tuple[int, TrainState | None, History]:
+def rewind(run: Run, sample: Batch | None = None) -> tuple[int, TrainState | None, Metered | None]:
     """Take the folder back to its newest complete checkpoint, to resume the run from there.
 
     Metrics of later epochs are dropped; the pictures are drawn again at the end. A run that was
@@ -55,10 +66,12 @@ def rewind(run: Run) -> tuple[int, TrainState | None, History]:
 
     Args:
         run: The run as it is to be resumed.
+        sample: A batch of its training data, for the shapes of its state; the tutorial's task
+            needs none.
 
     Returns:
         How many epochs are trained, the state after them (None before the first), and their
-        metrics.
+        metrics (None before the first of a task of one's own, whose names are not known yet).
 
     Raises:
         InputError: There are no checkpoints where there should be, or the newest is damaged.
@@ -72,7 +85,7 @@ def rewind(run: Run) -> tuple[int, TrainState | None, History]:
         with _manager(run) as manager:
             complete = manager.all_steps()
             epoch = max((step for step in complete if step <= len(lines)), default=0)
-            state = _restore(run, epoch, manager) if epoch else None
+            state = _restore(run, epoch, manager, sample) if epoch else None
             for later in complete:
                 if later > epoch:
                     manager.delete(later)
@@ -83,7 +96,7 @@ def rewind(run: Run) -> tuple[int, TrainState | None, History]:
             "restore what was deleted, or train again with --overwrite"
         )
 
-    write_config(run)
+    write_config(_taught_until(run, epoch))
     for name in SUMMARY:
         (run.path / name).unlink(missing_ok=True)
     text = "".join(json.dumps(line) + "\n" for line in lines[:epoch])
@@ -91,11 +104,34 @@ def rewind(run: Run) -> tuple[int, TrainState | None, History]:
     if state is None:
         (run.path / MODEL).unlink(missing_ok=True)
     else:
-        interop.save_safetensors(state.params, run.path / MODEL)
-    history = History(
-        *(jnp.array([line[name] for line in lines[:epoch]], float) for name in History._fields)
-    )
-    return epoch, state, history
+        save_model(run, state.model)
+    return epoch, state, _history(run, lines[:epoch])
+
+
+def _taught_until(run: Run, epoch: int) -> Run:
+    """Return the run with no earlier text of its task's file that trained more epochs than these."""
+    if run.task_file is None:
+        return run
+    earlier = tuple((text, min(epochs, epoch)) for text, epochs in run.task_file.earlier)
+    return replace(run, task_file=replace(run.task_file, earlier=earlier))
+
+
+def _history(run: Run, lines: list[dict[str, Any]]) -> Metered | None:
+    if run.task_file is not None and not lines:
+        return None
+    names = [name for name in lines[0] if name != "epoch"] if lines else History._fields
+    columns = {name: jnp.array([line[name] for line in lines], float) for name in names}
+    return History(**columns) if columns.keys() == {*History._fields} else columns
+
+
+def _content(run: Run, state: TrainState) -> Any:
+    """Return what a checkpoint is made of: of a task of one's own, arrays by name.
+
+    So a state of any structure can be stored, whatever Orbax makes of its types.
+    """
+    if run.task_file is None:
+        return jax.device_get(_Tutorial(state.params, state.opt_state))
+    return named_arrays(state)
 
 
 def _manager(run: Run) -> Any:
@@ -116,9 +152,14 @@ def _manager(run: Run) -> Any:
     )
 
 
-def _restore(run: Run, step: int, manager: Any) -> TrainState:
+def _restore(run: Run, step: int, manager: Any, sample: Batch | None) -> TrainState:
     from orbax.checkpoint import args
 
+    place = run.path / CHECKPOINTS / str(step)
+    images = np.zeros((1, 28, 28), np.uint8)
+    like = state_shapes(run, images if sample is None else sample)
+    shapes = _Tutorial(like.params, like.opt_state)
+    content = shapes if run.task_file is None else shapes_by_name(like)
     shown = sys.unraisablehook
 
     def show(noise: Any) -> None:
@@ -130,25 +171,22 @@ def _restore(run: Run, step: int, manager: Any) -> TrainState:
 
     sys.unraisablehook = show
     try:
-        state = manager.restore(step, args=args.StandardRestore(_state_like(run)))
+        restored = manager.restore(step, args=args.StandardRestore(_on_first_device(content)))
     except Exception as error:  # Whatever the storage library meets in a damaged file.
-        place = run.path / CHECKPOINTS / str(step)
         raise InputError(
             f"{place} cannot be read ({_first_line(error)}); without that folder the run resumes "
             "from the checkpoint before it"
         ) from error
     sys.unraisablehook = shown
-    return state
+    if run.task_file is None:
+        return TrainState(*restored)
+    return from_named_arrays(restored, like, str(place))
 
 
-def _state_like(run: Run) -> Any:
-    """Return the shapes and dtypes of the run's state, placed on the first device."""
-    key, device = jax.random.key(0), jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    state = jax.eval_shape(
-        lambda: init(key, default_hyper(run.config), run.config, run.num_classes)
-    )
+def _on_first_device(shapes: Any) -> Any:
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), state
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
     )
 
 

@@ -9,19 +9,24 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from jaxmnist import __version__, interop
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError, nearest
 from jaxmnist.runs.run import Run, about, from_about
-from jaxmnist.training import History, Params, check_precision
+from jaxmnist.runs.weights import MODEL, save_model
+from jaxmnist.tasks import Model
+from jaxmnist.training import History, Params, by_name, check_precision
+from jaxmnist.training.state import Metered
 
 CONFIG: Final = "config.json"
 METRICS: Final = "metrics.jsonl"
-MODEL: Final = "model.safetensors"
 PREDICTIONS: Final = "predictions.csv"
+CURVES: Final = "curves.png"
+"""Of a run with a task's file this is what is written last."""
 PICTURES: Final = (
-    "curves.png",
+    CURVES,
     "predictions.png",
     "train_accuracy.png",
     "train_loss.png",
@@ -29,8 +34,10 @@ PICTURES: Final = (
     "eval_loss.png",
 )
 SUMMARY: Final = (PREDICTIONS, *PICTURES)
-"""Written at the end, the table last: a run that has it has everything."""
-RESULTS: Final = (METRICS, MODEL, *SUMMARY)
+"""Written at the end, the table last: a run of the tutorial's that has it has everything."""
+TASK: Final = "task.py"
+"""The text of a task's file; the tutorial's task has none."""
+RESULTS: Final = (METRICS, MODEL, TASK, *SUMMARY)
 CHECKPOINTS: Final = "checkpoints"
 
 
@@ -81,7 +88,7 @@ def create(run: Run) -> None:
 
 
 def write_config(run: Run) -> None:
-    """Write `config.json`, with the versions and the device that the run is made with.
+    """Write `config.json`, with the versions and the device, and the text of the task's file.
 
     Args:
         run: The run; its folder exists.
@@ -91,10 +98,18 @@ def write_config(run: Run) -> None:
     """
     versions = {"jaxmnist": __version__, "jax": jax.__version__, "numpy": np.__version__}
     written = {**about(run), "versions": versions, "device": jax.devices()[0].device_kind}
+    if run.task_file is not None:
+        write_whole(run.path / TASK, run.task_file.text.encode())
     write_whole(run.path / CONFIG, (json.dumps(written, indent=2) + "\n").encode())
 
 
-def append_epoch(run: Run, epoch: int, params: Params, metrics: History) -> None:
+def append_epoch(
+    run: Run,
+    epoch: int,
+    params: Params,
+    metrics: Metered,
+    model_state: PyTree = {},  # noqa: B006  # A pytree without leaves; nothing changes it.
+) -> None:
     """Add an epoch's line to `metrics.jsonl` and replace `model.safetensors`.
 
     Args:
@@ -102,17 +117,18 @@ def append_epoch(run: Run, epoch: int, params: Params, metrics: History) -> None
         epoch: The epoch's index, from 0.
         params: The parameters after it.
         metrics: Its metrics.
+        model_state: The model's state after it.
 
     Raises:
         InputError: The files cannot be written.
     """
-    line = {"epoch": epoch, **{name: float(x) for name, x in metrics._asdict().items()}}
+    line = {"epoch": epoch, **{name: float(x) for name, x in by_name(metrics).items()}}
     try:
         with (run.path / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
         raise InputError(f"cannot write {run.path / METRICS}: {error.strerror}") from error
-    interop.save_safetensors(params, run.path / MODEL)
+    save_model(run, Model(params, model_state))
 
 
 def read_metrics(run: Run) -> list[dict[str, Any]]:
@@ -133,14 +149,17 @@ def read_metrics(run: Run) -> list[dict[str, Any]]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {run.path / METRICS}: {error}") from error
-    fields = {"epoch", *History._fields}
-    lines = []
+    fields = {"epoch", *History._fields} if run.task_file is None else None
+    lines: list[dict[str, Any]] = []
     for line in text.split("\n")[:-1]:
         try:
             row = json.loads(line)
         except ValueError:
             break
-        if not isinstance(row, dict) or row.keys() != fields or row["epoch"] != len(lines):
+        if not isinstance(row, dict) or row.get("epoch") != len(lines):
+            break
+        fields = fields or row.keys()  # A task's own metrics are those of its first epoch.
+        if row.keys() != fields:
             break
         lines.append(row)
     return lines
@@ -152,7 +171,8 @@ def is_finished(run: Run) -> bool:
     Args:
         run: A run, as `read` returned it.
     """
-    return len(read_metrics(run)) >= run.config.epochs and (run.path / PREDICTIONS).exists()
+    last = PREDICTIONS if run.task_file is None else CURVES
+    return len(read_metrics(run)) >= run.config.epochs and (run.path / last).exists()
 
 
 def read(path: Path) -> Run:
@@ -168,10 +188,12 @@ def read(path: Path) -> Run:
         InputError: The folder holds no run, or its configuration is damaged.
     """
     try:
-        return from_about(path, json.loads((path / CONFIG).read_text()))
+        about = json.loads((path / CONFIG).read_text())
+        text = (path / TASK).read_text() if "task" in about else ""
+        return from_about(path, about, text)
     except OSError as error:
         raise InputError(
-            f"{path} holds no run: cannot read {CONFIG} ({error.strerror}); "
+            f"{path} holds no run: cannot read {Path(error.filename).name} ({error.strerror}); "
             f"give a folder that `jaxmnist train` wrote{_nearest_run(path)}"
         ) from error
     except (ValueError, TypeError, KeyError) as error:
@@ -188,7 +210,7 @@ def _nearest_run(path: Path) -> str:
 
 
 def load(path: Path) -> tuple[Run, Params]:
-    """Read a run and its parameters.
+    """Read a run of the tutorial's task and its parameters.
 
     Args:
         path: The run's folder.
@@ -198,9 +220,14 @@ def load(path: Path) -> tuple[Run, Params]:
 
     Raises:
         InputError: The folder holds no run, or one of its files is damaged; or the run is in
-            float64 while JAX's 64-bit numbers are off.
+            float64 while JAX's 64-bit numbers are off, or of another task.
     """
     run = read(path)
+    if run.task_file is not None:
+        raise InputError(
+            f"{path} is a run of the task in {run.task_file.path}; "
+            "jaxmnist.runs.load_model reads its model"
+        )
     check_precision(run.config)
     shapes = jax.eval_shape(run.model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
     params = interop.load_safetensors(path / MODEL)

@@ -1,5 +1,7 @@
 """What a run is: its folder and its configuration, to and from what JSON can hold."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import jax.numpy as jnp
 from jaxmnist.config import Config
 from jaxmnist.errors import InputError
 from jaxmnist.model import MLP
+from jaxmnist.runs.task_file import SIZES, TaskFile, as_tuples
+from jaxmnist.tasks import Task, tutorial_task
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,15 @@ class Run:
 
     Attributes:
         path: The folder.
-        config: The run's configuration.
-        num_classes: Number of logits.
-        dataset: The data set's name or path, as `load_dataset` takes it.
+        config: The run's configuration; of a run with a task's file only its epochs, batch sizes
+            and seed are the run's.
+        num_classes: Number of logits of the tutorial's network.
+        dataset: The data set's name or path, as `load_dataset` takes it, or `load_arrays` for a
+            task's file; None if the file has data of its own.
         data_dir: The folder of prepared data sets; None for the default one.
         checkpoint_every: Epochs between checkpoints; the last epoch has one too. 0 for none.
         keep: How many checkpoints to keep, the newest.
+        task_file: The file of the task; None for the tutorial's.
 
     Raises:
         InputError: ``checkpoint_every`` or ``keep`` is a value that no run can have.
@@ -32,10 +39,11 @@ class Run:
     path: Path
     config: Config
     num_classes: int
-    dataset: str = "mnist"
+    dataset: str | None = "mnist"
     data_dir: str | None = None
     checkpoint_every: int = 0
     keep: int = 1
+    task_file: TaskFile | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("checkpoint_every", 0), ("keep", 1)):
@@ -47,8 +55,31 @@ class Run:
 
     @property
     def model(self) -> MLP:
-        """The run's network."""
+        """The network of a run of the tutorial's task."""
         return MLP(self.config.hidden, self.num_classes, self.config.dtype)
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """What the run trains."""
+        if self.task_file is None:
+            return tutorial_task(self.config, self.num_classes)
+        return self.task_file.task(self.config)
+
+    def data(self, load: Callable[[str, str | None], Any]) -> Any:
+        """Return what the run is trained on.
+
+        Args:
+            load: ``load(dataset, data_dir)``, for a run without data of its own.
+
+        Returns:
+            The data, as `jaxmnist.fit` takes them.
+
+        Raises:
+            InputError: They cannot be read.
+        """
+        if self.dataset is None and self.task_file is not None:
+            return self.task_file.data(self.config)
+        return load(self.dataset or "mnist", self.data_dir)
 
 
 def about(run: Run) -> dict[str, Any]:
@@ -60,43 +91,70 @@ def about(run: Run) -> dict[str, Any]:
     Returns:
         All of it but its path.
     """
+    schedule = {"checkpoint_every": run.checkpoint_every, "keep": run.keep}
+    where = {"dataset": run.dataset, "data_dir": run.data_dir}
+    if run.task_file is None:
+        return {
+            **where,
+            "num_classes": run.num_classes,
+            "config": asdict(run.config),
+            **schedule,
+        }
+    file = run.task_file
     return {
-        "dataset": run.dataset,
-        "data_dir": run.data_dir,
-        "num_classes": run.num_classes,
-        "config": asdict(run.config),
-        "checkpoint_every": run.checkpoint_every,
-        "keep": run.keep,
+        **where,
+        "task": {
+            "file": file.path,
+            "sha256": file.sha256,
+            "options": dict(file.options),
+            "earlier": [list(each) for each in file.earlier],
+        },
+        "config": {name: getattr(run.config, name) for name in SIZES},
+        **schedule,
     }
 
 
-def from_about(path: Path, about: dict[str, Any]) -> Run:
+def from_about(path: Path, about: dict[str, Any], task_text: str = "") -> Run:
     """Return the run that `about` described.
 
     Args:
         path: The run's folder.
         about: What `about` returned; it may have more entries.
+        task_text: The text of the task's file, if the run has one.
 
     Returns:
         The run.
 
     Raises:
-        ValueError: A value is one that no run can have.
+        ValueError: A value is one that no run can have, or the text is not the one that was
+            described.
         TypeError: A value is of another type.
         KeyError: An entry is missing.
     """
+    schedule = about.get("checkpoint_every", 0), about.get("keep", 1)  # The first runs have none.
+    if "task" in about:
+        return _with_file(path, about, schedule, task_text)
     config = Config(**{**about["config"], "hidden": tuple(about["config"]["hidden"])})
-    run = Run(
-        path,
-        config,
-        about["num_classes"],
-        about["dataset"],
-        about["data_dir"],
-        about.get("checkpoint_every", 0),  # The first version's runs have none.
-        about.get("keep", 1),
-    )
+    where = about["dataset"], about["data_dir"]
+    run = Run(path, config, about["num_classes"], *where, *schedule)
     if not isinstance(run.dataset, str) or not isinstance(run.data_dir, str | None):
         raise TypeError(f"dataset is {run.dataset!r} and data_dir {run.data_dir!r}")
     model = MLP(config.hidden, run.num_classes)  # Its shapes need no dtype.
     jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
+    return run
+
+
+def _with_file(path: Path, about: dict[str, Any], schedule: tuple[int, int], text: str) -> Run:
+    described = about["task"]
+    options = {name: as_tuples(value) for name, value in described["options"].items()}
+    earlier = as_tuples(described["earlier"])
+    file = TaskFile(described["file"], text, options, earlier)
+    if file.sha256 != described["sha256"]:
+        raise ValueError(
+            f"the task's text has the SHA-256 {file.sha256}, and {described['sha256']} is recorded"
+        )
+    config = Config(**about["config"])
+    run = Run(path, config, 10, about["dataset"], about["data_dir"], *schedule, file)
+    if not isinstance(run.dataset, str | None) or not isinstance(run.data_dir, str | None):
+        raise TypeError(f"dataset is {run.dataset!r} and data_dir {run.data_dir!r}")
     return run

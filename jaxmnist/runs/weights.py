@@ -1,0 +1,108 @@
+"""A run's `model.safetensors`: PyTorch's names for the tutorial's network, paths for other tasks.
+
+The parameters of a task are under ``params.`` and their path, the model's state under ``state.``
+(`jaxmnist.runs.named_arrays`).
+"""
+
+from typing import Any, Final
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.flax import load as load_bytes
+from safetensors.numpy import save as save_bytes
+
+from jaxmnist import interop
+from jaxmnist.atomic import write_whole
+from jaxmnist.data.tfds import PreparedSet
+from jaxmnist.errors import InputError
+from jaxmnist.runs.named_arrays import from_named_arrays, named_arrays
+from jaxmnist.runs.run import Run
+from jaxmnist.tasks import Model
+from jaxmnist.tasks.value import Batch
+from jaxmnist.training import TrainState, first_rows, split_pair, start, streaming
+
+MODEL: Final = "model.safetensors"
+
+
+def save_model(run: Run, model: Model) -> None:
+    """Replace a run's `model.safetensors`.
+
+    Args:
+        run: The run; its folder exists.
+        model: The parameters and the model's state.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    if run.task_file is None:
+        interop.save_safetensors(model.params, run.path / MODEL)
+    else:
+        write_whole(run.path / MODEL, save_bytes(named_model(model)))
+
+
+def named_model(model: Model) -> dict[str, np.ndarray]:
+    """Return a task's model by name.
+
+    Args:
+        model: The parameters and the model's state.
+
+    Returns:
+        Arrays under ``params.`` and ``state.`` and their paths.
+    """
+    return named_arrays(model._asdict())
+
+
+def load_model(run: Run, data: Any) -> Model:
+    """Read the model of a run with a task's file.
+
+    Args:
+        run: The run.
+        data: What it is trained on, for the shapes that its model has.
+
+    Returns:
+        The parameters and the model's state.
+
+    Raises:
+        InputError: The file is not readable, not safetensors, or of another model.
+    """
+    path = run.path / MODEL
+    try:
+        arrays = load_bytes(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+    like = state_shapes(run, sample(data)).model
+    return Model(**from_named_arrays(arrays, like._asdict(), str(path)))
+
+
+def state_shapes(run: Run, rows: Batch) -> TrainState:
+    """Return the shapes of a run's state, without computing it.
+
+    Args:
+        run: The run.
+        rows: A batch of its training data, such as `sample` returns.
+
+    Returns:
+        The state, with shapes and dtypes in the place of arrays.
+
+    Raises:
+        InputError: The task's ``init`` returns no `Model`.
+    """
+    key, task = jax.random.key(run.config.seed), run.task
+    return jax.eval_shape(lambda: start(key, task.hyper, task, rows))
+
+
+def sample(data: Any) -> Batch:
+    """Return a batch of one sample of the training data.
+
+    Args:
+        data: In memory or on disk, as `jaxmnist.fit` takes it.
+
+    Returns:
+        The batch.
+    """
+    if isinstance(data, PreparedSet):
+        return streaming.sample(data)
+    return first_rows(split_pair(data)[0])
