@@ -211,7 +211,10 @@ def _train(
 
 
 def _summary(history: "History") -> str:
-    best = int(history.eval_accuracy.argmax())
+    import numpy as np
+
+    # `argmax` alone takes a NaN for the largest.
+    best = int(np.nan_to_num(history.eval_accuracy, nan=-1.0).argmax())
     return (
         f"final: eval accuracy {history.eval_accuracy[-1]:.4f} "
         f"(best {history.eval_accuracy[best]:.4f}, epoch {best}), "

@@ -220,7 +220,8 @@ def _label(axis: str) -> str:
 
 
 def _title(summary: Sequence[Mapping[str, Any]], epochs: int) -> str:
-    known = [row for row in summary if row["eval_accuracy"] is not None]
+    # Without None, and without NaN, which `max` may take for the best.
+    known = [row for row in summary if np.isfinite(np.array(row["eval_accuracy"], float))]
     total = sum(row["runs"] + row["diverged"] for row in summary)
     lost = sum(row["diverged"] for row in summary)
     count = f"{total} runs of {epochs} epoch{'s' if epochs > 1 else ''}"
