@@ -26,10 +26,12 @@ def evaluate(
     trained, params = runs.load(run)
     images = load_dataset(dataset or trained.dataset, data_dir or trained.data_dir)
     samples = len(images.test_labels)
-    if images.num_classes > trained.num_classes:
+    # A set may declare more classes than occur: EMNIST's letters 37, and no label is above 26.
+    largest = int(images.test_labels.max())
+    if largest >= trained.num_classes:
         raise InputError(
-            f"{images.name} has {images.num_classes} classes; the run in {run} has only "
-            f"{trained.num_classes}"
+            f"{images.name} has test images of class {largest}; the run in {run} has only the "
+            f"classes 0 to {trained.num_classes - 1}; name a set without others by --dataset"
         )
     batch_size = min(trained.config.eval_batch_size, samples)
     data = images.arrays()
