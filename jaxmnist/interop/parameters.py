@@ -17,6 +17,7 @@ from safetensors.numpy import save as save_bytes
 
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
+from jaxmnist.mistaken_files import mistaken_file
 
 
 def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -176,9 +177,13 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         InputError: The file is not readable, not safetensors, or of another model.
     """
     try:
-        arrays = load_bytes(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if mistake := mistaken_file(content):
+        raise InputError(f"{path} is not a whole safetensors file: it {mistake}")
+    try:
+        arrays = load_bytes(content)
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from error
     except KeyError as error:
