@@ -44,6 +44,8 @@ def evaluate(
     )
     screen = make_console()
     say(screen, f"{images.name}: {samples} test images in batches of {batch_size}")
+    if images.note:
+        say(screen, images.note)
     means = training.average(metrics, batch_size, samples)
     for kind, mean in zip(("batches", "samples"), means, strict=True):
         say(

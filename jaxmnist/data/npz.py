@@ -55,7 +55,7 @@ def load_npz(path: Path) -> Dataset:
         InputError: The file is missing, unreadable, corrupt, lacks an array, or has images of
             another shape or dtype.
     """
-    train_images, train_labels, test_images, test_labels, _ = read_npz(path)
+    train_images, train_labels, test_images, test_labels, unused = read_npz(path)
     return Dataset(
         train_images=_grey(train_images, "training", path),
         train_labels=train_labels,
@@ -63,6 +63,7 @@ def load_npz(path: Path) -> Dataset:
         test_labels=test_labels,
         num_classes=classes_in(train_labels, test_labels),
         name=str(path),
+        note=f"evaluated on its test split; {unused} is not used" if unused else "",
     )
 
 
