@@ -19,6 +19,7 @@ from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.interop.names import expected_names, standard_names, warn_renamed
 from jaxmnist.interop.tensors import to_numpy, to_tensor
+from jaxmnist.mistaken_files import mistaken_file
 
 _DTYPES: Final = {
     **{f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
@@ -217,9 +218,13 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         InputError: The file is not readable, not safetensors, or of another model.
     """
     try:
-        entries = deserialize(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if mistake := mistaken_file(content):
+        raise InputError(f"{path} is not a whole safetensors file: it {mistake}")
+    try:
+        entries = deserialize(content)
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from error
     arrays = {}

@@ -1,17 +1,14 @@
 """`jaxmnist train FILE`: a task of one's own, its options, its folder, and how it is resumed."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -195,7 +192,11 @@ def test_task_is_given_the_options(line, tmp_path, run_command):
         ("del task\ndef tsk(config): ...", [], ["no function task", "did you mean 'tsk'?"]),
         ("def task(config): return 3", [], ["task returned a int", "jaxmnist.Task"]),
         ("def task(config): return config.lr", [], ["line 23, in task", "AttributeError", "'lr'"]),
-        ("def data(config): return 3", [], ["what data returned", "data is a int", "(train, test)"]),
+        (
+            "def data(config): return 3",
+            [],
+            ["what data returned", "data is a int", "(train, test)"],
+        ),
         ("def data(config): return {}['x']", [], ["line 23, in data", "KeyError"]),
         ("class Config: ...", [], ["Config must be a frozen dataclass"]),
         ("", ["--lr", "3"], ["no option --lr", "did you mean --learning-rate?"]),

@@ -303,3 +303,18 @@ def test_save_where_nothing_can_be_written_is_refused(tmp_path):
         with pytest.raises(jm.InputError, match=f"cannot write {path}: {word}"):
             interop.save_safetensors(params, path)
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "empty"),
+        (b"<!doctype html><title>Sign in</title>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_safetensors_file_that_is_something_else_is_called_that(content, word, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(jm.InputError, match=f"{path} is not a whole safetensors file: .*{word}"):
+        interop.load_safetensors(path)
