@@ -102,11 +102,12 @@ def run(
         as_task(task, classes, epochs, batch_size, eval_batch_size)  # Refuses what a config has.
         check_labels(data, classes)
         checked = _axes.check_axes(axes)
-        cells = _axes.cells(task, checked)
+        cells, fixed = _axes.cells(task, checked), task
     else:
         task, epochs, batches = as_task(task, classes, epochs, batch_size, eval_batch_size)
         one = TaskRun(seed, epochs, *batches)
         checked, cells = task_cells(task, one, axes)
+        fixed = {**one._asdict(), **task.hyper}
         check_read(task, set(checked) - set(TaskRun._fields), cells[0].hyper, parts[0])
     for cell in cells:
         check_batches_fit(cell.config, data)
@@ -114,7 +115,7 @@ def run(
         raise InputError(f"chunk is {chunk}; it must be at least 1")
     finished: dict[int, Any] = {}
     if out is not None:
-        finished = folder.enter(out, task, cells[0], checked, data, command)
+        finished = folder.enter(out, fixed, checked, data, command)
     on_chunk(len(finished), len(cells))
     for new in _run_missing(task, cells, finished.keys(), parts, classes, chunk):
         finished |= new

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import jax
 import numpy as np
 
 from jaxmnist import provenance
@@ -24,22 +25,22 @@ from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
 from jaxmnist.sweep import results
 from jaxmnist.sweep.axes import Axes
-from jaxmnist.training import History
+from jaxmnist.training import History, by_name, split_pair
 
 _ABOUT: Final = "sweep.json"
 _CELLS: Final = "cells.jsonl"
 
 
 def enter(
-    path: Path, config: Config, axes: Axes, dataset: Dataset, command: str
-) -> dict[int, History]:
+    path: Path, config: Config | Mapping[str, Any], axes: Axes, data: Any, command: str
+) -> dict[int, Any]:
     """Begin a sweep in a folder, or find what an earlier start of the same sweep finished.
 
     Args:
         path: The folder; it is made if it is not there.
-        config: Everything that is no axis.
+        config: Everything that is no axis: a config, or of a task its sizes and hyperparameters.
         axes: The values by the axis's name.
-        dataset: The images.
+        data: A `Dataset`, or a pair of training and test data.
         command: The command that started it, to be recorded.
 
     Returns:
@@ -49,10 +50,11 @@ def enter(
         InputError: The folder has another sweep, a file in it is damaged, or it cannot be
             written.
     """
+    fixed = asdict(config) if isinstance(config, Config) else config
     about = {
-        "config": {name: value for name, value in asdict(config).items() if name not in axes},
+        "config": {name: value for name, value in fixed.items() if name not in axes},
         "axes": axes,
-        "data": _identity(dataset),
+        "data": _identity(data),
     }
     about = json.loads(json.dumps(about))
     try:
@@ -68,7 +70,7 @@ def enter(
         raise InputError(f"cannot write a sweep to {path}: {error.strerror}") from error
 
 
-def append(path: Path, finished: Mapping[int, History]) -> None:
+def append(path: Path, finished: Mapping[int, Any]) -> None:
     """Add a line for each run that a chunk finished.
 
     Args:
@@ -147,7 +149,7 @@ def _check_same(path: Path, about: Mapping[str, Any]) -> None:
         )
 
 
-def _read_cells(path: Path) -> dict[int, History]:
+def _read_cells(path: Path) -> dict[int, Any]:
     if not path.exists():
         return {}
     content = path.read_bytes()
@@ -156,8 +158,9 @@ def _read_cells(path: Path) -> dict[int, History]:
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
             kept = json.loads(line)
-            columns = [kept["history"][name] for name in History._fields]
-            finished[int(kept["cell"])] = History._make(np.array(c, kept["dtype"]) for c in columns)
+            finished[int(kept["cell"])] = _history(
+                {name: np.array(c, kept["dtype"]) for name, c in kept["history"].items()}
+            )
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path} is damaged in line {number}: {error!r}") from error
     if len(whole) < len(content):
@@ -166,31 +169,41 @@ def _read_cells(path: Path) -> dict[int, History]:
     return finished
 
 
-def _line(index: int, history: History) -> str:
+def _history(metrics: dict[str, np.ndarray]) -> Any:
+    """Return metrics as the type that the run gave them: the tutorial's have the names of one."""
+    if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
+        raise KeyError(missing[0])
+    return History(**metrics) if metrics.keys() == set(History._fields) else metrics
+
+
+def _line(index: int, history: Any) -> str:
     at = int(results.diverged_at(history))
+    metrics = by_name(history)
     kept = {
         "cell": index,
         "diverged": None if at < 0 else at,
-        "dtype": str(history.train_loss.dtype),
+        "dtype": str(metrics["train_loss"].dtype),
         "history": {
-            name: [results.number(value) for value in values]
-            for name, values in history._asdict().items()
+            name: [results.number(value) for value in values] for name, values in metrics.items()
         },
     }
     return json.dumps(kept, allow_nan=False) + "\n"
 
 
-def _identity(dataset: Dataset) -> dict[str, Any]:
-    arrays = {
-        name: getattr(dataset, name)
-        for name in ("train_images", "train_labels", "test_images", "test_labels")
-    }
+def _identity(data: Any) -> dict[str, Any]:
+    if isinstance(data, Dataset):
+        named = ("train_images", "train_labels", "test_images", "test_labels")
+        arrays = {name: getattr(data, name) for name in named}
+        about: dict[str, Any] = {"name": data.name, "num_classes": data.num_classes}
+    else:
+        parts = dict(zip(("train", "test"), split_pair(data), strict=True))
+        arrays = {
+            jax.tree_util.keystr(path, simple=True, separator="_"): np.asarray(leaf)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(parts)
+        }
+        about = {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()}
     checksums = {name: zlib.crc32(np.ascontiguousarray(a).data) for name, a in arrays.items()}
-    return {
-        "name": dataset.name,
-        "num_classes": dataset.num_classes,
-        **{f"{name}_crc32": value for name, value in checksums.items()},
-    }
+    return {**about, **{f"{name}_crc32": value for name, value in checksums.items()}}
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from jaxmnist.sweep.axes import Axes, Cell, text
-from jaxmnist.training import History
+from jaxmnist.training import History, by_name
+from jaxmnist.training.state import Metered
 
 SUMMARIZED: Final = ("eval_accuracy", "eval_loss", "train_accuracy", "train_loss")
 CONFIDENCE: Final = 0.95
@@ -33,8 +34,9 @@ class Sweep(NamedTuple):
     """The values by the axis's name."""
     cells: tuple[Cell, ...]
     """Every combination, the last axis fastest."""
-    history: History
-    """Arrays ``[cells, epochs]``; NaN from the epoch on in which a run diverged."""
+    history: Any
+    """Arrays ``[cells, epochs]``, NaN from the epoch on in which a run diverged: a `History`, or
+    for a task's own metrics a mapping."""
 
     @property
     def diverged(self) -> Int[np.ndarray, " cells"]:
@@ -42,18 +44,19 @@ class Sweep(NamedTuple):
         return diverged_at(self.history)
 
 
-def diverged_at(history: History) -> Any:
+def diverged_at(history: Metered) -> Any:
     """Return the first epoch with a loss that is not finite, or -1, over the last axis.
 
     >>> losses = np.array([[0.5, 0.4, 0.3], [0.5, np.inf, np.nan]])
     >>> diverged_at(History._make([losses] * 8))
     array([-1,  1])
     """
-    broken = ~(np.isfinite(history.train_loss) & np.isfinite(history.eval_loss))
+    metrics = by_name(history)
+    broken = ~(np.isfinite(metrics["train_loss"]) & np.isfinite(metrics["eval_loss"]))
     return np.where(broken.any(axis=-1), broken.argmax(axis=-1), -1)
 
 
-def without_diverged(history: History) -> History:
+def without_diverged(history: Any) -> Any:
     """Replace what a run measured from the epoch of its divergence on by NaN.
 
     Args:
@@ -63,7 +66,8 @@ def without_diverged(history: History) -> History:
         The same shapes. As with `jaxmnist.fit`, only whole epochs before it count.
     """
     at = diverged_at(history)[:, None]
-    gone = (at >= 0) & (np.arange(history.train_loss.shape[1])[None] >= at)
+    epochs = by_name(history)["train_loss"].shape[1]
+    gone = (at >= 0) & (np.arange(epochs)[None] >= at)
     return jax.tree.map(lambda values: np.where(gone, np.nan, values).astype(values.dtype), history)
 
 
@@ -74,18 +78,16 @@ def rows(sweep: Sweep) -> list[dict[str, Any]]:
         sweep: The results.
 
     Returns:
-        The cell's index, its value on every axis, the epoch from 0, the eight metrics of `History`
-        in the fewest digits that restore them, None once the run has diverged, and the epoch in
+        The cell's index, its value on every axis, the epoch from 0, every metric in the
+        fewest digits that restore it, None once the run has diverged, and the epoch in
         which it did, or None.
     """
     table = []
+    history = by_name(sweep.history)
     for index, (cell, at) in enumerate(zip(sweep.cells, sweep.diverged.tolist(), strict=True)):
         values = {name: _entry(value) for name, value in cell.values.items()}
-        for epoch in range(sweep.history.train_loss.shape[1]):
-            metrics = {
-                name: number(figure[index, epoch])
-                for name, figure in sweep.history._asdict().items()
-            }
+        for epoch in range(history["train_loss"].shape[1]):
+            metrics = {name: number(values[index, epoch]) for name, values in history.items()}
             diverged = None if at < 0 else at
             table.append({"cell": index, **values, "epoch": epoch, **metrics, "diverged": diverged})
     return table
@@ -130,14 +132,31 @@ def summary(sweep: Sweep) -> list[dict[str, Any]]:
             "runs": len(members),
             "diverged": int(lost.sum()),
         }
-        for name in SUMMARIZED:
-            worst = 0.0 if name.endswith("accuracy") else np.inf
-            last = getattr(sweep.history, name)[members, -1].astype(float)
-            last = np.where(lost, worst, last)
-            typical = (*centers(last), *interval(last))
+        for name in summarized(sweep.history):
+            last = by_name(sweep.history)[name][members, -1].astype(float)
+            last = np.where(lost, _worst(name), last)
+            typical = [np.nan] * 5 if np.isnan(last).any() else (*centers(last), *interval(last))
             row |= {f"{name}{s}": number(v) for s, v in zip(_STATISTICS, typical, strict=True)}
         table.append(row)
     return table
+
+
+def summarized(history: Metered) -> tuple[str, ...]:
+    """Return the metrics that a summary has: the four of the tutorial, or all but the twins.
+
+    >>> summarized({"eval_loss": 0, "eval_loss_per_sample": 0, "train_loss": 0, "train_error": 0})
+    ('eval_loss', 'train_error', 'train_loss')
+    """
+    if isinstance(history, History):
+        return SUMMARIZED
+    return tuple(sorted(name for name in history if not name.endswith("_per_sample")))
+
+
+def _worst(name: str) -> float:
+    """Return what a diverged run counts as; NaN where it is not known which way is worse."""
+    if name.endswith("accuracy"):
+        return 0.0
+    return np.inf if name.endswith(("loss", "error")) else np.nan
 
 
 def points(sweep: Sweep) -> dict[tuple[tuple[str, Any], ...], list[int]]:
@@ -188,14 +207,15 @@ def _interquartile_mean(values: np.ndarray, axis: int = -1) -> Any:
 def table(summary: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Write a summary as cells of text, the column's names first; `LEGEND` says what they are."""
     values = list(summary[0])[: list(summary[0]).index("runs")]
-    lines = [[*values, "runs", "diverged", *SUMMARIZED]]
+    metrics = [name.removesuffix("_median") for name in summary[0] if name.endswith("_median")]
+    lines = [[*values, "runs", "diverged", *metrics]]
     for row in summary:
         counts = [str(row["runs"]), str(row["diverged"])]
         lines.append(
             [
                 *(text(row[name]) for name in values),
                 *counts,
-                *(_typical(row, name) for name in SUMMARIZED),
+                *(_typical(row, name) for name in metrics),
             ]
         )
     return lines
@@ -211,7 +231,8 @@ def _typical(row: Mapping[str, Any], name: str) -> str:
 
     def written(statistic: str) -> str:
         value = row[f"{name}{statistic}"]
-        return "inf" if value is None else f"{value:.4f}"
+        unknown = "none" if np.isnan(_worst(name)) else "inf"
+        return unknown if value is None else f"{value:.4f}"
 
     centers = f"{written('_median')} / {written('_iqm')}"
     if row["runs"] < 2:
