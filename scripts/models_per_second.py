@@ -34,7 +34,7 @@ import tyro
 from benchmark import torch_program
 
 import jaxmnist as jm
-from jaxmnist import provenance
+from jaxmnist import provenance, training
 from jaxmnist.sweep import programs
 
 CONFIG = jm.Config(epochs=1)
@@ -123,8 +123,9 @@ def in_turns(timed: dict[str, Callable[[], None]], rounds: int) -> dict[str, flo
 def jax_program(dataset: jm.Dataset, count: int, vectorized: bool) -> Callable[[], None]:
     """The sweep's program for so many seeds, in step on the first device or spread over all."""
     devices = tuple(jax.devices()[: 1 if vectorized else count])
-    program = programs.program(CONFIG, dataset.num_classes, devices, vectorized)
-    data = programs.replicate(dataset.arrays(), devices)
+    group = programs.group_of(CONFIG, CONFIG.program(), dataset.num_classes)
+    program = programs.program(group, devices, vectorized)
+    data = programs.replicate(training.split_pair(dataset.arrays()), devices)
     keys = programs.keys(range(count))
     hypers = programs.stack([jm.hyper(CONFIG)] * count)
 

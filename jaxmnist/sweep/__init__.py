@@ -42,7 +42,7 @@ from jaxmnist.sweep.results import without_diverged
 from jaxmnist.sweep.task_axes import TaskRun as TaskRun
 from jaxmnist.sweep.task_axes import check_read, task_cells
 from jaxmnist.tasks import Batch, Task
-from jaxmnist.training import BatchSizes, as_task, check_batches_fit, check_labels, split_pair
+from jaxmnist.training import as_task, check_batches_fit, check_labels, split_pair
 
 
 def run(
@@ -144,7 +144,7 @@ def _run_missing(
         missing = [index for index in members if index not in done]
         if not missing:
             continue
-        group = _group(task, shared, num_classes)
+        group = programs.group_of(task, shared, num_classes)
         hyper = cells[missing[0]].hyper
         plan = programs.plan(
             len(members),
@@ -168,12 +168,3 @@ def _run_missing(
                 index: jax.tree.map(lambda values, row=row: values[row], kept)
                 for row, index in enumerate(indices)
             }
-
-
-def _group(task: Config | Task, shared: Any, num_classes: int) -> programs.Group:
-    """Return what the cells of a group share: they have the same config but for numbers."""
-    if isinstance(task, Config):
-        found, epochs, batches = as_task(shared, num_classes, None, None, None)
-        return programs.Group(found.program(), epochs, batches)
-    batches = BatchSizes(shared.batch_size, shared.eval_batch_size)
-    return programs.Group(task.program(), shared.epochs, batches)

@@ -11,9 +11,9 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Key
 
-from jaxmnist.config import Hyper
+from jaxmnist.config import Config, Hyper
 from jaxmnist.tasks import Batch, Task
-from jaxmnist.training import BatchSizes, make_train, samples_in, start
+from jaxmnist.training import BatchSizes, as_task, make_train, samples_in, start
 from jaxmnist.training.state import Metered
 
 _SHARE_OF_MEMORY: Final = 0.5  # The allocator and the compiler want some of the rest.
@@ -42,6 +42,25 @@ class Group(NamedTuple):
     """Passes over the training data."""
     batches: BatchSizes
     """The batch sizes."""
+
+
+def group_of(task: Config | Task, shared: Any, num_classes: int = 10) -> Group:
+    """Return what the cells of a group have in common.
+
+    Args:
+        task: What the sweep was given.
+        shared: What the cells' configs have in common, from `axes.groups`.
+        num_classes: Number of logits, for a config.
+
+    Returns:
+        The task, its epochs and its batch sizes.
+    """
+    if isinstance(task, Config):
+        found, epochs, batches = as_task(shared, num_classes, None, None, None)
+        return Group(found.program(), epochs, batches)
+    return Group(
+        task.program(), shared.epochs, BatchSizes(shared.batch_size, shared.eval_batch_size)
+    )
 
 
 def plan(

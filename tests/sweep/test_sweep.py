@@ -90,11 +90,11 @@ def test_numbers_and_seeds_are_one_program_however_many_chunks(dataset, monkeypa
     traces = []
     make_train = programs.make_train
 
-    def counting(config, num_classes):
-        train = make_train(config, num_classes)
+    def counting(task, **sizes):
+        train = make_train(task, **sizes)
 
         def traced(key, hyper, data):
-            traces.append(config)
+            traces.append(task)
             return train(key, hyper, data)
 
         return traced
@@ -125,9 +125,9 @@ def test_chunks_change_nothing_but_the_reports(dataset, swept):
 def test_models_in_step_are_the_models_one_by_one_to_rounding(dataset, swept):
     found, _ = swept
     mine = [index for index, cell in enumerate(found.cells) if cell.config.optimizer == "momentum"]
-    program = programs.program(
-        dataclasses.replace(CONFIG, optimizer="momentum"), 10, tuple(jax.devices()), True
-    )
+    config = dataclasses.replace(CONFIG, optimizer="momentum")
+    group = programs.group_of(config, config.program())
+    program = programs.program(group, tuple(jax.devices()), True)
     cells = [found.cells[index] for index in mine]
     history = program(
         programs.keys([cell.config.seed for cell in cells]),
@@ -169,8 +169,15 @@ def accelerators(count: int, memory: float) -> list[SimpleNamespace]:
 
 
 def test_plan_gives_a_cpu_device_one_model_and_an_accelerator_what_it_holds():
+    images = np.broadcast_to(np.uint8(0), (60_000, 28, 28))
+    part = images, np.broadcast_to(np.int32(0), 60_000)
+    config = jm.Config()
+    model = programs.bytes_of_model(
+        programs.group_of(config, config.program()), jm.default_hyper(config), (part, part)
+    )
+
     def plan(count, devices, chunk=None):
-        found = programs.plan(jm.Config(), 10, 60_000, count, devices, chunk)
+        found = programs.plan(count, devices, lambda: model, chunk)
         assert found.chunk % len(found.devices) == 0
         return len(found.devices), found.vectorized, found.chunk
 
@@ -180,7 +187,6 @@ def test_plan_gives_a_cpu_device_one_model_and_an_accelerator_what_it_holds():
     assert plan(9, cores, chunk=8) == (4, False, 8)
     assert plan(9, cores, chunk=1) == (4, False, 4)
     assert plan(9, cores, chunk=100) == (4, False, 12)
-    model = programs.bytes_of_model(jm.Config(), 10, 60_000)
     # The state alone is 1 MB; 4096 models must go into an 80 GB card.
     assert 4 * 243_622 * 4 < model < 40e9 / 4096
     assert plan(100, accelerators(1, 20 * model)) == (1, True, 10)
