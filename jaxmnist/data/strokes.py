@@ -130,7 +130,9 @@ def _without_lines(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         height, width = turned.shape
         if width < 40:
             continue
-        filled = turned.mean(axis=1) > 0.85
+        # A line of a frame ends before the edges of the page.
+        whole = turned[:, :2].any(axis=1) & turned[:, -2:].any(axis=1)
+        filled = whole & (turned.mean(axis=1) > 0.85)
         thickest = max(2, height // 40)
         bands, count = ndimage.label(filled)
         for (band,) in ndimage.find_objects(bands)[:count]:
