@@ -258,7 +258,6 @@ CONDITIONS: dict[str, Condition] = {
     "transparent": lambda d, r: transparent(d),
     "16 bits": lambda d, r: Image.fromarray((page_of(d).mean(axis=2) * 257).astype(np.uint16)),
     "palette": lambda d, r: Image.fromarray(to_bytes(page_of(d))).convert("P"),
-    "WebP": lambda d, r: stored(page_of(d), "WEBP", quality=40),
     "wide margin": lambda d, r: colour(place(share(d, 110), 600, 500)),
     "corner": lambda d, r: colour(place(share(d, 200), 600, 500, *r.uniform(0, 1, 2))),
     "thin strokes": lambda d, r: colour(place(share(d, 280, -7), 400, 360)),

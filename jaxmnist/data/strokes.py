@@ -68,11 +68,11 @@ def find_digit(picture: Float[np.ndarray, "height width 3"], name: str) -> Found
     colour = np.median(chosen, axis=0)
     colour /= np.linalg.norm(colour)
     ink = np.clip(colours @ colour, 0, None) * (ink > 0)
-    if ndimage.distance_transform_edt(core).max() > 3:  # Wide enough to lose single pixels.
+    if ndimage.distance_transform_edt(core).max() > 6:  # Wide enough to lose single pixels.
         ink = ndimage.median_filter(ink, 3)
     strength = np.percentile(ink[core], 95)
     size = max(np.ptp(np.flatnonzero(core.any(axis=axis))) + 1 for axis in (0, 1))
-    near = ndimage.distance_transform_edt(~core) <= max(1.5, size / 16)
+    near = ndimage.distance_transform_edt(~core) <= max(1.5, size / 9)
     drawn = np.where(near & (ink >= _EDGE * strength), np.minimum(ink, strength), 0)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     cropped = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -130,7 +130,9 @@ def _without_lines(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         height, width = turned.shape
         if width < 40:
             continue
-        filled = turned.mean(axis=1) > 0.85
+        # A line of a frame ends before the edges of the page.
+        whole = turned[:, :2].any(axis=1) & turned[:, -2:].any(axis=1)
+        filled = whole & (turned.mean(axis=1) > 0.85)
         thickest = max(2, height // 40)
         bands, count = ndimage.label(filled)
         for (band,) in ndimage.find_objects(bands)[:count]:

@@ -51,6 +51,15 @@ def test_predict_refuses_an_index_that_is_not_there(index, run, refused):
     assert refused(arguments, f"no test image {index}", "0 to 99") == ""
 
 
+def test_predict_draws_what_the_network_was_shown(run, digit, tmp_path, run_command, refused):
+    out = tmp_path / "shown.png"
+    printed = run_command("predict", run, "--images", digit, "--show-input", out)
+    assert printed.endswith(f"wrote: {out}\n")
+    with Image.open(out) as picture:
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+    refused(["predict", run, "--indices", "0", "--show-input", out], "--show-input", "--images")
+
+
 def test_predict_refuses_words_for_indices_and_nothing_at_all(run, refused):
     refused(["predict", run, "--indices", "two"], "--indices cannot be 'two'", "INT")
     refused(["predict", run], "nothing to predict", "--indices", "--images")
