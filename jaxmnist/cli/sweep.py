@@ -101,6 +101,7 @@ def sweep(
     config = Config(
         epochs=epochs, eval_batch_size=eval_batch_size, convention=convention, dtype=dtype
     )
+    from rich.markup import escape
     from rich.table import Table
 
     from jaxmnist import plots
@@ -144,9 +145,9 @@ def sweep(
 
     summary = sweeping.summary(found)
     head, *lines = sweeping.table(summary)
-    table = Table(*head, title=f"After {epochs} epochs: {sweeping.LEGEND}")
+    table = Table(*head, title=escape(f"After {epochs} epochs: {sweeping.LEGEND}"))
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(escape, line))  # "[inf, inf]" is no style.
     screen.print(table)
     if sum(name != "seed" for name in values) > 2:
         say(screen, "no picture: it has room for two axes besides the seed")

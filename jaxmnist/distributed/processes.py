@@ -81,10 +81,11 @@ def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None)
             what `hush` returned.
 
     Raises:
-        InputError: Their address or number is unknown, the port is taken, or not all of them
-            connect in time.
+        InputError: Their address or number is unknown, the port is taken, this machine's own name
+            has no address, or not all of them connect in time.
     """
     processes = _with_environment(processes)
+    _check_own_name()
     # The service logs at length when it ends; this and `hush` make it one line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
@@ -264,6 +265,21 @@ def _with_environment(processes: Processes) -> Processes:
                 raise InputError(f"JAX_{name.upper()} is {text!r}; it must be a whole number")
             found[name] = text if name == "coordinator_address" else int(text)
     return replace(processes, **found)
+
+
+def _check_own_name() -> None:
+    """Refuse a machine whose name has no address: the sums between processes listen at it."""
+    import socket
+
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"this machine's own name, {name!r}, has no address, and a process of a run listens at "
+            f"it; add the line '127.0.0.1 {name}' to /etc/hosts if all of them are on this "
+            "machine, and otherwise one with its address in the network in place of 127.0.0.1"
+        ) from error
 
 
 def _check_port(address: str, local: bool) -> None:

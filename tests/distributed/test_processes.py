@@ -285,6 +285,24 @@ def test_environment_that_is_no_number_is_refused(monkeypatch):
         processes.join(processes.Processes("127.0.0.1:1"))
 
 
+@pytest.mark.parametrize(
+    "error", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")]
+)
+def test_machine_whose_own_name_has_no_address_is_told_what_to_write(error, monkeypatch, refused):
+    def resolve(name: str, *_: object) -> None:
+        assert name == "nowhere-7"
+        raise error
+
+    def connect(*_: object, **__: object) -> None:
+        pytest.fail("it must be refused before it connects")
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "nowhere-7")
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(jax.distributed, "initialize", connect)
+    with refused("own name, 'nowhere-7', has no address", "'127.0.0.1 nowhere-7' to /etc/hosts"):
+        processes.join(processes.Processes("127.0.0.1:1", num_processes=2, process_id=1))
+
+
 def test_process_that_is_alone_decides_for_itself():
     assert not processes.joined()
     assert processes.is_first()
