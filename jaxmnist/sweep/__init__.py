@@ -13,7 +13,9 @@ two; the command `jaxmnist sweep` sets it. On accelerators many models run in lo
 
 **The same numbers.** A row has the metrics of the single run with its seed and numbers. On CPUs
 most metrics agree to the last bit and the rest to rounding, because the compiler groups the same
-arithmetic otherwise; under `vmap` products also sum in another order. A sweep that was stopped and
+arithmetic otherwise; under `vmap` products also sum in another order. That is so of a step, and of
+a run at a rate at which training is stable: near the edge of stability training amplifies rounding,
+and a row's accuracy after an epoch may be far from its single run's. A sweep that was stopped and
 resumed has the bits of the uninterrupted one.
 """
 

@@ -33,8 +33,11 @@ def digits(mnist) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def classify(first_digits) -> Callable[[np.ndarray], np.ndarray]:
-    """A network that knows digits: nine in ten of the test set after two epochs of 6,000."""
-    config = jm.Config(hidden=(64,), optimizer="adam", epochs=2, eval_batch_size=500)
+    """A network that knows digits: 0.895 ± 0.003 of the test set after eight epochs of 6,000.
+
+    The mean and the standard deviation over five seeds; the bound is 15 deviations below.
+    """
+    config = jm.Config(hidden=(64,), optimizer="adam", epochs=8, eval_batch_size=500)
     state, history = jm.fit(config, first_digits(6000, 1000))
     assert history.eval_accuracy[-1] > 0.85
     apply_fn = jm.MLP((64,)).apply

@@ -170,16 +170,20 @@ def test_one_program_serves_every_hyperparameter_and_seed(dataset, optimizer):
     assert len(set(losses)) == (3 if hyper else 2)
 
 
-def test_row_of_a_vmapped_sweep_equals_the_single_run(dataset, trained):
-    rates = jnp.array([0.03, 0.1, 0.3])
-    keys = jax.vmap(jax.random.key)(jnp.array([7, 0, 9]))
-    train = jm.make_train(CONFIG)
-    sweep = jax.jit(jax.vmap(train, in_axes=(0, {"learning_rate": 0}, None)))
-    state, history = sweep(keys, {"learning_rate": rates}, dataset.arrays())
-    row = jax.tree.map(lambda leaf: leaf[1], (state, history))
+def test_row_of_a_vmapped_sweep_equals_the_single_run(dataset):
+    with jax.enable_x64(True):
+        rates = jnp.array([0.03, 0.1, 0.3])
+        keys = jax.vmap(jax.random.key)(jnp.array([7, 0, 9]))
+        train = jm.make_train(dataclasses.replace(CONFIG, dtype="float64"))
+        sweep = jax.jit(jax.vmap(train, in_axes=(0, {"learning_rate": 0}, None)))
+        state, history = sweep(keys, {"learning_rate": rates}, dataset.arrays())
+        trained = jax.jit(train)(keys[1], {"learning_rate": rates[1]}, dataset.arrays())
+        row = jax.tree.map(lambda leaf: leaf[1], (state, history))
     for swept, single in zip(jax.tree.leaves(row), jax.tree.leaves(trained), strict=True):
-        # Batched products sum in another order; 33 steps of float32.
-        np.testing.assert_allclose(swept, single, rtol=1e-4, atol=1e-5)
+        # Batched products sum in another order, and training amplifies that: in float64 from
+        # 1e-16, so that 33 steps leave it far below what a wrong seed, rate or order would do.
+        assert swept.dtype == single.dtype
+        np.testing.assert_allclose(swept, single, rtol=1e-9, atol=1e-10)
     assert len(set(np.asarray(history.eval_loss[:, -1]).tolist())) == 3
 
 
