@@ -84,6 +84,7 @@ class BatchSizes(NamedTuple):
     """Of evaluation."""
 
 
+@runtime_checkable
 class HasBatchSizes(Protocol):
     """`BatchSizes`, or a `Config`."""
 
