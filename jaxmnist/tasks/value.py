@@ -8,8 +8,9 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxmnist.config import Hyper
 
-Batch = PyTree[Array]
-"""The data, or some rows of it: arrays with a leading sample axis, such as a pair of two."""
+Batch = PyTree
+"""The data, or some rows of it: arrays of JAX or NumPy with a leading sample axis, such as a pair
+of two."""
 
 
 class Model(NamedTuple):

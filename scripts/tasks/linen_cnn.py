@@ -55,10 +55,14 @@ class CNN(nn.Module):
 def task(config: Config) -> jm.Task:
     """Return the task; the learning rate's peak and the weight decay are hyperparameters."""
     steps = config.epochs * config.steps_per_epoch
+    shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, steps // 10, steps)
 
     def optimizer(hyper):
-        peak = hyper["learning_rate"]
-        schedule = optax.warmup_cosine_decay_schedule(0.0, peak, steps // 10, steps)
+        def schedule(
+            step,
+        ):  # Optax's own asks whether the peak is 0, which a traced one cannot say.
+            return hyper["learning_rate"] * shape(step)
+
         return optax.adamw(schedule, weight_decay=hyper["weight_decay"])
 
     return jm.task(
