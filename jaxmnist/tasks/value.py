@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxmnist.config import Hyper
 
-Batch = PyTree[Array]
+Batch = PyTree[Any]
 """The data, or some rows of it: arrays with a leading sample axis, such as a pair of two."""
 
 
