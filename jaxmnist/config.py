@@ -1,11 +1,12 @@
 """What a run is: its shapes and names (static), and its hyperparameters (traced)."""
 
 import math
-import numbers
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from jaxmnist import conventions
+from jaxmnist.conventions import plain_number, shown
 from jaxmnist.errors import InputError, nearest
 
 DTYPES: Final = ("float32", "float64", "bfloat16")
@@ -24,6 +25,9 @@ It is a pytree of numbers, so it may be traced, mapped over and differentiated:
 @dataclass(frozen=True)
 class Config:
     """One training run. The defaults are the tutorial's (rows D6-D8).
+
+    A number may also be NumPy's, or an array or tensor without axes: its exact value is stored as
+    Python's, 0.10000000149011612 for float32's 0.1.
 
     Attributes:
         hidden: Sizes of the hidden layers, first to last.
@@ -63,27 +67,29 @@ class Config:
                 f"{nearest(self.dtype, DTYPES)}"
             )
         for name in ("epochs", "batch_size", "eval_batch_size"):
-            value = getattr(self, name)
-            if not (_is_whole(value) and value >= 1):
-                raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
-        if not isinstance(self.hidden, tuple):
-            raise InputError(f"hidden is {self.hidden!r}; it must be a tuple of layer sizes")
-        for size in self.hidden:
-            if not (_is_whole(size) and size >= 1):
+            value = _whole(getattr(self, name))
+            if value is None or value < 1:
                 raise InputError(
-                    f"hidden has a layer of size {size!r}; "
-                    "every size must be a whole number of at least 1"
+                    f"{name} is {shown(getattr(self, name))}; "
+                    "it must be a whole number of at least 1"
                 )
-        rate = self.learning_rate
-        if rate is not None and not (
-            isinstance(rate, numbers.Real) and math.isfinite(rate) and rate >= 0
-        ):
-            raise InputError(f"learning_rate is {rate!r}; it must be a finite number of at least 0")
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "hidden", _layer_sizes(self.hidden))
+        if self.learning_rate is not None:
+            rate = plain_number(self.learning_rate)
+            if rate is None or not (math.isfinite(rate) and rate >= 0):
+                raise InputError(
+                    f"learning_rate is {shown(self.learning_rate)}; "
+                    "it must be a finite number of at least 0"
+                )
+            object.__setattr__(self, "learning_rate", float(rate))
         # JAX keeps the low 32 bits of a seed: beyond them two seeds would be the same run.
-        if not (_is_whole(self.seed) and 0 <= self.seed < 2**32):
+        seed = _whole(self.seed)
+        if seed is None or not 0 <= seed < 2**32:
             raise InputError(
-                f"seed is {self.seed!r}; it must be a whole number from 0 to 2**32 - 1"
+                f"seed is {shown(self.seed)}; it must be a whole number from 0 to 2**32 - 1"
             )
+        object.__setattr__(self, "seed", seed)
 
     def program(self) -> "Config":
         """Return the part that a compiled program depends on: shapes, names and lengths.
@@ -127,5 +133,23 @@ hyper = default_hyper
 """The earlier name of `default_hyper`."""
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+def _whole(value: object) -> int | None:
+    number = plain_number(value)
+    return number if isinstance(number, int) else None
+
+
+def _layer_sizes(hidden: object) -> tuple[int, ...]:
+    """Return the sizes as Python's whole numbers, from any sequence or array of them."""
+    is_one = isinstance(hidden, str | Mapping) or getattr(hidden, "shape", None) == ()
+    if is_one or not isinstance(hidden, Iterable):
+        raise InputError(f"hidden is {shown(hidden)}; it must be a tuple of layer sizes")
+    sizes = []
+    for given in hidden:
+        size = _whole(given)
+        if size is None or size < 1:
+            raise InputError(
+                f"hidden has a layer of size {shown(given)}; "
+                "every size must be a whole number of at least 1"
+            )
+        sizes.append(size)
+    return tuple(sizes)

@@ -14,6 +14,7 @@ returns the update un-negated, which climbs.
 
 import math
 import numbers
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -180,8 +181,9 @@ def describe(argument: str) -> str:
 def check_arguments(name: str, /, **arguments: Any) -> None:
     """Refuse arguments that the optimizer `name` does not have or that make no sense for it.
 
-    Only Python's and NumPy's numbers are compared with their range. An array, traced or not, is
-    asked for its shape alone, so this never forces a value out of a traced program.
+    Numbers are compared with their range, be they Python's, NumPy's or PyTorch's. An array of JAX,
+    traced or not, is asked for its shape and dtype alone, so this never forces a value out of a
+    traced program.
 
     Args:
         name: One of `NAMES`.
@@ -199,7 +201,7 @@ def check_arguments(name: str, /, **arguments: Any) -> None:
             )
         wanted = _what_is_wanted(argument, value, known[argument])
         if wanted is not None:
-            raise InputError(f"{name}: {argument} is {value!r}; {wanted}")
+            raise InputError(f"{name}: {argument} is {shown(value)}; {wanted}")
 
 
 def _what_is_wanted(argument: str, value: Any, default: Any) -> str | None:
@@ -210,11 +212,55 @@ def _what_is_wanted(argument: str, value: Any, default: Any) -> str | None:
         return None
     if callable(value):
         return None if argument == "learning_rate" else "only learning_rate may be a schedule"
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        below = ARGUMENTS[argument].below
-        limit = "finite" if below == math.inf else f"less than {below:g}"
-        return None if 0 <= float(value) < below else f"it must be at least 0 and {limit}"
-    shape = getattr(value, "shape", None)
-    if shape is None:
+    shape = getattr(value, "shape", ())
+    if shape != ():
+        return "it must be one number; use jax.vmap for several"
+    if is_jax_array(value):
+        real = str(getattr(value, "dtype", "")).lstrip("bu").startswith(("float", "int"))
+        return None if real else "it must be a real number"
+    number = plain_number(value)
+    if number is None:
         return "it must be a number"
-    return None if shape == () else "it must be one number; use jax.vmap for several"
+    below = ARGUMENTS[argument].below
+    limit = "finite" if below == math.inf else f"less than {below:g}"
+    return None if 0 <= number < below else f"it must be at least 0 and {limit}"
+
+
+def is_jax_array(value: Any) -> bool:
+    """Return whether a value is an array of JAX, traced or not, without importing JAX."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.Array)
+
+
+def plain_number(value: Any) -> int | float | None:
+    """Return the Python number that a value stands for, or None if it stands for none.
+
+    Args:
+        value: Python's or NumPy's number; or an array of NumPy or JAX or a tensor of PyTorch that
+            has no axes, and whose value is known. A bool stands for no number.
+
+    Returns:
+        An int for whole numbers' types, else a float: exactly the value, in double precision.
+
+    >>> import numpy as np
+    >>> plain_number(np.array(3)), plain_number(np.float32(0.1)), plain_number(np.True_)
+    (3, 0.10000000149011612, None)
+    """
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        try:
+            value = value.item()
+        except (TypeError, RuntimeError, AttributeError, NotImplementedError):
+            return None  # A value that is traced, on no device, or a random key.
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def shown(value: Any) -> str:
+    """Write a value in one line for a message, also an array.
+
+    >>> import numpy as np
+    >>> shown(np.eye(2))
+    'array([[1., 0.], [0., 1.]])'
+    """
+    return repr(value) if isinstance(value, str) else " ".join(repr(value).split())

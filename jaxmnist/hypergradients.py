@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from jaxmnist.config import Hyper
 from jaxmnist.data.dataset import Arrays
 from jaxmnist.errors import InputError
-from jaxmnist.training import History, Train, TrainState, scan_batches
+from jaxmnist.training import History, Train, TrainState, by_name, scan_batches
 
 Loss = Callable[[TrainState, History], Float[Array, ""]]
 """``loss(state, history)``: one number of what a run returned."""

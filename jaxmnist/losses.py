@@ -33,9 +33,12 @@ def binary_cross_entropy(
     >>> print(f"{binary_cross_entropy(jnp.array([0.5, 0.25]), jnp.array([1.0, 0.0])):.6f}")
     0.490415
     """
+    dtype = jnp.result_type(probabilities, targets)
+    if dtype == jnp.float16:  # In it the clamp is 0.
+        probabilities, targets = (x.astype(jnp.float32) for x in (probabilities, targets))
     log_p = jnp.log(jnp.maximum(probabilities, SMALLEST_PROBABILITY))
     log_not_p = jnp.log(jnp.maximum(1 - probabilities, SMALLEST_PROBABILITY))
-    return -jnp.mean(targets * log_p + (1 - targets) * log_not_p)
+    return -jnp.mean(targets * log_p + (1 - targets) * log_not_p).astype(dtype)
 
 
 def binary_cross_entropy_with_logits(
@@ -74,14 +77,16 @@ def softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch clas
     Returns:
         Probabilities that sum to 1 over the last axis, finite for any finite logits.
 
+    Derivatives: ``dp_i = p_i (dz_i - sum_j p_j dz_j)``. A probability that underflows counts in
+    them as a tiny positive one, the same as in those of `cross_entropy`: so the gradient of
+    ``cross_entropy(p, softmax(z))`` by z is ``q - p`` for all finite z.
+
     Source: tutorial row D3.
 
     >>> print(softmax(jnp.log(jnp.array([1.0, 2.0, 5.0]))).round(4))
     [0.125 0.25  0.625]
     """
-    maximum = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    exponentials = jnp.exp(logits - maximum)
-    return exponentials / jnp.sum(exponentials, axis=-1, keepdims=True)
+    return _softmax(logits)
 
 
 def cross_entropy(
@@ -98,14 +103,24 @@ def cross_entropy(
         q: Predicted distribution over the last axis.
 
     Returns:
-        H(p, q) in nats, one per distribution.
+        H(p, q) in nats, one per distribution; infinite where some ``p_i > 0 = q_i``, which is
+        also so where q is a `softmax` that underflows (in float32 from a logit 87 below the
+        largest). `cross_entropy_with_integer_labels` stays finite there.
+
+    Derivatives: ``dH = -sum_i (p_i / q_i) dq_i + log q_i dp_i``, with a tiny positive number in
+    the place of a q_i that is 0 or underflows: they are finite, and 0 by q_i where ``p_i = 0``.
+    Through `softmax` they are exact, ``q - p`` by the logits, even where H is infinite; another
+    function's q that is 0 has no derivative left to multiply.
 
     Source: tutorial row D2.
 
     >>> print(cross_entropy(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])).round(4))
     0.6931
     """
-    return -jnp.sum(xlogy(p, q), axis=-1)
+    p, q = jnp.asarray(p), jnp.asarray(q)
+    if not jnp.issubdtype(p.dtype, jnp.inexact):
+        p = p.astype(q.dtype)
+    return -jnp.sum(_p_log_q(p, q), axis=-1)
 
 
 def cross_entropy_with_integer_labels(
@@ -198,3 +213,68 @@ def correct(
     """
     predictions = jnp.argmax(logits, axis=-1).astype(labels.dtype)
     return (predictions == labels).astype(logits.dtype)
+
+
+# ------------------------------------------------------------------- derivatives at underflow
+
+# p/q and the q of dq = q(dz - ...) undo each other in a chain of cross_entropy and softmax, unless
+# q underflows: then they are infinity and 0. Both rules take the same positive number instead.
+
+
+@jax.custom_jvp
+def _softmax(logits: Array) -> Array:
+    exponentials = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    return exponentials / jnp.sum(exponentials, axis=-1, keepdims=True)
+
+
+@_softmax.defjvp
+def _softmax_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (q,), (dz,) = map(_softmax, primals), tangents
+    positive = _positive(q)
+    return q, positive * (dz - jnp.sum(positive * dz, axis=-1, keepdims=True))
+
+
+@jax.custom_jvp
+def _p_log_q(p: Array, q: Array) -> Array:
+    return xlogy(p, q)
+
+
+@_p_log_q.defjvp
+def _p_log_q_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    (p, q), (dp, dq) = primals, tangents
+    return _p_log_q(p, q), _log(q) * dp + _ratio(p, q) * dq
+
+
+@jax.custom_jvp
+def _log(q: Array) -> Array:
+    return jnp.log(_positive(q))
+
+
+@_log.defjvp
+def _log_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return _log(*primals), _ratio(*tangents, *primals)
+
+
+@jax.custom_jvp
+def _ratio(x: Array, q: Array) -> Array:
+    return x / _positive(q)
+
+
+@_ratio.defjvp
+def _ratio_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Without q², which underflows long before q does.
+    (x, q), (dx, dq) = primals, tangents
+    ratio = _ratio(x, q)
+    return ratio, _ratio(dx, q) - _ratio(ratio * dq, q)
+
+
+def _positive(q: Array) -> Array:
+    """q, or a small number where it is 0 or underflows; its derivative is that of q."""
+    info = jnp.finfo(q.dtype)
+    # Above the smallest normal number, since XLA flushes what is below, and there is more to
+    # multiply; but not in float16, whose smallest is 6e-5.
+    least = info.tiny / info.eps if info.tiny < info.eps**4 else info.tiny
+    small = jnp.asarray(least, q.dtype)
+    return q + jax.lax.stop_gradient(jnp.where(jnp.abs(q) < info.tiny, small - q, 0))

@@ -44,6 +44,7 @@ COMMANDS = (
 # A module imports only modules of a smaller number, or of its own package.
 LAYERS = {
     "errors": 0,
+    "mistaken_files": 0,
     "provenance": 0,
     "conventions": 1,
     "atomic": 1,

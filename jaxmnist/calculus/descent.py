@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
@@ -145,7 +146,9 @@ def change_by_angle(
         The predicted change ``length ‖g‖ cos θ`` and the measured one, per angle.
 
     Raises:
-        InputError: The loss is not one real number, or params are not real arrays.
+        InputError: The loss is not one real number, or params are not real arrays; or the gradient
+            is 0, to which there is no angle, or `across` is along it. Inside a transformation the
+            numbers are not known yet, and the measured changes are NaN there.
 
     Source: tutorial row D19.
 
@@ -160,9 +163,20 @@ def change_by_angle(
     value, g = jax.value_and_grad(flat_loss)(w)
     norm = jnp.linalg.norm(g)
     along = g / norm
-    normal = ravel_pytree(across)[0]
-    normal = normal - jnp.vdot(along, normal) * along
-    normal = normal / jnp.linalg.norm(normal)
+    given = ravel_pytree(across)[0]
+    rest = given - jnp.vdot(along, given) * along
+    height, far = jnp.linalg.norm(rest), jnp.linalg.norm(given)
+    # As with three points on one line, below this angle the rest is mostly rounding.
+    is_along = ~(height > jnp.finfo(w.dtype).eps ** 0.5 * far)
+    if not isinstance(is_along, Tracer):
+        if norm == 0:
+            raise InputError("the gradient is 0 at params; take another point to have an angle")
+        if is_along:
+            raise InputError(
+                f"across is {height:.3g} from the line along the gradient, of its length "
+                f"{far:.3g}; it must be a direction that is not along the gradient"
+            )
+    normal = jnp.where(is_along, jnp.nan, rest / height)
 
     def change(angle: Float[Array, ""]) -> Float[Array, ""]:
         step = length * (jnp.cos(angle) * along + jnp.sin(angle) * normal)

@@ -6,10 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.experimental.jet import jet
+from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float
 
+from jaxmnist.calculus.powers import evaluate_with_exact_powers
 from jaxmnist.errors import InputError
 
 
@@ -53,9 +56,15 @@ def taylor_coefficients(f: Callable[[Any], Any], x0: Any, order: int) -> Float[A
 
     ``c_k = f^(k)(x0) / k!`` for ``k = 0 ... order``.
 
-    All orders come out of one pass that carries a truncated series through f (`jet`). Where an
-    operation has no rule for that, or its rule gives NaN, forward-mode derivatives are nested;
-    their program doubles with every order, so compiling order 10 takes seconds.
+    All orders come out of one pass that carries a truncated series through f (`jet`). Where its
+    rules give NaN, powers of f with whole exponents, such as ``x**2.0``, are multiplied out, which
+    is exact at 0 and below. Where that gives NaN too, or an operation has no rule, forward-mode
+    derivatives are nested; their program doubles with every order, so compiling order 10 takes
+    seconds.
+
+    A derivative that is infinite, such as that of ``sqrt`` at 0, gives infinite coefficients. At a
+    kink the derivative is JAX's, 1 for ``abs`` and 1/2 for ``maximum(x, 0)`` at 0, and that of
+    ``where`` is the selected branch's. Where f itself is NaN all coefficients are.
 
     Args:
         f: From one real number to one real number, written in JAX.
@@ -66,7 +75,9 @@ def taylor_coefficients(f: Callable[[Any], Any], x0: Any, order: int) -> Float[A
         The ``order + 1`` coefficients, the constant first, in f's dtype.
 
     Raises:
-        InputError: x0 is not one real number, f does not return one, or the order is below 0.
+        InputError: x0 is not one real number, f does not return one, or the order is below 0; or
+            f has a value at x0 and some derivative comes out as NaN. Inside a transformation
+            the values are not known yet, and such a NaN stays.
 
     Source: tutorial row D17.
 
@@ -76,19 +87,53 @@ def taylor_coefficients(f: Callable[[Any], Any], x0: Any, order: int) -> Float[A
     if order < 0:
         raise InputError(f"order is {order}; it must be at least 0")
     center = _real_number(x0)
-    result = jax.eval_shape(f, center)
+    # Here f runs, and raises what it raises; from here on only its trace is evaluated.
+    traced, result = jax.make_jaxpr(f, return_shape=True)(center)
     if not (_is_array(result) and result.shape == () and _is_real(result.dtype)):
         raise InputError(
             f"f returns {_described(result)} at a number; it must return one real number: "
             "expand one output at a time"
         )
-    coefficients = _by_series(f, center, order)
-    # Inside a transformation the values are not known yet; then NaN stays.
-    if coefficients is None or (
-        not isinstance(coefficients, Tracer) and bool(jnp.isnan(coefficients).any())
-    ):
-        coefficients = _by_nesting(f, center, order)
-    return coefficients
+
+    def as_it_is(x: Any) -> Any:
+        return jaxpr_as_fun(traced)(x)[0]
+
+    def exactly(x: Any) -> Any:
+        return evaluate_with_exact_powers(traced, x)[0]
+
+    if isinstance(center, Tracer) or any(isinstance(c, Tracer) for c in traced.consts):
+        # What is NaN is not known yet.
+        found = _by_series(exactly, center, order)
+        return _by_nesting(exactly, center, order) if found is None else found
+    found = _by_series(as_it_is, center, order)
+    if found is not None and _is_known(found):
+        return found
+    if found is not None:
+        found = _by_series(exactly, center, order)
+    if found is None or not _is_known(found):
+        nested = _by_nesting(exactly, center, order)
+        found = nested if found is None else jnp.where(jnp.isnan(nested), found, nested)
+    _check_known(found, center)
+    return found
+
+
+def _is_known(coefficients: Float[Array, " powers"]) -> bool:
+    return isinstance(coefficients, Tracer) or not bool(jnp.isnan(coefficients).any())
+
+
+def _check_known(coefficients: Float[Array, " powers"], x0: Float[Array, ""]) -> None:
+    """Refuse a NaN, unless f itself is NaN."""
+    if _is_known(coefficients):
+        return
+    unknown = np.isnan(coefficients)
+    if not unknown[0]:
+        first = int(unknown.argmax())
+        raise InputError(
+            f"the derivative of order {first} at x0 = {x0} comes out as NaN, though f is "
+            f"{coefficients[0]} there: either it does not exist, or its formula divides 0 by 0; "
+            f"take another x0, an order of at most {first - 1}, or write f without the quotient, "
+            "root, logarithm or power that is not smooth there"
+        )
 
 
 def _by_series(
@@ -103,9 +148,10 @@ def _by_series(
 
     try:
         return jax.jit(series)(x0)
-    except (KeyError, NotImplementedError, jax.errors.UnexpectedTracerError):
-        # The first two say that a primitive has no rule, the last that f has a custom one.
-        # If f itself raised, it does so again when its derivatives are nested.
+    except Exception:
+        # What `jet` raises where a rule is missing, or f has a custom one, differs from version to
+        # version. It is not f's own: f has been traced before. Rules of f's that raise do so
+        # again when derivatives are nested.
         return None
 
 

@@ -68,6 +68,8 @@ def data_show(
         f"{images.name}: {len(images.train_labels)} training and {len(images.test_labels)} test "
         f"images, {images.num_classes} classes",
     )
+    if images.note:
+        say(screen, images.note)
     if out is not None:
         from jaxmnist import plots
         from jaxmnist.plots.save import write_picture

@@ -40,10 +40,12 @@ def _evaluate_tutorial(run: Path, dataset: str | None, data_dir: str | None) -> 
     trained, params = runs.load(run)
     images = load_dataset(dataset or trained.dataset or "mnist", data_dir or trained.data_dir)
     samples = len(images.test_labels)
-    if images.num_classes > trained.num_classes:
+    # A set may declare more classes than occur: EMNIST's letters 37, and no label is above 26.
+    largest = int(images.test_labels.max())
+    if largest >= trained.num_classes:
         raise InputError(
-            f"{images.name} has {images.num_classes} classes; the run in {run} has only "
-            f"{trained.num_classes}"
+            f"{images.name} has test images of class {largest}; the run in {run} has only the "
+            f"classes 0 to {trained.num_classes - 1}; name a set without others by --dataset"
         )
     batch_size = min(trained.config.eval_batch_size, samples)
     data = images.arrays()
@@ -56,6 +58,8 @@ def _evaluate_tutorial(run: Path, dataset: str | None, data_dir: str | None) -> 
     )
     screen = make_console()
     say(screen, f"{images.name}: {samples} test images in batches of {batch_size}")
+    if images.note:
+        say(screen, images.note)
     means = training.average(metrics, batch_size, samples)
     for kind, mean in zip(("batches", "samples"), means, strict=True):
         say(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from jaxmnist.cli.console import make_console
+from jaxmnist.cli.console import make_console, say
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.errors import InputError
 
@@ -18,6 +18,7 @@ def predict(
     run: Positional[Path],
     indices: tuple[int, ...] = (),
     images: tuple[Path, ...] = (),
+    show_input: Path | None = None,
 ) -> None:
     """Classify test images, or pictures of your own, with a trained network.
 
@@ -26,20 +27,28 @@ def predict(
     Args:
         run: The folder of a run.
         indices: Which test images of the run's data set, from 0.
-        images: Files with one digit each, dark on light or light on dark, of any size.
+        images: Files with one digit each, dark on light or light on dark, of any size up to 100
+            million pixels: PNG, JPEG, WebP or BMP.
+        show_input: A .png to write: each picture beside what the network was shown of it.
     """
     if not indices and not images:
         raise InputError("nothing to predict: give --indices 0 1 2 or --images FILE ...")
+    if show_input is not None and not images:
+        raise InputError("--show-input draws pictures: give --images FILE ...")
     from jaxmnist import runs
 
     trained = runs.read(run)
     if trained.task_file is None:
-        _predict_digits(run, indices, images)
+        _predict_digits(run, indices, images, show_input)
     else:
+        if show_input is not None:
+            raise InputError(f"--show-input is for runs of the tutorial's task; omit it for {run}")
         _predict_task(trained, indices, images)
 
 
-def _predict_digits(run: Path, indices: tuple[int, ...], images: tuple[Path, ...]) -> None:
+def _predict_digits(
+    run: Path, indices: tuple[int, ...], images: tuple[Path, ...], show_input: Path | None
+) -> None:
     import jax.numpy as jnp
     import numpy as np
     from rich.table import Table
@@ -47,7 +56,7 @@ def _predict_digits(run: Path, indices: tuple[int, ...], images: tuple[Path, ...
 
     from jaxmnist import runs, training
     from jaxmnist.data import load_dataset
-    from jaxmnist.data.pictures import read_digit
+    from jaxmnist.data.pictures import digit_in, read_picture
 
     trained, params = runs.load(run)
     names, labels, inputs = [], [], []
@@ -62,10 +71,15 @@ def _predict_digits(run: Path, indices: tuple[int, ...], images: tuple[Path, ...
             names.append(f"test image {index}")
             labels.append(str(dataset.test_labels[index]))
             inputs.append(dataset.test_images[index])
-    for path in images:
+    screen = make_console()
+    pictures = [read_picture(path) for path in images]
+    for path, picture in zip(images, pictures, strict=True):
+        found = digit_in(picture, str(path))
+        if found.left_out:
+            say(screen, f"{path}: left out {' and '.join(found.left_out)}")
         names.append(str(path))
         labels.append("")
-        inputs.append(read_digit(path))
+        inputs.append(found.image)
 
     batch = jnp.asarray(np.stack(inputs))
     probabilities = training.predict(params, batch, apply_fn=trained.model.apply)
@@ -74,7 +88,25 @@ def _predict_digits(run: Path, indices: tuple[int, ...], images: tuple[Path, ...
         likeliest = np.argsort(-row, kind="stable")[:2]
         guesses = [cell for index in likeliest for cell in (str(index), f"{row[index]:.4f}")]
         table.add_row(Text(name, overflow="fold"), label, *guesses)
-    make_console().print(table)
+    screen.print(table)
+    if show_input is not None:
+        _show_input(show_input, images, pictures, inputs[len(indices) :], probabilities)
+        say(screen, f"wrote: {show_input}")
+
+
+def _show_input(
+    path: Path, images: tuple[Path, ...], pictures: list[Any], shown: list[Any], outputs: Any
+) -> None:
+    """Draw each picture beside what the network was shown of it."""
+    import numpy as np
+
+    from jaxmnist import plots
+    from jaxmnist.plots.save import write_picture
+
+    guesses = np.asarray(outputs).argmax(axis=1)[-len(images) :]
+    with plots.theme():
+        figure = plots.inputs(pictures, shown, [image.name for image in images], guesses)
+        write_picture(figure, path)
 
 
 def _predict_task(trained: "Run", indices: tuple[int, ...], images: tuple[Path, ...]) -> None:

@@ -23,7 +23,11 @@ def _axes() -> Iterator[tuple[str, str, str]]:
     yield "optimizer", "NAMES", f"Names of optimizers ({', '.join(NAMES)}); by default sgd."
     yield "hidden", "VALUES", "Sizes of the hidden layers, such as 256-128-64-20 64-64 none."
     yield "batch_size", "VALUES", "Images in a training batch."
-    yield "seed", "VALUES", "Such as 0..3; tables and pictures average over the seeds."
+    yield (
+        "seed",
+        "VALUES",
+        "Such as 0..3; tables and pictures show the seeds' medians and interquartile means.",
+    )
     learning_rate, *others = HYPERPARAMETERS
     yield learning_rate, "VALUES", describe(learning_rate)
     yield "init_scale", "VALUES", "Factors of the initial parameters."
@@ -140,7 +144,7 @@ def sweep(
 
     summary = sweeping.summary(found)
     head, *lines = sweeping.table(summary)
-    table = Table(*head, title=f"After {epochs} epochs: means and their 95 % confidence intervals")
+    table = Table(*head, title=f"After {epochs} epochs: {sweeping.LEGEND}")
     for line in lines:
         table.add_row(*line)
     screen.print(table)

@@ -308,17 +308,20 @@ def _epoch_line(index: int, metrics: "Metered") -> str:
 
 
 def _summary(history: "Metered") -> str:
+    import numpy as np
+
     from jaxmnist.training import History
 
     if isinstance(history, History):
-        best = int(history.eval_accuracy.argmax())
+        # `argmax` alone takes a NaN for the largest.
+        best = int(np.nan_to_num(history.eval_accuracy, nan=-1.0).argmax())
         return (
             f"final: eval accuracy {history.eval_accuracy[-1]:.4f} "
             f"(best {history.eval_accuracy[best]:.4f}, epoch {best}), "
             f"eval loss {history.eval_loss[-1]:.4f}, train loss {history.train_loss[-1]:.4f}"
         )
     losses = history["eval_loss"]
-    best = int(losses.argmin())
+    best = int(np.nan_to_num(losses, nan=np.inf).argmin())
     return (
         f"final: eval_loss {losses[-1]:.6f} (best {losses[best]:.6f}, epoch {best}), "
         f"train_loss {history['train_loss'][-1]:.6f}"

@@ -32,6 +32,7 @@ class Dataset:
         test_labels: Integers `(M,)`.
         num_classes: Number of classes of the labels.
         name: Name of the set; error messages begin with it.
+        note: What a user should know about how it was read, in one line, or "".
 
     Raises:
         InputError: An array has another shape or dtype, is empty, or does not match its partner;
@@ -55,6 +56,7 @@ class Dataset:
     test_labels: np.ndarray = field(repr=False)
     num_classes: int
     name: str
+    note: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         """Check every field, then store the labels as int32."""

@@ -25,8 +25,9 @@ def load_dataset(
             - `"fashion_mnist"`, `"kmnist"`, `"emnist/digits"` and EMNIST's other parts, or
               `"tfds:NAME"` for any TFDS set of 28x28 grey images: as prepared by
               `jaxmnist data prepare` or by TFDS, in TFDS's order; EMNIST upright;
-            - a path that ends in `.npz`: Keras-style, `x_train`, `y_train`, `x_test`, `y_test`;
-            - a path to a folder of IDX files.
+            - a path that ends in `.npz`: Keras-style, `x_train`, `y_train`, `x_test`, `y_test`, or
+              as MedMNIST has it, `train_images` … `test_labels`, where `val_images` is not used;
+            - a path to a folder of IDX files, or to one up to two levels above it.
 
             A known name wins over a folder of that name; write `./kmnist` for the folder.
         data_dir: TFDS's data directory. By default `TFDS_DATA_DIR` from the environment, then

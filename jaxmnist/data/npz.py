@@ -1,36 +1,118 @@
-"""Keras-style `.npz` files: `x_train`, `y_train`, `x_test`, `y_test` in one zip archive."""
+"""Data sets in one `.npz` file: as Keras writes them, as MedMNIST does, and under kindred names.
+
+`read_npz` takes images of any shape; `load_npz` asks for the 28x28 grey ones that the tutorial's
+network takes.
+"""
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from jaxmnist.data.dataset import Dataset, classes_in
 from jaxmnist.errors import InputError
+from jaxmnist.mistaken_files import mistaken_file
 
+Read = TypeVar("Read")
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+_LAYOUTS = (
+    KEYS,
+    ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST's.
+    ("train_x", "train_y", "test_x", "test_y"),
+    ("X_train", "y_train", "X_test", "y_test"),
+    ("trainX", "trainY", "testX", "testY"),
+)
+"""Names of the four arrays: training images and labels, test images and labels."""
+_VALIDATION = ("x_val", "val_images", "val_x", "X_val", "valX", "x_valid", "valid_images")
+
+
+class NpzArrays(NamedTuple):
+    """The arrays of a data set, as stored, but one label a number."""
+
+    train_images: np.ndarray
+    """`(N, ...)`."""
+    train_labels: np.ndarray
+    """`(N,)`."""
+    test_images: np.ndarray
+    """`(M, ...)`."""
+    test_labels: np.ndarray
+    """`(M,)`."""
+    unused: str | None
+    """The name of the validation images, which are not used, or None where there are none."""
 
 
 def load_npz(path: Path) -> Dataset:
-    """Load a Keras-style `.npz`: images uint8 `(N, 28, 28)`, integer labels `(N,)`.
+    """Load an `.npz` of 28x28 grey images; its test split is the one that is evaluated on.
 
     Args:
-        path: The file. It is never unpickled.
+        path: A file that `read_npz` reads, with images uint8 `(N, 28, 28)` or `(N, 28, 28, 1)`.
+            A validation split (`val_images`) is not used.
 
     Raises:
-        InputError: The file is missing, unreadable, corrupt, or lacks an array.
+        InputError: The file is missing, unreadable, corrupt, lacks an array, or has images of
+            another shape or dtype.
     """
-    x_train, y_train, x_test, y_test = read_arrays(path, KEYS, source=str(path))
+    train_images, train_labels, test_images, test_labels, unused = read_npz(path)
     return Dataset(
-        train_images=x_train,
-        train_labels=y_train,
-        test_images=x_test,
-        test_labels=y_test,
-        num_classes=classes_in(y_train, y_test),
+        train_images=_grey(train_images, "training", path),
+        train_labels=train_labels,
+        test_images=_grey(test_images, "test", path),
+        test_labels=test_labels,
+        num_classes=classes_in(train_labels, test_labels),
         name=str(path),
+        note=f"evaluated on its test split; {unused} is not used" if unused else "",
     )
+
+
+def read_npz(path: Path) -> NpzArrays:
+    """Read a data set's arrays from an `.npz`, with images of any shape.
+
+    Args:
+        path: The file, with `x_train`, `y_train`, `x_test` and `y_test` (Keras), `train_images`,
+            `train_labels`, `test_images` and `test_labels` (MedMNIST), or `train_x`, `X_train` or
+            `trainX` and their companions. It is never unpickled.
+
+    Returns:
+        The arrays as stored; labels `(N, 1)` as `(N,)`.
+
+    Raises:
+        InputError: The file is missing, unreadable, corrupt, or lacks an array; or it has the
+            arrays under two sets of names.
+    """
+    source = str(path)
+    present = _open(path, source, _names)
+    complete = [keys for keys in _LAYOUTS if set(keys) <= set(present)]
+    if len(complete) > 1:
+        raise InputError(
+            f"{source}: has two sets of arrays, {' and '.join(', '.join(k) for k in complete[:2])};"
+            " write one of them to a file of its own"
+        )
+    # Where none is complete, the message names what the nearest one lacks.
+    keys = complete[0] if complete else max(_LAYOUTS, key=lambda keys: len({*keys} & {*present}))
+    train_images, train_labels, test_images, test_labels = read_arrays(path, keys, source)
+    unused = next((name for name in _VALIDATION if name in present), None)
+    return NpzArrays(
+        train_images, _one_each(train_labels), test_images, _one_each(test_labels), unused
+    )
+
+
+def _one_each(labels: np.ndarray) -> np.ndarray:
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _grey(images: np.ndarray, split: str, path: Path) -> np.ndarray:
+    """Return images `(N, 28, 28)`; refuse coloured ones."""
+    if images.ndim == 4 and images.shape[3] == 1:
+        return images[..., 0]
+    if images.ndim == 4 and images.shape[3] in (3, 4):
+        raise InputError(
+            f"{path}: its {split} images have shape {images.shape}, {images.shape[3]} colour "
+            "channels; the tutorial's network takes grey ones, (N, 28, 28) or (N, 28, 28, 1)"
+        )
+    return images
 
 
 def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[np.ndarray]:
@@ -44,14 +126,9 @@ def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[
     Raises:
         InputError: The file cannot be opened, is not a zip archive, lacks an array, or is corrupt.
     """
-    try:
-        archive = zipfile.ZipFile(file)
-    except OSError as error:
-        raise InputError(f"{source}: cannot be opened: {error.strerror or error}") from error
-    except Exception as error:  # As below.
-        raise InputError(f"{source}: not a whole .npz (zip) archive: {_line(error)}") from error
-    with archive:
-        present = [name.removesuffix(".npy") for name in archive.namelist()]
+
+    def read(archive: zipfile.ZipFile) -> list[np.ndarray]:
+        present = _names(archive)
         missing = [key for key in keys if key not in present]
         if missing:
             raise InputError(
@@ -59,6 +136,33 @@ def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[
                 f"and {', '.join(keys)} are needed"
             )
         return [_read_member(archive, key, source) for key in keys]
+
+    return _open(file, source, read)
+
+
+def _open(file: Path | BytesIO, source: str, read: Callable[[zipfile.ZipFile], Read]) -> Read:
+    """Open the archive and read from it."""
+    try:
+        archive = zipfile.ZipFile(file)
+    except OSError as error:
+        raise InputError(f"{source}: cannot be opened: {error.strerror or error}") from error
+    except Exception as error:  # As in _read_member.
+        mistake = mistaken_file(_beginning(file))
+        reason = f"it {mistake}" if mistake else _line(error)
+        raise InputError(f"{source}: not a whole .npz (zip) archive: {reason}") from error
+    with archive:
+        return read(archive)
+
+
+def _beginning(file: Path | BytesIO) -> bytes:
+    if isinstance(file, BytesIO):
+        return file.getvalue()[:1000]
+    with file.open("rb") as opened:
+        return opened.read(1000)
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def _read_member(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:

@@ -1,62 +1,130 @@
 """A person's picture of one digit, brought into the form of MNIST's images."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from jaxmnist.data.strokes import FAINTEST_INK, FoundDigit, find_digit
 from jaxmnist.errors import InputError
 
-_FAINTEST_INK = 24
-"""The smallest difference between ink and paper, of 255, that is taken for a drawing."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""The formats of pictures that are read, as Pillow names them."""
+MAX_PIXELS = 100_000_000
+"""The most pixels of a picture that is decoded."""
+_WORKING_SIDE = 300
+"""Longest side, in pixels, of the copy in which the digit is looked for."""
 
 
 def read_digit(path: str | Path) -> UInt8[np.ndarray, "28 28"]:
     """Read a picture of one digit, dark on light or light on dark, of any size.
 
-    The paper is the median of the border, and ink is the distance from it, so both polarities
-    are one. A 28x28 picture is taken as it is. Any other is cropped to its ink, scaled so that
-    its longer side is 20 pixels, and placed with its centre of mass in the middle of 28x28, as
-    MNIST's own images were made.
+    A 28x28 picture on paper of one grey is taken for an image of the data set: only its ink is
+    scaled to 255. In any other the digit is looked for, as `jaxmnist.data.strokes.find_digit`
+    describes, and brought into MNIST's form.
 
     Args:
-        path: A PNG, JPEG, or any file Pillow reads; transparency is taken for paper.
+        path: A PNG, JPEG, WebP or BMP of at most 100 million pixels; transparency is taken for
+            paper.
 
     Returns:
         Ink as uint8, 0 for paper and 255 for the strongest ink.
 
     Raises:
-        InputError: The file cannot be read, is no picture, or shows nothing.
+        InputError: The file cannot be read, is no such picture, or shows no digit or several.
 
     Source: the preparation described with the MNIST data (LeCun, Cortes and Burges).
     """
-    ink = _ink(_read_grey(Path(path)))
-    if ink.max() < _FAINTEST_INK:
-        raise InputError(f"{path} shows no digit: its pixels are all of nearly one grey")
-    if ink.shape == (28, 28):
-        return ink.round().astype(np.uint8)
-    return _center(_crop(ink * (255 / ink.max())))
+    return digit_in(read_picture(path), str(path)).image
 
 
-def _read_grey(path: Path) -> Float[np.ndarray, "height width"]:
+def read_picture(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
+    """Read a picture as its camera meant it: turned upright, transparency taken for paper.
+
+    Args:
+        path: A PNG, JPEG, WebP or BMP of at most 100 million pixels.
+
+    Returns:
+        Its pixels in red, green and blue, scaled down to a longer side of at most 300.
+
+    Raises:
+        InputError: The file cannot be read, is no such picture, or has too many pixels.
+    """
     try:
-        with Image.open(path) as file:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            file = Image.open(path, formats=FORMATS)
+        with file:
+            # The header says how large it is; a small file may stand for more than memory holds.
+            if file.width * file.height > MAX_PIXELS:
+                raise InputError(
+                    f"{path} is too large a picture: {file.width}x{file.height} pixels; "
+                    f"at most {MAX_PIXELS:,} are read; scale it down or crop it"
+                )
+            file.draft("RGB", (_WORKING_SIDE, _WORKING_SIDE))  # A JPEG is decoded smaller at once.
             picture = _in_bytes(ImageOps.exif_transpose(file)).convert("RGBA")
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a picture that can be read; use PNG or JPEG") from error
+        raise InputError(
+            f"{path} is not a picture that can be read; use PNG, JPEG, WebP or BMP"
+        ) from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large a picture: {error}") from error
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read the picture {path}: {reason}") from error
-    greys = []
+    if max(picture.size) > _WORKING_SIDE:
+        scale = _WORKING_SIDE / max(picture.size)
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BOX)
+    tries = []
     # White ink on nothing would vanish on white paper, so black paper is the second try.
     for paper in ("white", "black"):
         background = Image.new("RGBA", picture.size, paper)
-        flat = Image.alpha_composite(background, picture).convert("L")
-        greys.append(np.asarray(flat, dtype=np.float64))
-    return max(greys, key=np.ptp) if np.ptp(greys[0]) < _FAINTEST_INK else greys[0]
+        tries.append(np.asarray(Image.alpha_composite(background, picture).convert("RGB")))
+    return max(tries, key=_contrast) if _contrast(tries[0]) < FAINTEST_INK else tries[0]
+
+
+def digit_in(picture: UInt8[np.ndarray, "height width 3"], name: str) -> FoundDigit:
+    """Return the digit of a picture in the form of MNIST's images.
+
+    Args:
+        picture: As `read_picture` returns it.
+        name: Of the picture; error messages begin with it.
+
+    Returns:
+        The digit and what was left out.
+
+    Raises:
+        InputError: There is no digit, or there are several.
+    """
+    as_it_is = _image_of_the_set(picture.astype(np.float64))
+    if as_it_is is not None:
+        return FoundDigit(as_it_is, ())
+    return find_digit(picture.astype(np.float64), name)
+
+
+def _image_of_the_set(
+    picture: Float[np.ndarray, "height width 3"],
+) -> UInt8[np.ndarray, "28 28"] | None:
+    """Return the ink of a 28x28 picture in place, or None where it is no such image."""
+    if picture.shape[:2] != (28, 28):
+        return None
+    border = np.concatenate([picture[0], picture[-1], picture[1:-1, 0], picture[1:-1, -1]])
+    paper = np.median(border, axis=0)
+    if np.mean(np.abs(border - paper).max(axis=1) < FAINTEST_INK / 4) < 0.6:
+        return None
+    ink = np.abs(picture - paper).max(axis=2)
+    if ink.max() < FAINTEST_INK:
+        return None
+    return (ink * (255 / ink.max())).round().astype(np.uint8)
+
+
+def _contrast(picture: np.ndarray) -> float:
+    return float(np.ptp(picture.reshape(-1, 3).astype(np.float64), axis=0).max())
 
 
 def _in_bytes(picture: Image.Image) -> Image.Image:
@@ -64,33 +132,3 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
     if not picture.mode.startswith("I"):
         return picture
     return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
-
-
-def _ink(grey: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    return np.abs(grey - np.median(border))
-
-
-def _crop(ink: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "rows columns"]:
-    # A fifth of the strongest ink: above a photograph's noise, below a pen's edge.
-    ink = np.where(ink < 0.2 * ink.max(), 0.0, ink)
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _center(ink: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "28 28"]:
-    scale = 20 / max(ink.shape)
-    height, width = (max(1, round(side * scale)) for side in ink.shape)
-    resized = Image.fromarray(ink.astype(np.float32)).resize(
-        (width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
-    )
-    small = np.clip(np.asarray(resized), 0, 255)
-    small *= 255 / small.max()
-    mass = small.sum()
-    # In MNIST the centre of mass is within half a pixel of the middle of pixel (14, 14).
-    row = round(14 - float((small.sum(axis=1) * np.arange(height)).sum() / mass))
-    column = round(14 - float((small.sum(axis=0) * np.arange(width)).sum() / mass))
-    row, column = np.clip(row, 0, 28 - height), np.clip(column, 0, 28 - width)
-    digit = np.zeros((28, 28), np.uint8)
-    digit[row : row + height, column : column + width] = small.round()
-    return digit

@@ -62,7 +62,8 @@ def _draw(data: Data) -> Figure:
         for name, run in curves.items()
     }
     last = {name: errors[:, -1].mean() for name, errors in test_error.items()}
-    least, greatest = min(last, key=last.__getitem__), max(last, key=last.__getitem__)
+    by_error = sorted(last, key=lambda name: np.nan_to_num(last[name], nan=np.inf))
+    least, greatest = by_error[0], by_error[-1]
     title = (
         f"The tutorial's network under six optimizers, each at its own default rate η: the mean of "
         f"{len(data['seeds'])} seeds,\nin a band from minimum to maximum. After the last "
@@ -142,7 +143,7 @@ def _table(data: Data) -> str:
             "none" if rate is None else f"{rate:g}",
             _mean_and_spread(np.array(run["train_loss"])[:, -1]),
             _mean_and_spread(accuracies[:, -1]),
-            _mean_and_spread(accuracies.max(axis=1)),
+            _mean_and_spread(np.nanmax(accuracies, axis=1)),
             _median_and_range(np.array(data["time_over_sgd"][name]), "{:.2f}"),
             _steps_to(data["goal"], every, np.array(run["steps"])),
         ]

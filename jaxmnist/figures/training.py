@@ -48,12 +48,12 @@ def _table(data: Data) -> str:
     ]
     for seed, one, of_train in zip(data["seeds"], accuracy, loss, strict=True):
         rows.append(
-            f"| {seed} | {one[-1]:.4f} | {one[-5:].mean():.4f} | {one.max():.4f} "
-            f"(epoch {one.argmax()}) | {of_train[-1]:.4f} |"
+            f"| {seed} | {one[-1]:.4f} | {one[-5:].mean():.4f} | {np.nanmax(one):.4f} "
+            f"(epoch {np.nanargmax(one)}) | {of_train[-1]:.4f} |"
         )
     rows.append(
         f"| mean | {accuracy[:, -1].mean():.4f} | {accuracy[:, -5:].mean():.4f} "
-        f"| {accuracy.max(axis=1).mean():.4f} | {loss[:, -1].mean():.4f} |"
+        f"| {np.nanmax(accuracy, axis=1).mean():.4f} | {loss[:, -1].mean():.4f} |"
     )
     return "\n".join(rows) + "\n"
 

@@ -29,18 +29,6 @@ def torch_counterpart(name: str) -> TorchCounterpart:
 
 _ALWAYS_OFF = {"weight_decay": 0, "maximize": False}
 
-# How PyTorch computes, and not what; with no weight decay, how it would have been applied.
-_WITHOUT_EFFECT = {
-    "params",
-    "param_names",
-    "initial_lr",
-    "foreach",
-    "fused",
-    "capturable",
-    "differentiable",
-    "decoupled_weight_decay",
-}
-
 
 def to_group(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Translate an optimizer's arguments here into those of PyTorch's optimizer.
@@ -73,6 +61,10 @@ def to_group(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def from_groups(name: str, groups: list[Mapping[str, Any]]) -> dict[str, float]:
     """Translate PyTorch's groups, which must all agree, into an optimizer's hyperparameters here.
 
+    A group has what PyTorch's optimizer always writes, and perhaps more: how it computes
+    (``foreach``), its name, and what schedulers note there (``initial_lr``, ``max_lr``,
+    ``base_momentum``, ``swa_lr`` ...). Those change no step, and are passed over.
+
     Args:
         name: One of `optim.NAMES`.
         groups: The ``param_groups`` of a ``state_dict``.
@@ -81,7 +73,8 @@ def from_groups(name: str, groups: list[Mapping[str, Any]]) -> dict[str, float]:
         Hyperparameters by their names here.
 
     Raises:
-        InputError: There is no group, two differ, or one has options that do not exist here.
+        InputError: There is no group, two differ, one lacks what this optimizer writes, or has an
+            option on that does not exist here.
     """
     if not groups:
         raise InputError("the state_dict's param_groups are empty; there must be one")
@@ -97,22 +90,41 @@ def from_groups(name: str, groups: list[Mapping[str, Any]]) -> dict[str, float]:
     return first if absent is None else {**first, absent: 0.0}
 
 
+def check_state(name: str, state: Mapping[Any, Mapping[str, Any]]) -> None:
+    """Refuse the accumulators of another optimizer.
+
+    Args:
+        name: One of `optim.NAMES`.
+        state: The ``state`` of a ``state_dict``, checked after its groups.
+
+    Raises:
+        InputError: A parameter's state has what this optimizer does not keep.
+    """
+    counterpart = torch_counterpart(name)
+    known = {*counterpart.accumulators.values(), *(("step",) if counterpart.counts else ())}
+    for index, entry in state.items():
+        unknown = sorted(key for key in entry if key not in known and entry[key] is not None)
+        if unknown:
+            raise InputError(
+                f"the state_dict is of another optimizer than torch.optim.{counterpart.optimizer}, "
+                f"the counterpart of {name}: its state of parameter {index} has {unknown[0]!r}"
+            )
+
+
 def _read_group(name: str, group: Mapping[str, Any]) -> dict[str, float]:
     counterpart = torch_counterpart(name)
     optimizer = f"torch.optim.{counterpart.optimizer}"
     group = dict(group)
     if "betas" in group:
         group["beta1"], group["beta2"] = group.pop("betas")
-    off = {**_ALWAYS_OFF, **counterpart.off}
-    known = {*counterpart.hyper.values(), *off, *_WITHOUT_EFFECT}
-    missing = sorted({*counterpart.hyper.values(), "params"} - group.keys())
-    unknown = sorted(group.keys() - known)
-    if missing or unknown:
-        difference = f"has no {missing[0]!r}" if missing else f"has {unknown[0]!r}"
+    written = (*counterpart.hyper.values(), *counterpart.off, "params")
+    missing = [key for key in written if key not in group]
+    if missing:
         raise InputError(
             f"the state_dict is of another optimizer than {optimizer}, the counterpart of {name}: "
-            f"its param_group {difference}"
+            f"its param_group has no {missing[0]!r}"
         )
+    off = {**_ALWAYS_OFF, **counterpart.off}
     for option, value in off.items():
         if group.get(option, value) != value:
             raise InputError(

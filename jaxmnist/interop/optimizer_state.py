@@ -5,7 +5,7 @@ of ``module.parameters()``, and the hyperparameters in ``param_groups``. A state
 framework cannot use with the same arithmetic is refused: it would continue with other numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,8 +14,10 @@ import numpy as np
 
 from jaxmnist import conventions, optim
 from jaxmnist.errors import InputError
-from jaxmnist.interop.counterparts import from_groups, to_group, torch_counterpart
+from jaxmnist.interop.counterparts import check_state, from_groups, to_group, torch_counterpart
+from jaxmnist.interop.order import parameter_indices
 from jaxmnist.interop.parameters import flatten, params_from_state_dict, require_torch
+from jaxmnist.interop.tensors import to_numpy
 from jaxmnist.optim.arithmetic import Hyperparameter, LearningRate
 
 
@@ -105,6 +107,7 @@ def opt_state_from_state_dict(
     state_dict: Mapping[str, Any],
     params: Mapping[str, Any],
     convention: str = "document",
+    names: Sequence[str] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Turn the ``state_dict`` of one of PyTorch's optimizers into a state here.
 
@@ -121,6 +124,8 @@ def opt_state_from_state_dict(
         params: The MLP's parameters that it belongs to, which decide the accumulators' dtype.
         convention: That of the optimizer that resumes. It determines what momentum's velocity
             contains; every other difference is in ``hyper``.
+        names: The parameters' names (``0.weight`` ...) in the order of the state_dict's groups;
+            None for its own ``param_names``, or else the order of ``module.parameters()``.
 
     Returns:
         The state, and every hyperparameter of the PyTorch optimizer by the name it has here.
@@ -128,8 +133,9 @@ def opt_state_from_state_dict(
         would notice.
 
     Raises:
-        InputError: Missing keys, shapes other than the parameters', another optimizer's state, or
-            options that no optimizer here has, such as weight decay.
+        InputError: Missing keys, shapes other than the parameters', another optimizer's state,
+            options that no optimizer here has, such as weight decay, or several groups without
+            names in which two parameters have the same shape.
 
     >>> import torch
     >>> layer = torch.nn.Linear(784, 10)
@@ -147,17 +153,14 @@ def opt_state_from_state_dict(
             f"'param_groups', and this one {sorted(map(str, state_dict))}"
         )
     arguments |= from_groups(name, state_dict["param_groups"])
+    check_state(name, state_dict["state"])
     hyper = {key: arguments[key] for key in conventions.hyperparameters(name)}
 
-    indices = [index for group in state_dict["param_groups"] for index in group["params"]]
-    parameters = dict(zip(flatten(params), indices, strict=False))
-    if len(indices) != len(flatten(params)):
-        raise InputError(
-            f"the state_dict is of {len(indices)} parameters; params has {len(flatten(params))}"
-        )
+    expected = {leaf: np.shape(array) for leaf, array in flatten(params).items()}
+    parameters = parameter_indices(state_dict, expected, names)
     template = optim.create(name, convention=convention, **hyper).init
     state = state_dict["state"]
-    if not counterpart.accumulators or not any(index in state for index in indices):
+    if not counterpart.accumulators or not any(i in state for i in parameters.values()):
         return template(params), hyper
 
     scale = _velocity_scale(name, arguments)
@@ -187,10 +190,9 @@ def _read(
     entry = state.get(index, {})
     if entry.get(key) is None:
         raise InputError(f"{where} has no {key!r}; it has {sorted(map(str, entry))}")
-    try:
-        array = np.asarray(entry[key])
-    except (TypeError, RuntimeError) as error:  # On a GPU, or of a type that NumPy lacks.
-        raise InputError(f"{where}: {key!r} cannot be read as an array: {error}") from error
+    array = to_numpy(entry[key], f"{where}: {key!r}")
+    if array.dtype.itemsize < 4:
+        array = array.astype(np.float32)  # As the accumulators here are at least.
     if array.shape != shape:
         raise InputError(
             f"{where}: {key!r} has shape {array.shape}, and the parameter has shape {shape}"

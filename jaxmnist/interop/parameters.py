@@ -5,18 +5,29 @@ layer: the affine layers are the even ones, ``0.weight``, ``0.bias``, ``2.weight
 store a weight as (out, in), so the arrays are not transposed.
 """
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_bytes
+from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as save_bytes
 
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
+from jaxmnist.interop.names import expected_names, standard_names, warn_renamed
+from jaxmnist.interop.tensors import to_numpy, to_tensor
+from jaxmnist.mistaken_files import mistaken_file
+
+_DTYPES: Final = {
+    **{f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
+    **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
+    "BF16": np.dtype(jnp.bfloat16),
+}
+"""Those of a safetensors file."""
 
 
 def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -26,8 +37,9 @@ def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
         params: What ``MLP.init`` returned.
 
     Returns:
-        NumPy arrays under ``0.weight``, ``0.bias``, ``2.weight`` ...; PyTorch loads them with
-        ``load_state_dict`` once each is wrapped by ``torch.from_numpy``.
+        NumPy arrays of their dtypes under ``0.weight``, ``0.bias``, ``2.weight`` ...; PyTorch loads
+        them with ``load_state_dict`` once each is wrapped by ``torch.from_numpy``. It refuses
+        bfloat16: there, `params_to_module` has the tensors.
 
     Source: tutorial row D7.
 
@@ -36,7 +48,9 @@ def params_to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     >>> {name: array.shape for name, array in params_to_state_dict(params).items()}
     {'0.weight': (5, 784), '0.bias': (5,), '2.weight': (10, 5), '2.bias': (10,)}
     """
-    return {name: np.array(leaf) for name, leaf in flatten(params).items()}
+    return {
+        name: np.array(to_numpy(leaf, name), order="C") for name, leaf in flatten(params).items()
+    }
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,8 +73,12 @@ def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
 def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the ``state_dict`` of such an ``nn.Sequential`` into the MLP's parameters.
 
+    Names with a prefix that all share (``module.``, ``_orig_mod.``) or with other numbers
+    (``nn.Flatten`` first, dropout between) are read as those of the tutorial, with a warning that
+    says which as which, where the layers' shapes follow one another.
+
     Args:
-        state_dict: Arrays or CPU tensors under ``0.weight``, ``0.bias``, ``2.weight`` ...
+        state_dict: Arrays or tensors under ``0.weight``, ``0.bias``, ``2.weight`` ...
 
     Returns:
         Parameters for ``MLP.apply``; dtypes are kept.
@@ -73,14 +91,30 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     >>> sorted(params_from_state_dict(layer)["params"]["dense_0"])
     ['bias', 'weight']
     """
+    return _params(state_dict, stacklevel=3)
+
+
+def _params(state_dict: Mapping[str, Any], stacklevel: int) -> dict[str, Any]:
     count = max(1, (len(state_dict) + 1) // 2)
-    expected = [f"{2 * index}.{name}" for index in range(count) for name in ("weight", "bias")]
+    expected = expected_names(count)
+    renamed = {name: name for name in expected}
     if missing := [key for key in expected if key not in state_dict]:
-        raise InputError(
-            f"the state_dict has no {missing[0]!r}; it has {sorted(state_dict)}, and the keys "
-            f"of Linear and ReLU in turn are {expected}"
+        # torch.optim.swa_utils.AveragedModel counts next to the module's own entries.
+        names = standard_names([name for name in state_dict if name != "n_averaged"])
+        at = (
+            {}
+            if names is None
+            else {ours: np.shape(state_dict[name]) for name, ours in names.items()}
         )
-    arrays = {key: jnp.asarray(np.asarray(state_dict[key])) for key in expected}
+        if names is None or not _follow_one_another(at):
+            raise InputError(
+                f"the state_dict has no {missing[0]!r}; it has {sorted(state_dict)}, and the keys "
+                f"of Linear and ReLU in turn are {expected}"
+            )
+        renamed = {ours: name for name, ours in names.items()}
+        warn_renamed(names, stacklevel)
+        count = len(names) // 2
+    arrays = {key: jnp.asarray(to_numpy(state_dict[name], name)) for key, name in renamed.items()}
     for index in range(count):
         weight, bias = arrays[f"{2 * index}.weight"], arrays[f"{2 * index}.bias"]
         for name, array in (("weight", weight), ("bias", bias)):
@@ -100,6 +134,14 @@ def params_from_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
             for index in range(count)
         }
     }
+
+
+def _follow_one_another(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether these are affine layers, each of which takes what the one before it returns."""
+    weights = [shapes[f"{2 * index}.weight"] for index in range(len(shapes) // 2)]
+    return all(len(shape) == 2 for shape in weights) and all(
+        after[1] == before[0] for before, after in itertools.pairwise(weights)
+    )
 
 
 def params_to_module(params: Mapping[str, Any]) -> Any:
@@ -125,7 +167,7 @@ def params_to_module(params: Mapping[str, Any]) -> Any:
     )
     """
     torch = require_torch()
-    tensors = {name: torch.from_numpy(a) for name, a in params_to_state_dict(params).items()}
+    tensors = {name: to_tensor(a) for name, a in params_to_state_dict(params).items()}
     modules = []
     for weight in (tensor for tensor in tensors.values() if tensor.ndim == 2):
         outputs, inputs = weight.shape
@@ -176,14 +218,25 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         InputError: The file is not readable, not safetensors, or of another model.
     """
     try:
-        arrays = load_bytes(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if mistake := mistaken_file(content):
+        raise InputError(f"{path} is not a whole safetensors file: it {mistake}")
+    try:
+        entries = deserialize(content)
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from error
-    except KeyError as error:
-        raise InputError(f"{path} has numbers of type {error}, which NumPy lacks") from error
+    arrays = {}
+    for name, entry in entries:
+        if entry["dtype"] not in _DTYPES:
+            raise InputError(
+                f"{path}: {name} has numbers of type {entry['dtype']}; it must be one of "
+                f"{', '.join(_DTYPES)}"
+            )
+        numbers = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]])
+        arrays[name] = numbers.reshape(entry["shape"])
     try:
-        return params_from_state_dict(arrays)
+        return _params(arrays, stacklevel=3)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -24,12 +24,17 @@ def tilts(key: Key[Array, ""], samples: int, scale: float) -> Float[Array, "samp
     Returns:
         The tilts a_i.
 
+    Raises:
+        InputError: There are fewer than two samples: a single tilt with the mean 0 is 0.
+
     Source: tutorial row D15.
 
     >>> a = tilts(jax.random.key(0), 64, 2.0)
     >>> bool(abs(a.mean()) < 1e-6), round(float(a.std()), 4)
     (True, 2.0)
     """
+    if samples < 2:
+        raise InputError(f"samples is {samples}; it must be a whole number of at least 2")
     drawn = jax.random.normal(key, (samples, 2))
     centred = drawn - drawn.mean(axis=0, keepdims=True)
     return scale * centred / centred.std(axis=0, keepdims=True)

@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from jaxmnist.errors import InputError
+from jaxmnist.optim.arithmetic import root
 from jaxmnist.training import (
     Params,
 )
@@ -226,7 +227,7 @@ def _scaled_like(weight: Array, drawn: Array) -> Array:
     rest = tuple(range(1, weight.ndim))
 
     def norm(of: Array) -> Array:
-        return jnp.sqrt(jnp.sum(of**2, axis=rest, keepdims=True))
+        return root(jnp.sum(of**2, axis=rest, keepdims=True))
 
     return drawn * (norm(weight) / norm(drawn))
 
@@ -248,7 +249,7 @@ def _dot(a: Direction, b: Direction) -> Float[Array, ""]:
 
 
 def _length(a: Direction) -> Float[Array, ""]:
-    return jnp.sqrt(_dot(a, a))
+    return root(_dot(a, a))
 
 
 def _check_alike(name: str, tree: Params, like: Params) -> None:

@@ -1,13 +1,14 @@
 """Optimizers racing over a surface, all of them and all learning rates as one program."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxmnist import optim
@@ -30,11 +31,11 @@ class Race(NamedTuple):
     """Those that each optimizer was tried with."""
     scores: Float[Array, "optimizers rates"]
     """Each try's mean height above the surface's minimum, over the second half of its steps;
-    infinity where it left the surface's box."""
+    infinity where it left the surface's box, or a height of that half is NaN or infinite."""
     final_losses: Float[Array, "optimizers rates"]
     """After the last step of each try; infinity or NaN where it diverged."""
     learning_rate: Float[Array, " optimizers"]
-    """The one with the lowest score, for each optimizer."""
+    """The one with the lowest score, for each optimizer; the smallest where all are infinite."""
     path: Float[Array, "optimizers points 2"]
     """The start and the point after each step, at that rate."""
     loss: Float[Array, "optimizers points"]
@@ -52,11 +53,12 @@ def race(
 
     One rule for all: every optimizer is run with every rate of one grid. Of those that never leave
     the surface's box it gets the one with the lowest mean height over the second half of the
-    steps: to be down by then, and to stay there. Heights that are above the surface's minimum by
-    less than `FLOOR` of the start's count as equal; of equals the smallest rate wins, and where
-    every rate leaves the box, the smallest. For Adadelta, which has no rate of its own, it is the
-    factor on its change that PyTorch calls so; the tutorial's is 1. All other hyperparameters are
-    the tutorial's.
+    steps: to be down by then, and to stay there. A rate with a height in that half that is NaN or
+    infinite, such as beyond the edge of a logarithm, counts as one that leaves the box. Heights
+    that are above the surface's minimum by less than `FLOOR` of the start's count as equal; of
+    equals the smallest rate wins, and where no rate stays, the smallest: its score is infinite.
+    For Adadelta, which has no rate of its own, it is the factor on its change that PyTorch calls
+    so; the tutorial's is 1. All other hyperparameters are the tutorial's.
 
     Args:
         surface: The surface. Another function is another program; another start is not.
@@ -71,7 +73,8 @@ def race(
 
     Raises:
         InputError: An optimizer is unknown or none is given, there are no steps, or the start is
-            outside the box.
+            outside the box; or the surface's height at the start or at its minimum is NaN or
+            infinite, so that no height can be measured against them.
 
     Source: tutorial row D27.
 
@@ -90,7 +93,11 @@ def race(
         raise InputError(f"the start {begin} is outside the box from {low} to {high}")
     rates = jnp.asarray(learning_rates, float)
     points = jnp.asarray([begin, surface.minima[0], low, high], float)
-    return Race(rates, *_race(surface.function, tuple(optimizers), steps, rates, points))
+    heights, *found = _race(surface.function, tuple(optimizers), steps, rates, points)
+    # Inside a transformation the heights are not known yet.
+    if not isinstance(heights, Tracer):
+        _check_heights(heights, {"start": begin, "first minimum": surface.minima[0]})
+    return Race(rates, *found)
 
 
 def trajectories(
@@ -207,6 +214,14 @@ def first_step(condition: Bool[Array, "*runs points"]) -> Int[Array, "*runs"]:
     return jnp.where(condition.any(axis=-1), condition.argmax(axis=-1), -1)
 
 
+def _check_heights(heights: Float[Array, "2"], points: Mapping[str, Point]) -> None:
+    for (what, point), height in zip(points.items(), np.asarray(heights), strict=True):
+        if not np.isfinite(height):
+            raise InputError(
+                f"the surface's height at its {what} {point} is {height}; it must be finite"
+            )
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _race(
     function: Loss,
@@ -215,17 +230,29 @@ def _race(
     rates: Float[Array, " rates"],
     points: Float[Array, "4 2"],
 ) -> tuple[Array, ...]:
-    """All of `Race` but its grid; the points are the start, the minimum, and the box's corners."""
+    """The heights at the first two points, and all of `Race` but its grid.
+
+    The points are the start, the minimum, and the box's corners.
+    """
     start, lowest, low, high = points
     every = jnp.tile(rates, (len(optimizers), 1))
     paths = trajectories(function, optimizers, every, start[None], steps)[:, :, 0]
     losses = jax.vmap(jax.vmap(jax.vmap(function)))(paths)
     is_inside = jax.vmap(jax.vmap(jax.vmap(lambda w: ((low <= w) & (w <= high)).all())))
     inside = is_inside(paths).all(axis=-1)
-    least = FLOOR * (function(start) - function(lowest))
+    height, bottom = function(start), function(lowest)
     late = losses[..., -(steps // 2 + 1) :]
-    mean = jnp.maximum(late - function(lowest), least).mean(axis=-1)
-    score = jnp.where(inside, mean, jnp.inf)
+    mean = jnp.maximum(late - bottom, FLOOR * (height - bottom)).mean(axis=-1)
+    # A mask of its own: a compiled `maximum` may drop a NaN, and `argmin` prefers one.
+    counts = inside & jnp.isfinite(late).all(axis=-1) & jnp.isfinite(mean)
+    score = jnp.where(counts, mean, jnp.inf)
     best = score.argmin(axis=1)
     row = jnp.arange(len(optimizers))
-    return score, losses[..., -1], rates[best], paths[row, best], losses[row, best]
+    return (
+        jnp.stack([height, bottom]),
+        score,
+        losses[..., -1],
+        rates[best],
+        paths[row, best],
+        losses[row, best],
+    )

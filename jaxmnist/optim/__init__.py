@@ -15,8 +15,12 @@ commands' options, the conversion to PyTorch, the verification and the race foll
 
 **Hyperparameters** are Python numbers or traced scalars, so that one compiled program serves
 every value, `jax.vmap` runs many, and `jax.grad` goes through. A learning rate may also be an
-Optax schedule. `optax.inject_hyperparams` stores them in the parameters' dtype unless told
-otherwise: for bfloat16 parameters, where 0.999 is 1, pass it `hyperparam_dtype=jnp.float32`.
+Optax schedule. `optax.inject_hyperparams` takes each factory, and `create`, whose numbers are
+then those given to it. It stores them in the parameters' dtype unless told otherwise: for bfloat16
+parameters, where 0.999 is 1, pass it `hyperparam_dtype=jnp.float32`.
+
+**Extra arguments** to `update` are taken and ignored, such as the `value` of a loss that
+`optax.contrib.reduce_on_plateau` next to them needs.
 
 **Dtypes.** Accumulators and arithmetic are in float32 or wider; an update has its gradient's
 dtype.
@@ -27,15 +31,16 @@ of a real loss returns the conjugate of the direction of ascent: conjugate it be
 with any Optax optimizer.
 """
 
+import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
 import optax
 
+from jaxmnist.conventions import ARGUMENTS, check_arguments, defaults
 from jaxmnist.conventions import CONVENTIONS as CONVENTIONS
 from jaxmnist.conventions import NAMES as NAMES
-from jaxmnist.conventions import check_arguments, defaults
 from jaxmnist.conventions import hyperparameters as hyperparameters
 from jaxmnist.optim.adadelta import AdadeltaState as AdadeltaState
 from jaxmnist.optim.adadelta import adadelta as adadelta
@@ -65,8 +70,8 @@ def create(
     name: str,
     learning_rate: LearningRate | None = None,
     convention: str = "document",
-    **overrides: Hyperparameter,
-) -> optax.GradientTransformation:
+    **overrides: Hyperparameter | None,
+) -> optax.GradientTransformationExtraArgs:
     """Make the optimizer `name` with the defaults of `convention`.
 
     Args:
@@ -74,10 +79,11 @@ def create(
         learning_rate: A number, a traced scalar or an Optax schedule; None for the convention's
             default, which for the tutorial's Adadelta is to have none.
         convention: One of `CONVENTIONS`; "document" is the tutorial's.
-        **overrides: Arguments of that optimizer's factory, in place of the convention's.
+        **overrides: Arguments of that optimizer's factory, in place of the convention's; None is
+            the convention's.
 
     Returns:
-        An `optax.GradientTransformation` whose updates are to be added to the parameters.
+        An `optax.GradientTransformationExtraArgs` whose updates are to be added to the parameters.
 
     Raises:
         InputError: The name, the convention or an argument is unknown, or a Python number is
@@ -93,8 +99,26 @@ def create(
     -2.2500, velocity 4.5000
     """
     arguments = defaults(name, convention)
-    check_arguments(name, **overrides)
-    arguments |= overrides
+    given = {argument: value for argument, value in overrides.items() if value is not None}
+    check_arguments(name, **given)
+    arguments |= given
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate
-    return ENTRIES[name].factory(**arguments)
+    return optax.with_extra_args_support(ENTRIES[name].factory(**arguments))
+
+
+def _signature() -> inspect.Signature:
+    """Name every argument of any optimizer, for what reads signatures, not ``**overrides``.
+
+    `optax.inject_hyperparams` takes ``**overrides`` for an argument of that name.
+    """
+    first = list(inspect.signature(create).parameters.values())[:-1]
+    others = (
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in ARGUMENTS
+        if name != "learning_rate"
+    )
+    return inspect.Signature([*first, *others])
+
+
+create.__signature__ = _signature()  # pyright: ignore[reportFunctionMemberAccess]

@@ -25,7 +25,7 @@ def adadelta(
     rho: Hyperparameter = 0.9,
     eps: Hyperparameter = 0.0,
     eps_root: Hyperparameter = 1e-6,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Adadelta, which has no learning rate of its own.
 
     With gradient g:
@@ -48,7 +48,8 @@ def adadelta(
             never start unless one of the two is above 0.
 
     Returns:
-        An `optax.GradientTransformation` whose updates are to be added to w.
+        An `optax.GradientTransformationExtraArgs` whose updates are to be added to w; it needs no
+        extra argument and ignores any.
 
     Raises:
         InputError: A Python number is outside its range.
@@ -84,16 +85,16 @@ def adadelta(
         )
 
     def update(
-        updates: optax.Updates, state: Any, params: optax.Params | None = None
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra_args: Any
     ) -> tuple[optax.Updates, AdadeltaState]:
-        del params
+        del params, extra_args
         rate = arithmetic.learning_rate_at(multiplier, state.count)
         updates, *averages = _step(
             updates, state.mean_square, state.mean_square_update, rate=rate, **hyper
         )
         return updates, AdadeltaState(arithmetic.increment(state.count), *averages)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @arithmetic.leafwise

@@ -24,7 +24,7 @@ def adagrad(
     initial_accumulator_value: Hyperparameter = 0.0,
     eps: Hyperparameter = 0.0,
     eps_root: Hyperparameter = 1e-10,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Adagrad, which divides the gradient by the root of the sum of its squares.
 
     With gradient g:
@@ -44,7 +44,8 @@ def adagrad(
         eps_root: Added inside the root, in units of g²; at least 0.
 
     Returns:
-        An `optax.GradientTransformation` whose updates are to be added to w.
+        An `optax.GradientTransformationExtraArgs` whose updates are to be added to w; it needs no
+        extra argument and ignores any.
 
     Raises:
         InputError: A Python number is outside its range.
@@ -84,14 +85,14 @@ def adagrad(
         )
 
     def update(
-        updates: optax.Updates, state: Any, params: optax.Params | None = None
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra_args: Any
     ) -> tuple[optax.Updates, AdagradState]:
-        del params
+        del params, extra_args
         rate = arithmetic.learning_rate_at(learning_rate, state.count)
         updates, sum_of_squares = _step(updates, state.sum_of_squares, rate=rate, **hyper)
         return updates, AdagradState(arithmetic.increment(state.count), sum_of_squares)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @arithmetic.leafwise

@@ -26,7 +26,7 @@ def adam(
     b2: Hyperparameter = 0.999,
     eps: Hyperparameter = 0.0,
     eps_root: Hyperparameter = 1e-8,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Adam, which scales an average gradient by the root of an average square.
 
     With gradient g, and t = 1 at the first update:
@@ -49,7 +49,8 @@ def adam(
         eps_root: Added inside the root, in units of g²; at least 0.
 
     Returns:
-        An `optax.GradientTransformation` whose updates are to be added to w.
+        An `optax.GradientTransformationExtraArgs` whose updates are to be added to w; it needs no
+        extra argument and ignores any.
 
     Raises:
         InputError: A Python number is outside its range.
@@ -83,15 +84,15 @@ def adam(
         )
 
     def update(
-        updates: optax.Updates, state: Any, params: optax.Params | None = None
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra_args: Any
     ) -> tuple[optax.Updates, AdamState]:
-        del params
+        del params, extra_args
         rate = arithmetic.learning_rate_at(learning_rate, state.count)
         count = arithmetic.increment(state.count)
         updates, mu, nu = _step(updates, state.mu, state.nu, rate=rate, count=count, **hyper)
         return updates, AdamState(count, mu, nu)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @arithmetic.leafwise

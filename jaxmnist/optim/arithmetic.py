@@ -1,7 +1,6 @@
 """Arithmetic that the optimizers share: what float32 would get wrong, got right in one place."""
 
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Inexact, Int, PyTree, ScalarLike
 
+from jaxmnist.conventions import plain_number
 from jaxmnist.errors import InputError
 
 # An optimizer's hyperparameter as its user gives it: a Python number, or a scalar array that may
@@ -67,7 +67,8 @@ def _at_least_float32(*arrays: Any) -> jnp.dtype:
 
 
 def _as_scalar(value: Hyperparameter, dtype: jnp.dtype) -> Scalar:
-    return float(value) if isinstance(value, numbers.Real) else jnp.asarray(value, dtype)
+    number = None if isinstance(value, jax.Array) else plain_number(value)
+    return jnp.asarray(value, dtype) if number is None else float(number)
 
 
 def start_count() -> Int[Array, ""]:

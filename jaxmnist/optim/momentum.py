@@ -23,7 +23,7 @@ def momentum(
     learning_rate: LearningRate = 0.01,
     momentum: Hyperparameter = 0.9,
     learning_rate_in_velocity: bool = True,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Momentum, which steps along a decaying sum of the gradients.
 
     With gradient g, and the learning rate in the velocity:
@@ -47,7 +47,8 @@ def momentum(
         learning_rate_in_velocity: Where the learning rate enters; a Python bool.
 
     Returns:
-        An `optax.GradientTransformation` whose updates are to be added to w.
+        An `optax.GradientTransformationExtraArgs` whose updates are to be added to w; it needs no
+        extra argument and ignores any.
 
     Raises:
         InputError: A Python number is outside its range.
@@ -84,14 +85,14 @@ def momentum(
         )
 
     def update(
-        updates: optax.Updates, state: Any, params: optax.Params | None = None
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra_args: Any
     ) -> tuple[optax.Updates, MomentumState]:
-        del params
+        del params, extra_args
         rate = arithmetic.learning_rate_at(learning_rate, state.count)
         updates, velocity = step(updates, state.velocity, rate=rate, momentum=momentum)
         return updates, MomentumState(arithmetic.increment(state.count), velocity)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @arithmetic.leafwise

@@ -24,7 +24,7 @@ def rmsprop(
     decay: Hyperparameter = 0.9,
     eps: Hyperparameter = 0.0,
     eps_root: Hyperparameter = 1e-10,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """RMSProp, which divides the gradient by the root of an average of its squares.
 
     With gradient g:
@@ -43,7 +43,8 @@ def rmsprop(
         eps_root: Added inside the root, in units of g²; at least 0.
 
     Returns:
-        An `optax.GradientTransformation` whose updates are to be added to w.
+        An `optax.GradientTransformationExtraArgs` whose updates are to be added to w; it needs no
+        extra argument and ignores any.
 
     Raises:
         InputError: A Python number is outside its range.
@@ -75,14 +76,14 @@ def rmsprop(
         )
 
     def update(
-        updates: optax.Updates, state: Any, params: optax.Params | None = None
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra_args: Any
     ) -> tuple[optax.Updates, RmspropState]:
-        del params
+        del params, extra_args
         rate = arithmetic.learning_rate_at(learning_rate, state.count)
         updates, mean_square = _step(updates, state.mean_square, rate=rate, **hyper)
         return updates, RmspropState(arithmetic.increment(state.count), mean_square)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @arithmetic.leafwise

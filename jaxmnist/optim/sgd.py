@@ -18,7 +18,7 @@ class SgdState(NamedTuple):
     count: Int[Array, ""]  # updates made so far  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
-def sgd(learning_rate: LearningRate = 0.1) -> optax.GradientTransformation:
+def sgd(learning_rate: LearningRate = 0.1) -> optax.GradientTransformationExtraArgs:
     """SGD, which steps against the gradient.
 
     With gradient g:
@@ -32,7 +32,8 @@ def sgd(learning_rate: LearningRate = 0.1) -> optax.GradientTransformation:
             first update.
 
     Returns:
-        An `optax.GradientTransformation` whose updates are to be added to w.
+        An `optax.GradientTransformationExtraArgs` whose updates are to be added to w; it needs no
+        extra argument and ignores any.
 
     Raises:
         InputError: A Python number is outside its range.
@@ -59,14 +60,14 @@ def sgd(learning_rate: LearningRate = 0.1) -> optax.GradientTransformation:
         return SgdState(count=arithmetic.start_count())
 
     def update(
-        updates: optax.Updates, state: Any, params: optax.Params | None = None
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra_args: Any
     ) -> tuple[optax.Updates, SgdState]:
-        del params
+        del params, extra_args
         rate = arithmetic.learning_rate_at(learning_rate, state.count)
         (updates,) = _step(updates, rate=rate)
         return updates, SgdState(count=arithmetic.increment(state.count))
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @arithmetic.leafwise

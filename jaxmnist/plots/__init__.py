@@ -8,6 +8,7 @@ from jaxmnist.plots.descent import descent_2d as descent_2d
 from jaxmnist.plots.descent import descent_network as descent_network
 from jaxmnist.plots.descent import gradient_descent as gradient_descent
 from jaxmnist.plots.digits import digits as digits
+from jaxmnist.plots.digits import inputs as inputs
 from jaxmnist.plots.graph import graph as graph
 from jaxmnist.plots.losses import cross_entropy as cross_entropy
 from jaxmnist.plots.losses import softmax as softmax

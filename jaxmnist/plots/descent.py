@@ -211,7 +211,7 @@ def descent_2d(
         angles = np.deg2rad(degrees)
         around = np.outer(np.cos(angles), direction) + np.outer(np.sin(angles), normal)
         circle = start + length * around
-        lowest = int(np.argmin(change))
+        lowest = int(np.argmin(np.where(np.isfinite(change), change, np.inf)))
         best.append(degrees[lowest])
         left.plot(*circle.T, color=color, linestyle="--", linewidth=1.2)
         left.plot(*circle[lowest], marker, color=color, markersize=8)
@@ -227,7 +227,7 @@ def descent_2d(
     right.set_xlabel("Angle θ between the step and the gradient")
     right.set_ylabel("Change of the loss / (length · ‖g‖)")
     right.legend(loc="upper center", frameon=True, framealpha=1, edgecolor="none")
-    right.set_ylim(-1.1, max(changes.max(), 1) + 1.1)
+    right.set_ylim(-1.1, max(changes[np.isfinite(changes)].max(initial=1), 1) + 1.1)
     right.set_title("The change of the loss in every direction")
     figure.suptitle(
         "The inner product (u, v)·(Δw₁, Δw₂) is least opposite the gradient: short steps fall most "

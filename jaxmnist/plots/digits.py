@@ -57,3 +57,39 @@ def digits(
             spine.set_linewidth(3 if wrong else 0.8)
     figure.suptitle(title)
     return figure
+
+
+def inputs(
+    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
+    names: Sequence[str],
+    predictions: Sequence[int] | np.ndarray,
+) -> Figure:
+    """Draw pictures of digits, each beside what the network was shown of it.
+
+    Args:
+        pictures: uint8 [height, width, 3] each.
+        images: uint8 [28, 28] each.
+        names: Of the pictures.
+        predictions: Predicted class of each.
+
+    Returns:
+        A picture of a row for each.
+
+    >>> page, digit = np.zeros((90, 60, 3), np.uint8), np.zeros((28, 28), np.uint8)
+    >>> [axes.get_title() for axes in inputs([page], [digit], ["photo.png"], [7]).axes]
+    ['photo.png', 'read as 7']
+    """
+    figure = Figure(figsize=(4.4, 2.3 * len(pictures)), layout="constrained")
+    grid = figure.subplots(len(pictures), 2, squeeze=False)
+    rows = zip(grid, pictures, images, names, predictions, strict=True)
+    for (left, right), picture, image, name, prediction in rows:
+        left.imshow(picture)
+        right.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        # A name is text, not mathematics.
+        left.set_title(name.replace("$", r"\$"), pad=2)
+        right.set_title(f"read as {prediction}", pad=2)
+        for axes in (left, right):
+            axes.set_xticks([])
+            axes.set_yticks([])
+    return figure

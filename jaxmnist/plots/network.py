@@ -116,8 +116,9 @@ def _levels(loss: np.ndarray) -> np.ndarray:
     """Heights for contours in the steps 1, 1.5, 2, 3, 5, 7 of every decade."""
     decades = 10.0 ** np.arange(-6, 7)
     every = (decades[:, None] * np.array([1, 1.5, 2, 3, 5, 7])).ravel()
-    first = np.searchsorted(every, loss.min(), side="right") - 1
-    last = np.searchsorted(every, loss.max(), side="left")
+    finite = loss[np.isfinite(loss)]
+    first = np.searchsorted(every, finite.min(), side="right") - 1
+    last = np.searchsorted(every, finite.max(), side="left")
     return every[max(first, 0) : last + 1].round(8)
 
 
@@ -161,7 +162,7 @@ def _draw_solid(axes: Any, cut: Cut, levels: np.ndarray) -> None:
     norm = Normalize(*np.log10(levels[[0, -1]]))
     axes.plot_surface(
         *np.meshgrid(cut.xs, cut.ys),
-        np.log10(cut.loss),
+        np.log10(np.where(np.isfinite(cut.loss), cut.loss, np.nan)),
         cmap=_heights(),
         norm=norm,
         rcount=26,

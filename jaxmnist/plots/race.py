@@ -196,7 +196,8 @@ def _gaps(ground: Terrain, losses: np.ndarray) -> np.ndarray:
         ground.height[np.abs(ground.y - y).argmin(), np.abs(ground.x - x).argmin()]
         for x, y in ground.minima[:1]
     ]
-    lowest = min(np.nanmin(losses), *nearest, ground.height.min())
+    every = np.concatenate([losses.ravel(), nearest, ground.height.ravel()])
+    lowest = every[np.isfinite(every)].min()
     gaps = losses - lowest
     return np.clip(gaps, _LOWEST_SHOWN * gaps[0, 0], 100 * gaps[0, 0])
 
@@ -227,8 +228,8 @@ def _draw_rates(axes: Axes, optimizers: Sequence[str], result: Race, start: floa
         look = style.OPTIMIZERS[name]
         seen = np.where(np.isfinite(scores), scores, np.nan)
         axes.plot(rates, seen, **look.line)
-        best = scores.argmin()
-        if np.isfinite(scores[best]):
+        if np.isfinite(seen).any():
+            best = np.nanargmin(seen)
             axes.plot(rates[best], scores[best], zorder=4, **terrain.mark_look(name))
     axes.set_xscale("log")
     axes.set_yscale("log")

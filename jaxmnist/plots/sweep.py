@@ -1,4 +1,8 @@
-"""What a sweep found: curves with bands over its seeds, and a map of two axes."""
+"""What a sweep found: curves with bands over its seeds, and a map of two axes.
+
+A point's error is that of the interquartile mean of its runs' accuracies, with its bootstrap
+interval; a run that diverged counts as accuracy 0.
+"""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -35,7 +39,8 @@ class _Grid(NamedTuple):
     columns: str
     column_values: list[Any]
     error: np.ndarray
-    half_width: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     diverged: np.ndarray
     runs: np.ndarray
 
@@ -101,18 +106,28 @@ def _grid(summary: Sequence[Mapping[str, Any]], names: Sequence[str]) -> _Grid:
     row_values = [None] if rows is None else values[rows]
     arrays = {
         name: np.full((len(row_values), len(column_values)), np.nan)
-        for name in ("error", "half_width", "diverged", "runs")
+        for name in ("error", "low", "high", "diverged", "runs")
     }
     for row in summary:
         at = (
             0 if rows is None else row_values.index(row[rows]),
             column_values.index(row[columns]),
         )
-        if row["eval_accuracy"] is not None:
-            arrays["error"][at] = 1 - row["eval_accuracy"]
-        arrays["half_width"][at] = row["eval_accuracy_ci"] or 0
+        if _has_result(row):
+            arrays["error"][at] = 1 - row["eval_accuracy_iqm"]
+            arrays["low"][at], arrays["high"][at] = (1 - end for end in _interval(row))
         arrays["diverged"][at], arrays["runs"][at] = row["diverged"], row["runs"]
     return _Grid(rows, row_values, columns, column_values, **arrays)
+
+
+def _has_result(row: Mapping[str, Any]) -> bool:
+    return bool(row["diverged"] < row["runs"])
+
+
+def _interval(row: Mapping[str, Any]) -> tuple[float, float]:
+    """From the higher accuracy to the lower; a single run's is the run's own."""
+    ends = row["eval_accuracy_iqm_high"], row["eval_accuracy_iqm_low"]
+    return ends if None not in ends else (row["eval_accuracy_iqm"],) * 2
 
 
 def _draw_curves(axes: Axes, grid: _Grid) -> None:
@@ -122,8 +137,8 @@ def _draw_curves(axes: Axes, grid: _Grid) -> None:
     least = max(np.nanmin(grid.error, initial=1.0), _LEAST)
     for index, value in enumerate(grid.row_values):
         look = _look(grid, index, value)
-        error, half = np.maximum(grid.error[index], _LEAST), grid.half_width[index]
-        low, high = np.maximum(error - half, least / 2), np.minimum(error + half, 1)
+        error = np.maximum(grid.error[index], _LEAST)
+        low, high = np.maximum(grid.low[index], least / 2), np.maximum(grid.high[index], least / 2)
         if named:
             axes.errorbar(
                 x, error, yerr=[error - low, high - error], color=look.color, marker=look.marker,
@@ -187,8 +202,8 @@ def _draw_map(axes: Axes, grid: _Grid) -> None:
     marks = ["Test accuracy in %, each row's best in a frame"]
     if (grid.diverged > 0).any():
         marks.append("✗: every run diverged")
-    if ((grid.diverged > 0) & (grid.runs > 0)).any():
-        marks.append("*: some did, and are left out")
+    if ((grid.diverged > 0) & (grid.diverged < grid.runs)).any():
+        marks.append("*: some did, as accuracy 0")
     axes.set_title("; ".join(marks))
 
 
@@ -220,25 +235,26 @@ def _label(axis: str) -> str:
 
 
 def _title(summary: Sequence[Mapping[str, Any]], epochs: int) -> str:
-    known = [row for row in summary if row["eval_accuracy"] is not None]
-    total = sum(row["runs"] + row["diverged"] for row in summary)
+    known = [row for row in summary if _has_result(row)]
+    total = sum(row["runs"] for row in summary)
     lost = sum(row["diverged"] for row in summary)
     count = f"{total} runs of {epochs} epoch{'s' if epochs > 1 else ''}"
     if lost:
         count += f", {lost} of which diverged"
     if not known:
         return f"{count}: there is nothing to compare"
-    best = max(known, key=lambda row: row["eval_accuracy"])
+    best = max(known, key=lambda row: row["eval_accuracy_iqm"])
     names = list(best)[: list(best).index("runs")]
     where = ", ".join(
         ("" if name == "optimizer" else _LABELS.get(name, name) + " ") + _name(name, best[name])
         for name in names
     )
-    accuracy = f"{100 * best['eval_accuracy']:.2f} %"
-    if best["eval_accuracy_ci"] is not None:
-        accuracy = (
-            f"{100 * best['eval_accuracy']:.2f} ± {100 * best['eval_accuracy_ci']:.2f} % "
-            f"(mean of {best['runs']} seeds, 95\N{NO-BREAK SPACE}% confidence)"
+    accuracy = f"{100 * best['eval_accuracy_iqm']:.2f} %"
+    if best["eval_accuracy_iqm_low"] is not None:
+        high, low = _interval(best)
+        accuracy += (
+            f" (interquartile mean of {best['runs']} seeds, 95\N{NO-BREAK SPACE}% bootstrap "
+            f"interval {100 * low:.2f} to {100 * high:.2f} %)"
         )
     found = f"the best test accuracy is {accuracy}" if names else f"test accuracy {accuracy}"
     return f"{count}: {found}" + (f", with {where}" if names else "")

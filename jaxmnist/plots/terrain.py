@@ -38,9 +38,14 @@ class Terrain(NamedTuple):
     """From where it is seen from the side: degrees above the ground, and around."""
 
     def raised(self, height: np.ndarray) -> np.ndarray:
-        """A height as it is drawn: 0 for the lowest on the grid, 1 for the highest."""
-        low, high = self.height.min(), self.height.max()
-        return (np.maximum(height - low, 0) / (high - low)) ** self.relief
+        """A height as it is drawn: 0 for the lowest on the grid, 1 for the highest.
+
+        A height that is not finite is a gap, NaN, here and on the grid.
+        """
+        finite = self.height[np.isfinite(self.height)]
+        low, high = finite.min(), finite.max()
+        known = np.where(np.isfinite(height), height, np.nan)
+        return (np.maximum(known - low, 0) / (high - low)) ** self.relief
 
 
 def height_colors() -> ListedColormap:

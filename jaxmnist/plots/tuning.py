@@ -22,15 +22,19 @@ def tuning(
         title: Says what the losses are of.
 
     Returns:
-        A picture with a path for each optimizer: hollow where it starts, large where it is best.
+        A picture with a path for each optimizer: hollow where it starts, large where it is best,
+        if any of its losses is finite.
     """
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     for name, (rates, losses) in trajectories.items():
         look = style.OPTIMIZERS[name]
-        best = int(np.nanargmin(losses))
         axes.plot(rates, losses, marker=look.marker, markersize=4, **look.line)
-        for index, size, face in ((best, 11, look.color), (0, 7, style.background())):
+        marks = [(0, 7, style.background())]
+        if np.isfinite(losses).any():
+            best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
+            marks.insert(0, (best, 11, look.color))
+        for index, size, face in marks:
             axes.plot(
                 rates[index],
                 losses[index],

@@ -18,33 +18,42 @@ resumed has the bits of the uninterrupted one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist.config import Config
-from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
 from jaxmnist.sweep import axes as _axes
 from jaxmnist.sweep import folder, programs
 from jaxmnist.sweep.axes import AXIS_NAMES as AXIS_NAMES
 from jaxmnist.sweep.axes import Cell as Cell
 from jaxmnist.sweep.axes import parse as parse
+from jaxmnist.sweep.results import LEGEND as LEGEND
 from jaxmnist.sweep.results import Sweep as Sweep
 from jaxmnist.sweep.results import rows as rows
 from jaxmnist.sweep.results import summary as summary
 from jaxmnist.sweep.results import table as table
 from jaxmnist.sweep.results import without_diverged
-from jaxmnist.training import History, check_batches_fit
+from jaxmnist.sweep.task_axes import TaskRun as TaskRun
+from jaxmnist.sweep.task_axes import check_read, task_cells
+from jaxmnist.tasks import Batch, Task
+from jaxmnist.training import BatchSizes, as_task, check_batches_fit, check_labels, split_pair
 
 
 def run(
-    config: Config,
+    task: Config | Task,
     axes: Mapping[str, Any],
-    dataset: Dataset,
+    data: Any,
     *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    eval_batch_size: int | None = None,
+    seed: int = 0,
     out: Path | None = None,
     chunk: int | None = None,
     command: str = "jaxmnist.sweep.run",
@@ -53,24 +62,33 @@ def run(
     """Train every combination of the axes' values.
 
     Args:
-        config: Everything that is no axis; its `seed` and `learning_rate` count too.
-        axes: Lists of values by name: optimizer, hidden, batch_size; seed; init_scale, which
-            multiplies the initial parameters; learning_rate and the optimizer's other numbers, as
-            in `jaxmnist.default_hyper`.
-        dataset: The images.
-        out: A folder that stores every chunk's results when it ends. A sweep that was stopped
-            resumes when it is run with the same folder again.
+        task: A config, of which everything counts that is no axis, its `seed` and `learning_rate`
+            too; or any task.
+        axes: Lists of values by name. Of a config: optimizer, hidden, batch_size; seed;
+            init_scale, which multiplies the initial parameters; learning_rate and the optimizer's
+            other numbers, as `jaxmnist.default_hyper` names them. Of a task: seed, batch_size, and
+            the names in ``task.hyper``.
+        data: A `Dataset`, or a pair ``(train, test)`` of pytrees of arrays with a leading sample
+            axis.
+        epochs: For a task, as in `jaxmnist.make_train`.
+        batch_size: For a task.
+        eval_batch_size: For a task; by default ``batch_size``.
+        seed: For a task whose seed is no axis.
+        out: A folder in which every chunk's results are stored when it ends. A sweep that was
+            stopped is resumed when it is run with the same folder again.
         chunk: Models trained in one call, at most; by default what the machine suggests.
-        command: The command to record in the folder.
+        command: What to write into the folder as the sweep's origin.
         on_chunk: Called with the finished and all cells, first before the first chunk.
 
     Returns:
         The metrics of every cell. A run that diverges has none from that epoch on, and no other
-        run is affected.
+        run is affected by it.
 
     Raises:
-        InputError: An axis or a combination is impossible, or the folder has another sweep.
+        InputError: An axis or a combination is impossible, the task ignores what is swept, or the
+            folder has another sweep.
 
+    >>> from jaxmnist import Dataset
     >>> images, labels = np.zeros((64, 28, 28), np.uint8), np.arange(64) % 10
     >>> blank = Dataset(images, labels, images, labels, num_classes=10, name="blank")
     >>> config = Config(hidden=(), epochs=2, eval_batch_size=64)
@@ -78,17 +96,27 @@ def run(
     >>> found.history.eval_loss.shape
     (6, 2)
     """
-    checked = _axes.check_axes(axes)
-    cells = _axes.cells(config, checked)
+    classes = getattr(data, "num_classes", 10)
+    parts = split_pair(data)
+    if isinstance(task, Config):
+        as_task(task, classes, epochs, batch_size, eval_batch_size)  # Refuses what a config has.
+        check_labels(data, classes)
+        checked = _axes.check_axes(axes)
+        cells = _axes.cells(task, checked)
+    else:
+        task, epochs, batches = as_task(task, classes, epochs, batch_size, eval_batch_size)
+        one = TaskRun(seed, epochs, *batches)
+        checked, cells = task_cells(task, one, axes)
+        check_read(task, set(checked) - set(TaskRun._fields), cells[0].hyper, parts[0])
     for cell in cells:
-        check_batches_fit(cell.config, dataset)
+        check_batches_fit(cell.config, data)
     if chunk is not None and chunk < 1:
-        raise InputError(f"chunk is {chunk}; it must be a whole number of at least 1")
-    finished: dict[int, History] = {}
+        raise InputError(f"chunk is {chunk}; it must be at least 1")
+    finished: dict[int, Any] = {}
     if out is not None:
-        finished = folder.enter(out, config, checked, dataset, command)
+        finished = folder.enter(out, task, cells[0], checked, data, command)
     on_chunk(len(finished), len(cells))
-    for new in _run_missing(cells, finished.keys(), dataset, chunk):
+    for new in _run_missing(task, cells, finished.keys(), parts, classes, chunk):
         finished |= new
         if out is not None:
             folder.append(out, new)
@@ -101,31 +129,50 @@ def run(
 
 
 def _run_missing(
-    cells: Sequence[Cell], finished: Iterable[int], dataset: Dataset, chunk: int | None
-) -> Iterator[dict[int, History]]:
+    task: Config | Task,
+    cells: Sequence[Cell],
+    finished: Iterable[int],
+    parts: tuple[Batch, Batch],
+    num_classes: int,
+    chunk: int | None,
+) -> Iterator[dict[int, Any]]:
     """Run what is not finished, group by group, and yield each chunk's histories."""
     done = frozenset(finished)
-    arrays, samples = dataset.arrays(), len(dataset.train_labels)
-    for config, members in _axes.groups(cells).items():
+    parts = jax.tree.map(jnp.array, parts)
+    for shared, members in _axes.groups(cells).items():
         missing = [index for index in members if index not in done]
         if not missing:
             continue
+        group = _group(task, shared, num_classes)
+        hyper = cells[missing[0]].hyper
         plan = programs.plan(
-            config, dataset.num_classes, samples, len(members), jax.devices(), chunk
+            len(members),
+            jax.devices(),
+            partial(programs.bytes_of_model, group, hyper, parts),
+            chunk,
         )
-        program = programs.program(config, dataset.num_classes, plan.devices, plan.vectorized)
-        data = programs.replicate(arrays, plan.devices)
-        for start in range(0, len(missing), plan.chunk):
-            indices = missing[start : start + plan.chunk]
+        program = programs.program(group, plan.devices, plan.vectorized)
+        data = programs.replicate(parts, plan.devices)
+        for begin in range(0, len(missing), plan.chunk):
+            indices = missing[begin : begin + plan.chunk]
             # The last cell again fills the chunk up: all chunks are the same program.
             filled = indices + indices[-1:] * (plan.chunk - len(indices))
-            history = program(
+            measured = program(
                 programs.keys([cells[index].config.seed for index in filled]),
                 programs.stack([cells[index].hyper for index in filled]),
                 data,
             )
-            kept = without_diverged(jax.tree.map(np.asarray, history))
+            kept = without_diverged(jax.tree.map(np.asarray, measured))
             yield {
                 index: jax.tree.map(lambda values, row=row: values[row], kept)
                 for row, index in enumerate(indices)
             }
+
+
+def _group(task: Config | Task, shared: Any, num_classes: int) -> programs.Group:
+    """Return what the cells of a group share: they have the same config but for numbers."""
+    if isinstance(task, Config):
+        found, epochs, batches = as_task(shared, num_classes, None, None, None)
+        return programs.Group(found.program(), epochs, batches)
+    batches = BatchSizes(shared.batch_size, shared.eval_batch_size)
+    return programs.Group(task.program(), shared.epochs, batches)

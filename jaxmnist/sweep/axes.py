@@ -2,16 +2,15 @@
 
 import itertools
 import math
-import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
 from jaxmnist.config import Config, Hyper, default_hyper
-from jaxmnist.conventions import TABLE, check_arguments, hyperparameters
+from jaxmnist.conventions import TABLE, check_arguments, hyperparameters, plain_number, shown
 from jaxmnist.errors import InputError, nearest
 
 CONSTANTS: Final = tuple(dict.fromkeys(name for each in TABLE for name in hyperparameters(each)))
@@ -31,20 +30,22 @@ class Cell(NamedTuple):
 
     values: Mapping[str, Any]
     """Its value on every axis."""
-    config: Config
-    """What `jaxmnist.fit` would be given."""
+    config: Any
+    """The `Config` that `jaxmnist.fit` would be given; of another task the `TaskRun`."""
     hyper: Hyper
-    """The argument of ``train``: the config's `default_hyper`, and the axes that no config has."""
+    """The argument of ``train``: the defaults, and what the axes have in place of them."""
 
 
-def check_axes(axes: Mapping[str, Any]) -> Axes:
+def check_axes(axes: Mapping[str, Any], known: Sequence[str] = AXIS_NAMES) -> Axes:
     """Return the axes with plain Python values, or refuse them.
 
     Args:
-        axes: Lists of values by the axis's name.
+        axes: Lists, ranges, arrays, tensors or iterators of values by the axis's name.
+        known: The names that an axis may have.
 
     Returns:
-        The same as strings, whole numbers, floats and, for hidden, tuples.
+        The same as strings, whole numbers, floats and, for hidden, tuples. A float32 has its exact
+        value, 0.10000000149011612 for 0.1.
 
     Raises:
         InputError: There is no axis, one has an unknown name or no values, or a value twice or of
@@ -54,16 +55,15 @@ def check_axes(axes: Mapping[str, Any]) -> Axes:
     {'learning_rate': (0.5, 1.0), 'seed': (0, 1)}
     """
     if not axes:
-        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(AXIS_NAMES)}")
+        raise InputError(f"nothing to sweep: give at least one axis of {', '.join(known)}")
     checked = {}
     for name, values in axes.items():
-        if name not in AXIS_NAMES:
+        if name not in known:
             raise InputError(
-                f"there is no axis {name!r}; choose one of {', '.join(AXIS_NAMES)}"
-                f"{nearest(name, AXIS_NAMES)}"
+                f"there is no axis {name!r}; choose one of {', '.join(known)}{nearest(name, known)}"
             )
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise InputError(f"the axis {name} is {values!r}; it must be a list of values")
+        if not _is_many(values):
+            raise InputError(f"the axis {name} is {shown(values)}; it must be a list of values")
         checked[name] = tuple(_plain(name, value) for value in values)
         if not checked[name]:
             raise InputError(f"the axis {name} has no values; give at least one")
@@ -98,7 +98,7 @@ def cells(config: Config, axes: Axes) -> tuple[Cell, ...]:
     )
 
 
-def groups(cells: Sequence[Cell]) -> Mapping[Config, list[int]]:
+def groups(cells: Sequence[Cell]) -> Mapping[Any, list[int]]:
     """Gather the cells that one compiled program serves: they differ in numbers and seeds alone.
 
     Args:
@@ -112,7 +112,7 @@ def groups(cells: Sequence[Cell]) -> Mapping[Config, list[int]]:
     >>> [(program.optimizer, members) for program, members in groups(mixed).items()]
     [('sgd', [0, 2]), ('adam', [1, 3])]
     """
-    gathered: dict[Config, list[int]] = {}
+    gathered: dict[Any, list[int]] = {}
     for index, cell in enumerate(cells):
         gathered.setdefault(cell.config.program(), []).append(index)
     return gathered
@@ -162,25 +162,38 @@ def text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def _is_many(values: Any) -> bool:
+    """Whether it can be looped over: an array without axes calls itself iterable, and is not."""
+    one = isinstance(values, str | Mapping) or getattr(values, "shape", None) == ()
+    return isinstance(values, Iterable) and not one
+
+
 def _plain(name: str, value: Any) -> Any:
     if name == "optimizer":
-        return value if isinstance(value, str) else _refuse(name, value, "the name of one")
+        return str(value) if isinstance(value, str) else _refuse(name, value, "the name of one")
     if name == "hidden":
-        if isinstance(value, str) or not isinstance(value, Iterable):
+        if not _is_many(value):
             _refuse(name, value, "a tuple of layer sizes")
-        return tuple(_plain("batch_size", size) for size in value)
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        _refuse(name, value, "a number")
+        return tuple(_whole(name, size, "made of whole numbers") for size in value)
     if name in _WHOLE:
-        whole = float(value).is_integer()
-        return round(float(value)) if whole else _refuse(name, value, "a whole number")
-    if name == "init_scale" and not math.isfinite(value):
+        return _whole(name, value, "a whole number")
+    number = plain_number(value)
+    if number is None:
+        _refuse(name, value, "a number")
+    if name == "init_scale" and not math.isfinite(number):
         _refuse(name, value, "a finite number")
-    return float(value)
+    return float(number)
 
 
-def _refuse(name: str, value: Any, wanted: str) -> Any:
-    raise InputError(f"the axis {name} has {value!r}; it must be {wanted}")
+def _whole(name: str, value: Any, wanted: str) -> int:
+    number = plain_number(value)
+    if number is None:
+        _refuse(name, value, "a number")
+    return int(number) if float(number).is_integer() else _refuse(name, value, wanted)
+
+
+def _refuse(name: str, value: Any, wanted: str) -> NoReturn:
+    raise InputError(f"the axis {name} has {shown(value)}; it must be {wanted}")
 
 
 def _cell(config: Config, values: dict[str, Any]) -> Cell:

@@ -113,7 +113,7 @@ def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
     contents = {
         "results.csv": lines.getvalue(),
         "results.json": _records(whole),
-        "summary.md": "\n".join(markdown) + "\n",
+        "summary.md": "\n".join([_sentence(results.LEGEND), "", *markdown]) + "\n",
     }
     for name, content in contents.items():
         write_whole(path / name, content.encode())
@@ -195,6 +195,10 @@ def _identity(dataset: Dataset) -> dict[str, Any]:
 
 def _shown(values: Mapping[str, Any], name: str) -> str:
     return json.dumps(values[name]) if name in values else "missing"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _records(whole: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The results of a sweep: metrics by cell and epoch, their mean and confidence over seeds."""
+"""The results of a sweep: metrics by cell and epoch, and what is typical of a point's seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -13,6 +13,14 @@ from jaxmnist.training import History
 
 SUMMARIZED: Final = ("eval_accuracy", "eval_loss", "train_accuracy", "train_loss")
 CONFIDENCE: Final = 0.95
+LEGEND: Final = (
+    f"median / interquartile mean [{100 * CONFIDENCE:.0f} % bootstrap interval of the latter] "
+    "over the runs; a diverged run counts as accuracy 0 and an infinite loss"
+)
+"""What stands in the cells of `table`."""
+
+_STATISTICS: Final = ("", "_median", "_iqm", "_iqm_low", "_iqm_high")
+_RESAMPLES: Final = 9999
 
 
 class Sweep(NamedTuple):
@@ -84,38 +92,50 @@ def rows(sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def summary(sweep: Sweep) -> list[dict[str, Any]]:
-    """Average the last epoch over the seeds of each point, with a confidence interval.
+    """Condense the last epoch over the seeds of each point, a diverged run as the worst outcome.
 
-    With s the standard deviation (n - 1 in its denominator) of n seeds, the mean's 95 % interval
-    is ``mean ± t s / sqrt(n)``, t the 97.5 % quantile of Student's distribution with n - 1 degrees
-    of freedom. It takes the seeds' metrics as draws from a normal distribution.
+    A run that diverged has accuracy 0 and an infinite loss: left out, it would let a setting at
+    which half of the seeds diverge look as good as its survivors. The interquartile mean is the
+    mean without the lowest and the highest quarter of the runs, each rounded down, so that of
+    fewer than four it is the mean. Its 95 % interval is between percentiles of that mean over 9999
+    resamples of the runs, drawn from a fixed seed: it is never outside the runs' own range, so no
+    accuracy above 1 and no loss below 0. Of few runs it is too narrow rather than too wide. Runs
+    that are all equal have an interval of no width; a single run has none.
 
     Args:
         sweep: The results.
 
     Returns:
-        One row per combination of all axes but the seed: its values; how many runs were averaged
-        and how many diverged, which are left out; and of each of `SUMMARIZED` the mean and
-        ``<name>_ci``, the half width of the interval. None where there are too few runs.
+        One row per combination of all axes but the seed: its values; the number of runs that all
+        its numbers rest on, and how many of them diverged; and of each of `SUMMARIZED` the mean,
+        ``<name>_median``, ``<name>_iqm``, the interquartile mean, and ``<name>_iqm_low`` and
+        ``<name>_iqm_high``, its interval. None where it is infinite, or there is no interval.
 
-    >>> losses = np.array([[1.0], [2.0], [3.0]])
-    >>> cells = tuple(Cell({"seed": seed}, None, {}) for seed in range(3))
-    >>> (row,) = summary(Sweep({"seed": (0, 1, 2)}, cells, History._make([losses] * 8)))
-    >>> row["runs"], row["eval_loss"], round(row["eval_loss_ci"], 4)  # 4.3027 / sqrt(3)
-    (3, 2.0, 2.4841)
+    Source: the interquartile mean over seeds with a bootstrap interval, Agarwal and others, "Deep
+    reinforcement learning at the edge of the statistical precipice", 2021,
+    https://arxiv.org/abs/2108.13264.
+
+    >>> losses = np.array([[1.0], [2.0], [3.0], [np.inf]])
+    >>> cells = tuple(Cell({"seed": seed}, None, {}) for seed in range(4))
+    >>> (row,) = summary(Sweep({"seed": (0, 1, 2, 3)}, cells, History._make([losses] * 8)))
+    >>> row["runs"], row["diverged"], row["eval_loss"], row["eval_loss_iqm"]
+    (4, 1, None, 2.5)
     """
     table = []
     diverged = sweep.diverged
     for point, members in points(sweep).items():
-        kept = [index for index in members if diverged[index] < 0]
+        lost = diverged[members] >= 0
         row = {
             **{name: _entry(value) for name, value in point},
-            "runs": len(kept),
-            "diverged": len(members) - len(kept),
+            "runs": len(members),
+            "diverged": int(lost.sum()),
         }
         for name in SUMMARIZED:
-            last = getattr(sweep.history, name)[kept, -1].astype(float)
-            row[name], row[f"{name}_ci"] = map(number, mean_and_half_width(last))
+            worst = 0.0 if name.endswith("accuracy") else np.inf
+            last = getattr(sweep.history, name)[members, -1].astype(float)
+            last = np.where(lost, worst, last)
+            typical = (*centers(last), *interval(last))
+            row |= {f"{name}{s}": number(v) for s, v in zip(_STATISTICS, typical, strict=True)}
         table.append(row)
     return table
 
@@ -129,19 +149,45 @@ def points(sweep: Sweep) -> dict[tuple[tuple[str, Any], ...], list[int]]:
     return gathered
 
 
-def mean_and_half_width(values: Float[np.ndarray, " runs"]) -> tuple[float, float]:
-    """The mean and its confidence interval's half width; NaN where there are too few values."""
-    n = values.size
-    mean = values.mean() if n else np.nan
-    if n < 2:
-        return float(mean), np.nan
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
-    return float(mean), float(t * values.std(ddof=1) / np.sqrt(n))
+def centers(values: Float[np.ndarray, " runs"]) -> tuple[float, float, float]:
+    """Return the mean, the median and the interquartile mean; infinite where the values make it so.
+
+    >>> centers(np.array([0.0, 0.5, 0.75, 0.75]))
+    (0.5, 0.625, 0.625)
+    """
+    with np.errstate(invalid="ignore"):  # Of the median's own check, where values are infinite.
+        middle = float(np.median(values))
+    return float(values.mean()), middle, float(_interquartile_mean(values))
+
+
+def interval(values: Float[np.ndarray, " runs"]) -> tuple[float, float]:
+    """Return the bootstrap interval of the interquartile mean; NaN where there is one value."""
+    if values.size < 2:
+        return np.nan, np.nan
+    if (values == values[0]).all():
+        return float(values[0]), float(values[0])
+    with np.errstate(invalid="ignore"):  # Of its standard error, where values are infinite.
+        resampled = stats.bootstrap(
+            (values,),
+            _interquartile_mean,
+            n_resamples=_RESAMPLES,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).bootstrap_distribution
+    tail = (1 - CONFIDENCE) / 2
+    # Percentiles that are among the resampled means: none between a number and infinity.
+    ends = np.quantile(resampled, [tail, 1 - tail], method="inverted_cdf")
+    low, high = np.clip(ends, values.min(), values.max()).tolist()
+    return low, high
+
+
+def _interquartile_mean(values: np.ndarray, axis: int = -1) -> Any:
+    return stats.trim_mean(values, 0.25, axis=axis)
 
 
 def table(summary: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Write a summary as cells of text, the column's names first."""
-    values = [name for name in summary[0] if name not in _counts_and_metrics()]
+    """Write a summary as cells of text, the column's names first; `LEGEND` says what they are."""
+    values = list(summary[0])[: list(summary[0]).index("runs")]
     lines = [[*values, "runs", "diverged", *SUMMARIZED]]
     for row in summary:
         counts = [str(row["runs"]), str(row["diverged"])]
@@ -149,7 +195,7 @@ def table(summary: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             [
                 *(text(row[name]) for name in values),
                 *counts,
-                *(_interval(row[name], row[f"{name}_ci"]) for name in SUMMARIZED),
+                *(_typical(row, name) for name in SUMMARIZED),
             ]
         )
     return lines
@@ -160,14 +206,17 @@ def number(value: Any) -> float | None:
     return float(str(value)) if np.isfinite(value) else None
 
 
-def _counts_and_metrics() -> tuple[str, ...]:
-    return ("runs", "diverged", *SUMMARIZED, *(f"{name}_ci" for name in SUMMARIZED))
+def _typical(row: Mapping[str, Any], name: str) -> str:
+    """One cell of `table`."""
 
+    def written(statistic: str) -> str:
+        value = row[f"{name}{statistic}"]
+        return "inf" if value is None else f"{value:.4f}"
 
-def _interval(mean: float | None, half_width: float | None) -> str:
-    if mean is None:
-        return "none"
-    return f"{mean:.4f}" if half_width is None else f"{mean:.4f} ± {half_width:.4f}"
+    centers = f"{written('_median')} / {written('_iqm')}"
+    if row["runs"] < 2:
+        return centers
+    return f"{centers} [{written('_iqm_low')}, {written('_iqm_high')}]"
 
 
 def _entry(value: Any) -> Any:

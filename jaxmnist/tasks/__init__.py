@@ -7,6 +7,7 @@
 from jaxmnist.tasks.build import task as task
 from jaxmnist.tasks.tutorial import model_and_optimizer as model_and_optimizer
 from jaxmnist.tasks.tutorial import tutorial_task as tutorial_task
+from jaxmnist.tasks.value import Batch as Batch
 from jaxmnist.tasks.value import BatchMetrics as BatchMetrics
 from jaxmnist.tasks.value import Metrics as Metrics
 from jaxmnist.tasks.value import Model as Model

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import jax
 import optax
@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from jaxmnist.config import Hyper
 from jaxmnist.errors import InputError
-from jaxmnist.interop.models import functions
+from jaxmnist.interop.models import accepted, functions
 from jaxmnist.tasks.value import Batch, Metrics, Model, Task
 
 Loss = Callable[[Any, Any], Any]
@@ -83,6 +83,8 @@ def task(
         return Model(*model_functions.init(key, inputs))
 
     def measure(model: Model, batch: Batch, key: Any, training: bool) -> tuple[Metrics, PyTree]:
+        if key is None and not training:
+            key = jax.random.key(0)  # An evaluation has no randomness, whatever key it has.
         inputs, targets = prepared(batch, key, training)
         outputs, state = model_functions.apply(
             model.params, model.state, inputs, _folded(key, 1), training
@@ -102,16 +104,22 @@ def task(
 
 
 def _folded(key: Any, index: int) -> Any:
-    """Return one of a step's keys; there is none for a task that is measured without one."""
+    """Return one of a step's keys; there is none for a task that is trained without one."""
     return None if key is None else jax.random.fold_in(key, index)
 
 
 def _as_function(optimizer: Any) -> Callable[[Hyper], optax.GradientTransformation]:
     if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
         return lambda hyper: optimizer
-    if not callable(optimizer):
-        raise InputError(
-            f"the optimizer is a {type(optimizer).__name__}; give an optax.GradientTransformation, "
-            "or a function of the hyperparameters that returns one"
-        )
-    return optimizer
+    if callable(optimizer):
+        if "learning_rate" in accepted(optimizer, {"learning_rate": None}):
+            name = getattr(optimizer, "__name__", "optimizer")
+            raise InputError(
+                f"the optimizer {name} takes a learning_rate; give a function of the "
+                f'hyperparameters, such as lambda hyper: {name}(hyper["learning_rate"])'
+            )
+        return cast(Callable[[Hyper], optax.GradientTransformation], optimizer)
+    raise InputError(
+        f"the optimizer is a {type(optimizer).__name__}; give an optax.GradientTransformation, "
+        "or a function of the hyperparameters that returns one"
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
@@ -50,10 +51,10 @@ def _program(config: Config, num_classes: int) -> Task:
         return model_and_optimizer(config, num_classes, hyper)[1]
 
     def predict(model: Model, batch: Batch) -> Float[Array, "batch classes"]:
-        return network.apply(model.params, inputs(first_of_pair(batch), model.params))
+        return apply_fn(model.params, inputs(first_of_pair(batch), model.params))
 
-    network = MLP(config.hidden, num_classes, config.dtype)
-    return Task(init, classification(network.apply), optimizer, {}, predict=predict)
+    apply_fn: Any = MLP(config.hidden, num_classes, config.dtype).apply
+    return Task(init, classification(apply_fn), optimizer, {}, predict=predict)
 
 
 def classification(apply_fn: Any) -> Any:
@@ -172,7 +173,7 @@ def check_precision(config: Config) -> None:
         )
 
 
-def inputs(images: Array, params: PyTree[Array]) -> Float[Array, "*shape"]:
+def inputs(images: Array | np.ndarray, params: PyTree[Array]) -> Float[Array, "*shape"]:
     """Bring images into the form and the precision in which a model takes them.
 
     Args:
@@ -205,7 +206,7 @@ def inputs(images: Array, params: PyTree[Array]) -> Float[Array, "*shape"]:
     return images.astype(dtype)
 
 
-def class_labels(labels: Array) -> Int[Array, " batch"]:
+def class_labels(labels: Array | np.ndarray) -> Int[Array, " batch"]:
     """Return labels as an array, or refuse what numbers no classes.
 
     Args:

@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, Key, PyTree, UInt8
+from jaxtyping import Array, Int, Key, Num, PyTree
 
 from jaxmnist.data.batches import permutation
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.tutorial import classification
 from jaxmnist.tasks.value import Batch, BatchMetrics, Model
 from jaxmnist.training.means import Means
-from jaxmnist.training.state import ApplyFn, Params, Scan, TrainState
+from jaxmnist.training.state import ApplyFn, Params, Rows, Scan, TrainState
 from jaxmnist.training.step import Measure, measure_batch, update
 
 
@@ -87,8 +87,8 @@ def measure_epoch(
 def train_epoch(
     state: TrainState,
     order: Int[Array, " visits"],
-    images: UInt8[Array, "samples 28 28"],
-    labels: Int[Array, " samples"],
+    images: Num[Rows, "samples *shape"],
+    labels: Num[Rows, " samples"],
     *,
     apply_fn: ApplyFn,
     tx: optax.GradientTransformation,
@@ -102,7 +102,7 @@ def train_epoch(
         order: A permutation of the samples: batch k is ``order[k * batch_size:][:batch_size]``.
             A part of one makes a part of an epoch.
         images: All training images: bytes, which are normalised, or floats, which are not.
-        labels: Their classes.
+        labels: Their classes, as integers.
         apply_fn: ``apply_fn(params, x) -> logits``.
         tx: The optimizer.
         batch_size: Images in a full batch.
@@ -110,6 +110,9 @@ def train_epoch(
 
     Returns:
         The state after the epoch, and each batch's metrics, measured before its own step.
+
+    Raises:
+        InputError: The images are neither bytes nor floats, or the labels are no integers.
 
     Source: tutorial rows D6 and D9: 938 batches of 64, the last of 32.
     """
@@ -128,8 +131,8 @@ def train_epoch(
 
 def evaluate(
     params: Params,
-    images: UInt8[Array, "samples 28 28"],
-    labels: Int[Array, " samples"],
+    images: Num[Rows, "samples *shape"],
+    labels: Num[Rows, " samples"],
     *,
     apply_fn: ApplyFn,
     batch_size: int,
@@ -147,6 +150,9 @@ def evaluate(
 
     Returns:
         Each batch's metrics.
+
+    Raises:
+        InputError: As `train_epoch`.
 
     Source: tutorial rows D6 and D9: 79 batches of 128, the last of 16.
     """
@@ -193,9 +199,16 @@ def scan_batches(
     if split < rows:
         carry, last = body(carry, jax.tree.map(lambda x: x[split:], xs))
         if jax.tree.structure(last) != jax.tree.structure(ys):
+            full_names, last_names = (
+                ", ".join(
+                    jax.tree_util.keystr(path)
+                    for path, _ in jax.tree_util.tree_leaves_with_path(tree)
+                )
+                for tree in (ys, last)
+            )
             raise InputError(
-                f"a batch of {batch_size} gives {jax.tree.structure(ys)}, and the last batch, of "
-                f"{rows - split}, {jax.tree.structure(last)}; they must be the same"
+                f"a batch of {batch_size} gives {full_names}, and the last batch, of "
+                f"{rows - split}, {last_names}; they must be the same"
             )
         ys = jax.tree.map(lambda many, few: jnp.concatenate([many, few]), ys, last)
     return carry, ys
@@ -239,7 +252,7 @@ def epoch_key(key: Key[Array, ""], index: Int[Array, ""] | int) -> Key[Array, ""
 
 def _take(array: Array, indices: Int[Array, " batch"]) -> Array:
     """Read rows that are known to exist, without the usual clamping of the indices."""
-    return array.at[indices].get(mode="promise_in_bounds")
+    return jnp.asarray(array).at[indices].get(mode="promise_in_bounds")
 
 
 def _as_row(metrics: Means) -> Means:

@@ -15,7 +15,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Task
 from jaxmnist.training import streaming
 from jaxmnist.training.run import as_task, train_and_evaluate
-from jaxmnist.training.setup import start
+from jaxmnist.training.setup import check_hyper, start
 from jaxmnist.training.state import (
     BatchSizes,
     Metered,
@@ -142,13 +142,9 @@ def plan_run(
         check_labels(data, num_classes)
     task, epochs, batches = as_task(task, num_classes, epochs, batch_size, eval_batch_size)
     check_batches_fit(batches, data)
-    if hyper is not None and (missing := sorted(task.hyper.keys() - hyper.keys())):
-        raise InputError(
-            f"hyper has no {missing[0]!r}; give all of {', '.join(sorted(task.hyper))}, as in "
-            f"{{**task.hyper, {missing[0]!r}: …}}"
-        )
-    key = jax.random.key(seed)
-    return PlannedRun(task, epochs, batches, key, task.hyper if hyper is None else hyper)
+    hyper = task.hyper if hyper is None else hyper
+    check_hyper(task, hyper)
+    return PlannedRun(task, epochs, batches, jax.random.key(seed), hyper)
 
 
 def check_labels(data: Any, num_classes: int) -> None:

@@ -15,8 +15,8 @@ from jaxmnist.training.state import HasBatchSizes, History, Metered, samples_in
 class Means(NamedTuple):
     """A batch's metrics, or those of several batches stacked on the first axis."""
 
-    per_example: Metrics
-    """Means of what was measured on every example."""
+    per_example: Any
+    """Means of what was measured on every example: `BatchMetrics`, or a mapping by name."""
     per_batch: Mapping[str, Float[Array, "*steps"]]
     """What was measured on the batch as a whole, by name."""
 
@@ -112,7 +112,11 @@ def epoch_metrics(
     Returns:
         The means over batches, and over samples where there are metrics per example, each one
         number: a `History` for the tutorial's metrics, a mapping for others.
+
+    Raises:
+        InputError: Training and evaluation have other metrics.
     """
+    check_same_metrics(train, test, "training", "an evaluation")
     train_means = average(train.per_example, batches.batch_size, train_samples)
     test_means = average(test.per_example, batches.eval_batch_size, test_samples)
     if isinstance(train.per_example, BatchMetrics) and isinstance(test.per_example, BatchMetrics):
@@ -126,6 +130,33 @@ def epoch_metrics(
             named |= {f"{prefix}_{name}{suffix}": x for name, x in _by_name(values).items()}
         named |= {f"{prefix}_{name}": jnp.mean(x) for name, x in per_batch.items()}
     return named
+
+
+def check_same_metrics(first: Means, second: Means, training: str, evaluation: str) -> None:
+    """Refuse metrics that one kind of batch has and another has not, or has in another form.
+
+    Args:
+        first: Of one kind of batch.
+        second: Of another.
+        training: What the first is called.
+        evaluation: What the second is called.
+
+    Raises:
+        InputError: A metric has no twin, or is of every example in one and of the batch in the
+            other.
+    """
+    forms = [
+        dict.fromkeys(_by_name(means.per_example), "one number per example")
+        | dict.fromkeys(means.per_batch, "one number for the batch")
+        for means in (first, second)
+    ]
+    for name in [*forms[0], *forms[1]]:
+        one, other = (form.get(name, "nothing") for form in forms)
+        if one != other:
+            raise InputError(
+                f"the metric {name} is {one} in {training} and {other} in {evaluation}; it must be "
+                "the same in every batch"
+            )
 
 
 def _by_name(metrics: Metrics) -> Mapping[str, Any]:

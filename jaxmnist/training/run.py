@@ -13,7 +13,7 @@ from jaxmnist.tasks.tutorial import tutorial_task
 from jaxmnist.tasks.value import Batch, Metrics, Model, Task
 from jaxmnist.training.epoch import epoch_key, epoch_order, measure_epoch, update_epoch
 from jaxmnist.training.means import epoch_metrics
-from jaxmnist.training.setup import start
+from jaxmnist.training.setup import check_hyper, start
 from jaxmnist.training.state import (
     BatchSizes,
     HasBatchSizes,
@@ -60,8 +60,8 @@ def make_train(
 
     Raises:
         InputError: A size is missing, or given beside a config; when traced, if a batch is larger
-            than the data, a metric has a shape it must not have, or a config's dtype is float64
-            while JAX's 64-bit numbers are off.
+            than the data, ``hyper`` has not all of a task's names, a metric has a shape it must
+            not have, or a config's dtype is float64 while JAX's 64-bit numbers are off.
 
     Source: tutorial rows D6-D9.
 
@@ -90,9 +90,12 @@ def make_train(
     >>> print(state.params.round(3), sorted(history))
     [2.] ['eval_loss', 'eval_loss_per_sample', 'train_loss', 'train_loss_per_sample']
     """
+    has_defaults = isinstance(task, Config)  # Its optimizers have some of their own.
     task, epochs, batches = as_task(task, num_classes, epochs, batch_size, eval_batch_size)
 
     def train(key: Key[Array, ""], hyper: Hyper, data: Any) -> tuple[TrainState, Metered]:
+        if not has_defaults:
+            check_hyper(task, hyper)
         check_batches_fit(batches, data)
         parts = split_pair(data)
 

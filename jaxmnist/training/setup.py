@@ -1,6 +1,9 @@
 """The start of a run: a task's parameters and its optimizer's first state."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
@@ -24,7 +27,7 @@ def start(key: Key[Array, ""], hyper: Hyper, task: Task, train: Batch) -> TrainS
         The state before the first step.
 
     Raises:
-        InputError: The task's ``init`` returns no `Model`.
+        InputError: The task's ``init`` returns no `Model`, or its ``optimizer`` no optimizer.
     """
     sample = jax.tree.map(lambda leaf: leaf[:1], train)
     model = task.init(key, hyper, task.inputs(sample))
@@ -33,7 +36,31 @@ def start(key: Key[Array, ""], hyper: Hyper, task: Task, train: Batch) -> TrainS
             f"the task's init returned a {type(model).__name__}; it must return "
             "jaxmnist.Model(params, state)"
         )
-    return TrainState(model.params, task.optimizer(hyper).init(model.params), model.state)
+    tx = task.optimizer(hyper)
+    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+        raise InputError(
+            f"the task's optimizer returned a {type(tx).__name__}; it must return an "
+            "optax.GradientTransformation"
+        )
+    state = TrainState(model.params, tx.init(model.params), model.state)
+    return jax.tree.map(_without_weak_type, state)
+
+
+def check_hyper(task: Task, hyper: Hyper) -> None:
+    """Refuse hyperparameters without one that the task has.
+
+    Args:
+        task: What is trained.
+        hyper: The hyperparameters that it is to be trained with.
+
+    Raises:
+        InputError: A name is missing.
+    """
+    if missing := sorted(task.hyper.keys() - hyper.keys()):
+        raise InputError(
+            f"hyper has no {missing[0]!r}; give all of {', '.join(sorted(task.hyper))}, as in "
+            f"{{**task.hyper, {missing[0]!r}: …}}"
+        )
 
 
 def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 10) -> TrainState:
@@ -53,3 +80,9 @@ def init(key: Key[Array, ""], hyper: Hyper, config: Config, num_classes: int = 1
     """
     images: PyTree[Array] = np.zeros((1, 28, 28), np.uint8)
     return start(key, hyper, tutorial_task(config, num_classes), images)
+
+
+def _without_weak_type(leaf: Any) -> Array:
+    """Return a number in the type that a step gives it: else the second epoch would be retraced."""
+    array = jnp.asarray(leaf)
+    return jax.lax.convert_element_type(array, array.dtype) if array.weak_type else array

@@ -14,6 +14,8 @@ from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Model
 
 Params = PyTree[Array]
+Rows = Array | np.ndarray
+"""Data in memory: of JAX or of NumPy."""
 ApplyFn = Callable[..., Any]
 """``apply_fn(params, x) -> logits``, such as a Linen module's ``apply``."""
 Scan = Callable[..., tuple[Any, Any]]

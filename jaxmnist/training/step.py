@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Key, Num, PyTree
 
 from jaxmnist.errors import InputError
 from jaxmnist.losses import softmax
 from jaxmnist.tasks.tutorial import classification, inputs
 from jaxmnist.tasks.value import Batch, BatchMetrics, Metrics, Model
 from jaxmnist.training.means import Means, batch_means
-from jaxmnist.training.state import ApplyFn, Params, TrainState
+from jaxmnist.training.state import ApplyFn, Params, Rows, TrainState
 
 Measure = Callable[..., tuple[Metrics, Any]]
 """A task's ``measure(model, batch, key, training) -> (metrics, state)``."""
@@ -129,8 +129,8 @@ def check_unchanged(before: PyTree[Array], after: PyTree[Array], what: str) -> N
 
 def train_step(
     state: TrainState,
-    images: UInt8[Array, "batch 28 28"],
-    labels: Int[Array, " batch"],
+    images: Num[Rows, "batch *shape"],
+    labels: Num[Rows, " batch"],
     *,
     apply_fn: ApplyFn,
     tx: optax.GradientTransformation,
@@ -159,8 +159,8 @@ def train_step(
 
 def eval_step(
     params: Params,
-    images: UInt8[Array, "batch 28 28"],
-    labels: Int[Array, " batch"],
+    images: Num[Rows, "batch *shape"],
+    labels: Num[Rows, " batch"],
     *,
     apply_fn: ApplyFn,
 ) -> BatchMetrics:
@@ -183,7 +183,7 @@ def eval_step(
 
 
 def predict(
-    params: Params, images: UInt8[Array, "batch 28 28"], *, apply_fn: ApplyFn
+    params: Params, images: Num[Rows, "batch *shape"], *, apply_fn: ApplyFn
 ) -> Float[Array, "batch classes"]:
     """Return each image's probability of each class.
 

@@ -27,4 +27,5 @@ from jaxmnist.verify.references import numpy_reference as numpy_reference
 from jaxmnist.verify.references import optax_reference as optax_reference
 from jaxmnist.verify.references import torch_reference as torch_reference
 from jaxmnist.verify.whole_run.entry import training as training
+from jaxmnist.verify.whole_run.task_run import TorchProgram as TorchProgram
 from jaxmnist.verify.whole_run.verdict import TrainingResult as TrainingResult

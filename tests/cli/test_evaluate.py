@@ -1,5 +1,6 @@
 """`jaxmnist evaluate`: its means, and how it refuses."""
 
+import dataclasses
 import json
 import re
 
@@ -37,8 +38,19 @@ def test_evaluate_on_another_set_with_fewer_classes_and_images(
         assert re.fullmatch(f"mean over {kind}: {figures}", line)
 
 
-def test_evaluate_refuses_more_classes_than_the_model_has(npz, tmp_path, refused, untrained_run):
+def test_evaluate_takes_a_set_that_declares_more_classes_than_occur(
+    npz, dataset, tmp_path, run_command, untrained_run, monkeypatch
+):
+    """EMNIST's letters declare 37 classes, and no label exceeds 26."""
+    folder = untrained_run(tmp_path / "run", npz, num_classes=10)
+    expected = run_command("evaluate", folder)
+    wide = dataclasses.replace(dataset, num_classes=37)
+    monkeypatch.setattr("jaxmnist.data.load_dataset", lambda *_: wide)
+    assert run_command("evaluate", folder) == expected
+
+
+def test_evaluate_refuses_labels_that_the_model_lacks(npz, tmp_path, refused, untrained_run):
     untrained_run(tmp_path / "run", npz, num_classes=4)
-    words = (str(npz), "has 10 classes", str(tmp_path / "run"), "only 4")
+    words = (str(npz), "class 9", str(tmp_path / "run"), "0 to 3")
     refused(["evaluate", tmp_path / "run", "--dataset", npz], *words)
     refused(["evaluate", tmp_path / "run", "--dataset", "nope"], "'nope'")

@@ -111,9 +111,10 @@ def test_sweep_prints_its_table_and_leaves_its_pictures(digits, tmp_path):
             str(row["runs"]),
             str(row["diverged"]),
         ]
-        if row["runs"]:
-            expected = f"{row['eval_accuracy']:.4f} ± {row['eval_accuracy_ci']:.4f}"
-            assert cells[4] == expected
+        ends = f"[{row['eval_accuracy_iqm_low']:.4f}, {row['eval_accuracy_iqm_high']:.4f}]"
+        median, mean = row["eval_accuracy_median"], row["eval_accuracy_iqm"]
+        assert cells[4] == f"{median:.4f} / {mean:.4f} {ends}"
+        assert (cells[5] == "inf / inf [inf, inf]") == (row["diverged"] > 0)
     assert "8 runs, 2 diverged; trained 8 in" in printed
     assert printed.endswith(f"wrote: {out}\n")
     assert sorted(path.name for path in out.iterdir()) == [

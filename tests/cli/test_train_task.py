@@ -1,17 +1,14 @@
 """`jaxmnist train FILE`: a task of one's own, its options, its folder, and how it is resumed."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -52,7 +49,7 @@ def task(config):
         noise = 0.1 * jax.random.normal(key, y.shape) if training else 0
         error = x @ model.params["w.a"] + noise - y
         metrics = {"loss": error**2, "mae": abs(error), "steps": model.state["steps"]}
-        return metrics, {"steps": model.state["steps"] + training}
+        return metrics, {"steps": model.state["steps"] + float(training)}
 
     def predict(model, batch):
         return batch[0] @ model.params["w.a"]
@@ -194,8 +191,16 @@ def test_task_is_given_the_options(line, tmp_path, run_command):
         ("del task", [], ["line.py has no function task(config)"]),
         ("del task\ndef tsk(config): ...", [], ["no function task", "did you mean 'tsk'?"]),
         ("def task(config): return 3", [], ["task returned a int", "jaxmnist.Task"]),
-        ("def task(config): return config.lr", [], ["line LAST, in task", "AttributeError", "'lr'"]),
-        ("def data(config): return 3", [], ["what data returned", "data is a int", "(train, test)"]),
+        (
+            "def task(config): return config.lr",
+            [],
+            ["line LAST, in task", "AttributeError", "'lr'"],
+        ),
+        (
+            "def data(config): return 3",
+            [],
+            ["what data returned", "data is a int", "(train, test)"],
+        ),
         ("def data(config): return {}['x']", [], ["line LAST, in data", "KeyError"]),
         ("class Config: ...", [], ["Config must be a frozen dataclass"]),
         ("", ["--lr", "3"], ["no option --lr", "did you mean --learning-rate?"]),
@@ -215,9 +220,10 @@ def test_bad_file_or_option_is_refused(change, options, words, line, tmp_path, r
 
 
 def test_a_loss_that_is_a_matrix_is_refused(line, tmp_path, refused):
-    line.write_text(LINE.replace('"loss": error**2', '"loss": error[:, None] * error'))
+    line.write_text(LINE.replace('"loss": error**2', '"loss": jnp.outer(error, error)'))
     words = ("the metric loss has shape (16, 16)", "on a batch of 16")
     refused(["train", line, *SIZES, "--out", tmp_path / "run"], *words)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["nowhere.py", "nowhere", "lime.py"])

@@ -1,6 +1,7 @@
 """IDX folders: what is read, and what is refused."""
 
 import gzip
+import struct
 
 import numpy as np
 import pytest
@@ -73,7 +74,14 @@ def test_idx_empty_folder(tmp_path, refused):
         (lambda b, _: b[:-1], ["truncated", "9423 bytes", "9424"]),
         (lambda b, _: b + b"\0", ["bytes after its end", "9425"]),
         (lambda b, _: b[:10], ["truncated", "10 bytes", "16"]),
-        (lambda b, _: b"", ["begins with 0x,"]),
+        (lambda b, _: b"", ["is empty"]),
+        (lambda b, _: gzip.compress(b""), ["is empty"]),
+        (lambda b, _: b"\n<!DOCTYPE html>\n<html><body>404</body></html>", ["web page (HTML)"]),
+        (lambda b, _: gzip.compress(b"<html>not here</html>"), ["web page (HTML)"]),
+        (
+            lambda b, _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            ["Git LFS pointer", "git lfs pull"],
+        ),
         (lambda b, _: b"\0\0\x0d\x03" + b[4:], ["0x00000d03", "0x00000803"]),
         (lambda b, idx: idx(np.zeros(12, np.uint8)), ["images", "0x00000801", "0x00000803"]),
         (lambda b, _: gzip.compress(b)[:-9], ["gzip"]),
@@ -93,11 +101,90 @@ def test_idx_damage_is_named(
         load_dataset(tmp_path)
 
 
-def test_idx_directory_in_a_files_place(tmp_path, small_arrays, write_idx_folder, refused):
-    path = write_idx_folder(tmp_path, small_arrays()) / FILE_NAMES[3]
-    path.unlink()
-    path.mkdir()
-    with refused(path, "Is a directory"):
+# ------------------------------------------------------------------------------- where they are
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty folders", "folders with files"])
+def test_idx_folders_of_the_files_names_beside_the_files(
+    tmp_path, filled, small_arrays, write_idx_folder, assert_holds
+):
+    """Kaggle's copy has `train-images.idx3-ubyte` beside a folder `train-images-idx3-ubyte`."""
+    write_idx_folder(tmp_path, small_arrays(), DOTTED)
+    for name in FILE_NAMES:
+        (tmp_path / name).mkdir()
+    if filled:
+        other = write_idx_folder(tmp_path / "other", small_arrays(train=3))
+        for name in FILE_NAMES:
+            (other / name).rename(tmp_path / name / name)
+    assert_holds(load_dataset(tmp_path), small_arrays())
+
+
+def test_idx_files_each_in_a_folder_of_its_name(
+    tmp_path, small_arrays, write_idx_folder, assert_holds
+):
+    flat = write_idx_folder(tmp_path / "flat", small_arrays())
+    for name in FILE_NAMES:
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (flat / name).rename(tmp_path / "set" / name / name)
+    assert_holds(load_dataset(tmp_path / "set"), small_arrays())
+
+
+def test_idx_file_under_two_spellings_is_refused_where_they_differ(
+    tmp_path, small_arrays, write_idx_folder, assert_holds, refused
+):
+    write_idx_folder(tmp_path, small_arrays())
+    write_idx_folder(tmp_path, small_arrays(), DOTTED)
+    assert_holds(load_dataset(tmp_path), small_arrays())
+    write_idx_folder(tmp_path, small_arrays(train=3), DOTTED)
+    with refused(tmp_path, FILE_NAMES[2], DOTTED[2], "differ"):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["raw", "MNIST/raw"])
+def test_idx_files_some_folders_deeper(
+    tmp_path, inner, small_arrays, write_idx_folder, assert_holds
+):
+    write_idx_folder(tmp_path / inner, small_arrays())
+    assert_holds(load_dataset(tmp_path), small_arrays())
+
+
+def test_idx_several_sets_deeper_are_named(tmp_path, small_arrays, write_idx_folder, refused):
+    for name in ("MNIST", "KMNIST"):
+        write_idx_folder(tmp_path / name / "raw", small_arrays())
+    with refused(tmp_path, str(tmp_path / "MNIST/raw"), str(tmp_path / "KMNIST/raw"), "name one"):
+        load_dataset(tmp_path)
+
+
+def test_idx_files_missing_deeper_are_named_with_their_place(
+    tmp_path, small_arrays, write_idx_folder, refused
+):
+    (write_idx_folder(tmp_path / "MNIST/raw", small_arrays()) / FILE_NAMES[2]).unlink()
+    with refused(tmp_path, FILE_NAMES[2], str(tmp_path / "MNIST/raw")):
+        load_dataset(tmp_path)
+    write_idx_folder(tmp_path / "a/b/c", small_arrays())
+    with refused(tmp_path / "a" / "b" / "none", "no such"):
+        load_dataset(tmp_path / "a" / "b" / "none")
+    assert load_dataset(tmp_path / "a").num_classes == 10
+
+
+@pytest.mark.parametrize("gz", [False, True], ids=["plain", "gz"])
+def test_idx_qmnist_labels_are_the_first_of_eight_numbers(
+    tmp_path, gz, small_arrays, write_idx_folder, assert_holds, refused
+):
+    arrays = small_arrays()
+    names = [f"qmnist-{name.replace('t10k', 'test')}" for name in FILE_NAMES]
+    write_idx_folder(tmp_path, arrays, names, gz)
+    for split, name in (("train", names[1]), ("test", names[3])):
+        old = tmp_path / f"{name}{'.gz' * gz}"
+        old.unlink()
+        rows = np.random.default_rng(0).integers(0, 9999, (len(arrays[f"{split}_labels"]), 8))
+        rows[:, 0] = arrays[f"{split}_labels"]
+        content = struct.pack(">4B2I", 0, 0, 12, 2, *rows.shape) + rows.astype(">i4").tobytes()
+        path = old.with_name(old.name.replace("idx1-ubyte", "idx2-int"))
+        path.write_bytes(gzip.compress(content) if gz else content)
+    assert_holds(load_dataset(tmp_path), arrays)
+    path.write_bytes(content[:-4])
+    with refused(path, "truncated"):
         load_dataset(tmp_path)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmnist.data import load_dataset
-from jaxmnist.data.npz import KEYS
+from jaxmnist.data.npz import KEYS, read_npz
 from jaxmnist.errors import InputError
 
 FIELDS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -28,6 +28,96 @@ def test_npz_missing_keys_are_named(tmp_path, refused):
     path = tmp_path / "digits.npz"
     np.savez(path, x_train=np.ones(3), x_test=np.ones(3))
     with refused(path, "no array named y_train, y_test", "it has x_train, x_test"):
+        load_dataset(path)
+
+
+MEDMNIST = {
+    **dict(zip(FIELDS, FIELDS, strict=True)),
+    "val_images": "test_images",
+    "val_labels": "test_labels",
+}
+
+
+@pytest.mark.parametrize("channel", [False, True], ids=["N 28 28", "N 28 28 1"])
+def test_npz_as_medmnist_writes_it(tmp_path, channel, small_arrays, assert_holds):
+    arrays = small_arrays(classes=9)
+    stored = {
+        key: arrays[field][:, None] if "labels" in key else arrays[field]
+        for key, field in MEDMNIST.items()
+    }
+    if channel:
+        stored |= {key: stored[key][..., None] for key in stored if "images" in key}
+    stored["val_labels"] = stored["val_labels"] + 20  # Not used: it adds no class.
+    path = tmp_path / "medmnist.npz"
+    np.savez(path, **stored)
+    dataset = load_dataset(path)
+    assert_holds(dataset, arrays)
+    assert dataset.num_classes == 9
+    assert dataset.note == "evaluated on its test split; val_images is not used"
+
+
+@pytest.mark.parametrize("labels", [1, 14])
+def test_npz_in_colour_is_read_but_not_for_the_tutorials_network(tmp_path, labels, refused):
+    path = tmp_path / "blood.npz"
+    images, targets = np.zeros((6, 28, 28, 3), np.uint8), np.ones((6, labels), np.uint8)
+    np.savez(
+        path, train_images=images, train_labels=targets, test_images=images, test_labels=targets
+    )
+    read = read_npz(path)
+    assert read.train_images.shape == (6, 28, 28, 3)
+    assert read.test_labels.shape == ((6,) if labels == 1 else (6, 14))
+    with refused(path, "(6, 28, 28, 3)", "3 colour channels", "grey"):
+        load_dataset(path)
+
+
+def test_npz_several_labels_for_an_image_are_refused(tmp_path, small_arrays, refused):
+    arrays = small_arrays()
+    arrays["train_labels"] = np.tile(arrays["train_labels"][:, None], 14)
+    np.savez(tmp_path / "chest.npz", **arrays)
+    with refused("train_labels has shape (12, 14)", "(N,)"):
+        load_dataset(tmp_path / "chest.npz")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("train_x", "train_y", "test_x", "test_y"),
+        ("X_train", "y_train", "X_test", "y_test"),
+        ("trainX", "trainY", "testX", "testY"),
+    ],
+)
+def test_npz_under_other_names(tmp_path, keys, small_arrays, assert_holds):
+    path = tmp_path / "digits.npz"
+    np.savez(path, **dict(zip(keys, small_arrays().values(), strict=True)))
+    assert_holds(load_dataset(path), small_arrays())
+
+
+def test_npz_under_two_sets_of_names_is_refused(tmp_path, small_arrays, refused):
+    path = tmp_path / "digits.npz"
+    values = small_arrays().values()
+    np.savez(path, **small_arrays(), **dict(zip(KEYS, values, strict=True)))
+    with refused(path, "two sets of arrays", *FIELDS, *KEYS):
+        load_dataset(path)
+
+
+def test_npz_without_a_split_is_refused_with_what_it_has(tmp_path, refused):
+    np.savez(tmp_path / "one.npz", train_images=np.ones(3), train_labels=np.ones(3))
+    with refused("no array named test_images, test_labels", "it has train_images, train_labels"):
+        load_dataset(tmp_path / "one.npz")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_npz_that_is_something_else_is_called_that(tmp_path, content, word, refused):
+    path = tmp_path / "digits.npz"
+    path.write_bytes(content)
+    with refused(path, word):
         load_dataset(path)
 
 

@@ -174,6 +174,21 @@ def test_adadelta_without_a_rate_has_rate_one_in_torch():
     assert state_dict["param_groups"][0]["eps"] == 1e-6
 
 
+def test_state_in_bfloat16_is_read_in_float32():
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), initial_params())
+    module = interop.params_to_module(params)
+    leaves = list(module.parameters())
+    for leaf in leaves:
+        leaf.grad = torch.full_like(leaf, 0.3)
+    optimizer = torch.optim.Adam(leaves)
+    optimizer.step()
+    state_dict = optimizer.state_dict()
+    opt_state, _ = interop.opt_state_from_state_dict("adam", state_dict, params)
+    for index, mu in enumerate(interop.flatten(opt_state.mu).values()):
+        assert mu.dtype == jnp.float32
+        np.testing.assert_array_equal(mu, state_dict["state"][index]["exp_avg"].float().numpy())
+
+
 # --- What cannot move is refused by name. ---
 
 
@@ -192,9 +207,12 @@ def stepped(factory: Any) -> tuple[Any, dict[str, Any]]:
     ("name", "factory", "complaint"),
     [
         ("adam", torch.optim.RMSprop, r"another optimizer than torch.optim.Adam.* no 'beta1'"),
-        ("adam", torch.optim.NAdam, r"another optimizer .* has '(decoupled|momentum_decay)"),
+        ("adam", torch.optim.NAdam, r"another optimizer .* param_group has no 'amsgrad'"),
+        ("adam", torch.optim.RAdam, r"another optimizer .* param_group has no 'amsgrad'"),
+        ("momentum", torch.optim.ASGD, r"another optimizer .* param_group has no 'momentum'"),
+        ("sgd", torch.optim.Rprop, r"another optimizer .* param_group has no 'dampening'"),
         ("rmsprop", torch.optim.Adadelta, r"another optimizer .* no 'alpha'"),
-        ("momentum", torch.optim.RMSprop, r"another optimizer .* has 'alpha'"),
+        ("momentum", torch.optim.RMSprop, r"another optimizer .* has no 'dampening'"),
         ("sgd", TORCH["momentum"], r"momentum 0.8, which sgd here does not have"),
         ("adam", torch.optim.AdamW, r"weight_decay 0.01, which adam here does not have"),
         ("adam", lambda p: torch.optim.Adam(p, amsgrad=True), "amsgrad True"),
@@ -220,6 +238,16 @@ def test_from_torch_refuses_what_does_not_exist_here(name, factory, complaint):
         interop.opt_state_from_state_dict(name, state_dict, params)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("exp_avg_diff", torch.ones(7, 9)), ("mu_product", torch.tensor(0.5))]
+)
+def test_accumulators_of_another_optimizer_are_refused(key, value, refused):
+    params, state_dict = stepped(torch.optim.Adam)
+    state_dict["state"][0][key] = value  # As Adan and NAdam keep, in a group like Adam's.
+    with refused("another optimizer than torch.optim.Adam", f"state of parameter 0 has {key!r}"):
+        interop.opt_state_from_state_dict("adam", state_dict, params)
+
+
 def test_several_groups_of_one_kind_are_one():
     params, state_dict = stepped(
         lambda p: torch.optim.Adam([{"params": p[:3]}, {"params": p[3:]}], lr=0.5)
@@ -240,7 +268,7 @@ def corrupt(state_dict: dict[str, Any], how: str) -> dict[str, Any]:
     elif how == "another count":
         state[4]["step"] = torch.tensor(7.0)
     elif how == "no array":
-        state[0]["exp_avg"] = torch.zeros((7, 9), dtype=torch.bfloat16)
+        state[0]["exp_avg"] = torch.zeros((7, 9), device="meta")
     elif how == "no state":
         del state_dict["state"]
     else:
@@ -277,7 +305,7 @@ def test_from_torch_names_what_is_damaged(how, complaint):
         ("momentum", {"learning_rate": 0.0}, "velocity contains the learning rate"),
         ("sgd", {"learning_rate": lambda count: 0.1}, "give the rate at the next step"),
         ("sgd", {"momentum": 0.5}, "sgd has no argument 'momentum'"),
-        ("adamw", {}, "optimizer is 'adamw'; choose one of sgd"),
+        ("adamw", {}, "no optimizer 'adamw'; choose one of sgd"),
     ],
 )
 def test_to_torch_refuses_what_torch_cannot_compute(name, arguments, complaint):

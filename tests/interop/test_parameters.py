@@ -197,11 +197,79 @@ def test_file_that_is_not_whole_is_refused(tmp_path):
         interop.load_safetensors(tmp_path)
 
 
-def test_bfloat16_file_is_refused_by_name(tmp_path):
-    module = torch_network((), dtype=torch.bfloat16)
-    safetensors.torch.save_file(module.state_dict(), tmp_path / "model.safetensors")
-    with pytest.raises(jm.InputError, match=r"model\.safetensors has numbers .*BF16"):
-        interop.load_safetensors(tmp_path / "model.safetensors")
+HALVES = [(jnp.bfloat16, torch.bfloat16), (jnp.float16, torch.float16)]
+
+
+@pytest.mark.parametrize(("dtype", "torch_dtype"), HALVES)
+def test_half_precision_is_kept_both_ways(dtype, torch_dtype, tmp_path):
+    _, params = network(HIDDEN)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    path = tmp_path / "model.safetensors"
+    interop.save_safetensors(params, path)
+    assert_same_bits(interop.load_safetensors(path), params)
+    assert_same_bits(interop.params_from_state_dict(interop.params_to_state_dict(params)), params)
+
+    state_dict = interop.params_to_module(params).state_dict()
+    assert {tensor.dtype for tensor in state_dict.values()} == {torch_dtype}
+    for name, tensor in safetensors.torch.load_file(path).items():
+        assert torch.equal(tensor, state_dict[name])
+    assert_same_bits(interop.params_from_state_dict(state_dict), params)
+    safetensors.torch.save_file(state_dict, path)
+    assert_same_bits(interop.load_safetensors(path), params)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_tensors_of_any_strides_that_require_gradients_are_read(dtype):
+    torch.manual_seed(0)
+    module = torch_network(HIDDEN, dtype=dtype)
+    expected = interop.params_from_state_dict(module.state_dict())
+    laid_out = {
+        name: parameter.detach().t().contiguous().t().requires_grad_()
+        for name, parameter in module.named_parameters()
+    }
+    assert not laid_out["0.weight"].is_contiguous()
+    assert_same_bits(interop.params_from_state_dict(laid_out), expected)
+    assert_same_bits(interop.params_from_state_dict(dict(module.named_parameters())), expected)
+    # As the leaves of a tree, too.
+    tree = {
+        "params": {
+            f"dense_{index}": {key: laid_out[f"{2 * index}.{key}"] for key in ("weight", "bias")}
+            for index in range(3)
+        }
+    }
+    assert_same_bits(interop.params_from_state_dict(interop.params_to_state_dict(tree)), expected)
+
+
+def test_arrays_of_any_strides_are_written(tmp_path):
+    _, params = network(HIDDEN)
+    strided = jax.tree.map(lambda leaf: np.asfortranarray(np.asarray(leaf))[::-1], params)
+    path = tmp_path / "model.safetensors"
+    interop.save_safetensors(strided, path)
+    expected = jax.tree.map(jnp.asarray, strided)
+    assert_same_bits(interop.load_safetensors(path), expected)
+    state_dict = interop.params_to_module(strided).state_dict()
+    assert_same_bits(interop.params_from_state_dict(state_dict), expected)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(10, device="meta"), torch.zeros(10).to_sparse()])
+def test_tensor_without_numbers_is_refused(value, refused):
+    state_dict = {"0.weight": np.zeros((10, 3), np.float32), "0.bias": value}
+    with refused("0.bias cannot be read as an array"):
+        interop.params_from_state_dict(state_dict)
+
+
+def test_tensors_without_axes_are_refused_by_shape(refused):
+    half = torch.tensor(0.5, dtype=torch.bfloat16, requires_grad=True)
+    with refused("0.weight has shape () and 0.bias ()"):
+        interop.params_from_state_dict({"0.weight": half, "0.bias": half})
+
+
+def test_file_of_other_numbers_is_refused_by_their_type(tmp_path, refused):
+    path = tmp_path / "model.safetensors"
+    state_dict = {"0.bias": torch.zeros(10, dtype=torch.float8_e5m2)}
+    safetensors.torch.save_file(state_dict, path)
+    with refused(f"{path}: 0.bias has numbers of type F8_E5M2; it must be one of F16"):
+        interop.load_safetensors(path)
 
 
 def test_save_replaces_whole_files_only(tmp_path, monkeypatch):
@@ -235,3 +303,18 @@ def test_save_where_nothing_can_be_written_is_refused(tmp_path):
         with pytest.raises(jm.InputError, match=f"cannot write {path}: {word}"):
             interop.save_safetensors(params, path)
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "empty"),
+        (b"<!doctype html><title>Sign in</title>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_safetensors_file_that_is_something_else_is_called_that(content, word, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(jm.InputError, match=f"{path} is not a whole safetensors file: .*{word}"):
+        interop.load_safetensors(path)

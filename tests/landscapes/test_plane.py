@@ -67,6 +67,19 @@ def test_random_directions_have_the_rows_norms_of_the_parameters(x64):
         np.testing.assert_array_equal(direction["bias"], 0)
 
 
+def test_lengths_have_a_derivative_at_zero(x64):
+    # A row's direction is g |w|/|g|: |w| has the slope w/|w|, and 0 is one of those at w = 0.
+    weight = jnp.array([[3.0, 4.0], [0.0, 0.0]])
+    slope = jax.grad(lambda w: random_plane(jax.random.key(0), w).u.sum())(weight)
+    drawn = random_plane(jax.random.key(0), jnp.ones((2, 2))).u[0] / np.sqrt(2)
+    np.testing.assert_allclose(slope[0], np.array([0.6, 0.8]) * drawn.sum(), rtol=1e-13)
+    np.testing.assert_array_equal(slope[1], 0)
+    # A displacement at right angles to the plane has no share of it.
+    plane = Plane(jnp.zeros(3), jnp.array([1.0, 0, 0]), jnp.array([0.0, 1, 0]))
+    by_end = jax.grad(share_in_plane, argnums=2)(plane, jnp.zeros(3), jnp.array([0.0, 0, 2]))
+    np.testing.assert_array_equal(by_end, 0)
+
+
 def test_random_directions_are_drawn_independently_for_each_leaf_direction_and_key(x64):
     same = jnp.ones((40, 50))
     planes = [random_plane(jax.random.key(seed), {"a": same, "b": same}) for seed in (0, 1)]

@@ -1,5 +1,7 @@
 """Races: held against Python loops, closed forms, and the rule that gives each its rate."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,6 +107,94 @@ def test_where_every_rate_leaves_the_box_the_smallest_is_kept():
     race = landscapes.race(SURFACES["valley"], ("sgd",), 10, (50.0, 500.0))
     assert np.isinf(race.scores).all()
     assert float(race.learning_rate[0]) == 50.0
+
+
+def beyond_the_edge(w):
+    """x² + y² - log(x)/10: NaN left of x = 0, and its minimum at x = sqrt(1/20), y = 0."""
+    return w[0] ** 2 + w[1] ** 2 - 0.1 * jnp.log(w[0])
+
+
+EDGE = Surface(
+    "Edge",
+    beyond_the_edge,
+    ((math.sqrt(0.05), 0.0),),
+    ((-1.5, 1.5), (-1.5, 1.5)),
+    (1.0, 1.0),
+)
+
+
+def scores_on_the_edge(name, start, rates, steps) -> np.ndarray:
+    """By the rule, in NumPy: infinite where a run leaves the box or is NaN in its second half."""
+    scores = []
+    height = lambda w: w[0] ** 2 + w[1] ** 2 - 0.1 * np.log(w[0])  # noqa: E731
+    bottom = height(np.array(EDGE.minima[0]))
+    for rate in rates:
+        w, a, b, path = np.array(start), np.zeros(2), np.zeros(2), [np.array(start)]
+        with np.errstate(all="ignore"):
+            for t in range(1, steps + 1):
+                g = 2 * w - np.array([0.1 / w[0], 0.0])
+                if name == "momentum":
+                    a = 0.9 * a + g
+                    w = w - rate * a
+                elif name == "adam":
+                    a, b = 0.9 * a + 0.1 * g, 0.999 * b + 0.001 * g**2
+                    n = b / (1 - 0.999**t)
+                    w = w - rate * a / (1 - 0.9**t) / np.sqrt(n + 1e-8)
+                else:
+                    w = w - rate * g
+                path.append(w)
+            late = np.array([height(w) for w in path[-(steps // 2 + 1) :]])
+            stays = (np.abs(path) <= 1.5).all() and np.isfinite(late).all()
+            floor = FLOOR * (height(np.array(start)) - bottom)
+            scores.append(np.maximum(late - bottom, floor).mean() if stays else np.inf)
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("start", [(1.0, 1.0), (0.5, 1.2), (1.4, -0.3), (0.05, 0.6)])
+def test_height_that_is_nan_never_wins(start, float64):
+    names, steps = ("sgd", "momentum", "adam"), 60
+    rates = 10.0 ** (np.arange(-24, 9) / 8)
+    race = landscapes.race(EDGE, names, steps, rates, start)
+    nan_in_the_box = 0
+    for row, name in enumerate(names):
+        expected = scores_on_the_edge(name, start, rates, steps)
+        np.testing.assert_allclose(race.scores[row], expected, rtol=1e-6)
+        assert race.learning_rate[row] == rates[int(np.argmin(expected))]
+        inside = np.isinf(expected) & np.isnan(race.final_losses[row])
+        nan_in_the_box += inside.sum()
+    assert nan_in_the_box > 0
+    assert np.isfinite(np.asarray(race.loss[:, -31:])).all()
+
+
+@pytest.mark.parametrize(
+    ("beyond", "where"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "without bound")]
+)
+def test_heights_that_are_not_finite_count_as_leaving_the_box(beyond, where):
+    # SGD on the bowl x² jumps over 0, where there is no height, at rates above 1/2.
+    def bowl(w):
+        return jnp.where(w[0] < 0, beyond, w @ w)
+
+    surface = Surface(where, bowl, ((0.0, 0.0),), ((-2.0, 2.0), (-2.0, 2.0)), (1.0, 0.0))
+    race = landscapes.race(surface, ("sgd",), 10, (0.05, 0.2, 0.75, 0.9))
+    assert np.isfinite(race.scores[0]).tolist() == [True, True, False, False]
+    assert race.learning_rate[0] == np.float32(0.2)
+    none = landscapes.race(surface, ("sgd",), 10, (0.75, 0.9))
+    assert np.isinf(none.scores).all()
+    assert race.scores.dtype == none.scores.dtype
+    assert none.learning_rate[0] == np.float32(0.75)
+
+
+@pytest.mark.parametrize(
+    ("minimum", "start", "words"),
+    [
+        ((-1.0, 0.0), (1.0, 1.0), r"at its first minimum \(-1.0, 0.0\) is nan; it must be finite"),
+        ((0.0, 0.0), (1.0, 1.0), r"at its first minimum \(0.0, 0.0\) is inf"),
+        (EDGE.minima[0], (-0.5, 1.0), r"at its start \(-0.5, 1.0\) is nan"),
+    ],
+)
+def test_surface_without_a_height_to_measure_from_is_refused(minimum, start, words):
+    with pytest.raises(jm.InputError, match=words):
+        landscapes.race(EDGE._replace(minima=(minimum,)), ("sgd",), 5, (0.1,), start)
 
 
 def test_one_trace_serves_all_rates_and_starts():

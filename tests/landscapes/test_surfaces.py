@@ -173,6 +173,12 @@ def test_tilts_average_to_nothing(tilts):
     assert np.abs(other - tilts).max() > 0.1
 
 
+@pytest.mark.parametrize("samples", [0, 1])
+def test_tilts_that_could_only_be_zero_are_refused(samples):
+    with pytest.raises(jm.InputError, match=f"samples is {samples}; it must be"):
+        landscapes.tilts(jax.random.key(0), samples, 1.0)
+
+
 def gradient_descent(steps: int, noise=None, rate: float = 0.3) -> np.ndarray:
     """By hand, in NumPy: the derivative of the surface written out."""
     w, path = np.array(START, float), [np.array(START, float)]

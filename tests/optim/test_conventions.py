@@ -5,9 +5,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
+import torch
 
 from jaxmnist import conventions, optim
 from jaxmnist.errors import InputError
@@ -41,6 +44,30 @@ def test_conventions_import_without_jax() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize(
+    "half",
+    [np.array(0.5), np.float16(0.5), torch.tensor(0.5), torch.tensor(0.5, requires_grad=True)],
+    ids=repr,
+)
+def test_factory_takes_numbers_of_any_library(half: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    tx: Any = optim.create("adam", half, b1=half)
+    expected: Any = optim.create("adam", 0.5, b1=0.5)
+    for actual, right in zip(
+        tx.update(jnp.array(3.0), tx.init(jnp.array(0.0))),
+        expected.update(jnp.array(3.0), expected.init(jnp.array(0.0))),
+        strict=True,
+    ):
+        jax.tree.map(np.testing.assert_array_equal, actual, right)
+
+
+def test_number_of_torch_has_a_range_too(monkeypatch: pytest.MonkeyPatch, refused: Any) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    one: Any = torch.tensor(1.0)
+    with refused("adam: b1 is tensor(1.); it must be at least 0 and less than 1"):
+        optim.adam(b1=one)
+
+
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "name": (
         lambda: optim.create("adamw"),
@@ -55,6 +82,14 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: optim.create("adam", beta1=0.9),
         "adam has no argument 'beta1'; it has learning_rate, b1, b2, eps, eps_root; "
         "did you mean 'b1'?",
+    ),
+    "a bool": (
+        lambda: optim.sgd(jnp.array(True)),
+        "sgd: learning_rate is Array(True, dtype=bool); it must be a real number",
+    ),
+    "a string": (
+        lambda: optim.create("sgd", np.array("0.1")),
+        "sgd: learning_rate is array('0.1', dtype='<U3'); it must be a number",
     ),
     "negative rate": (
         lambda: optim.sgd(-0.1),

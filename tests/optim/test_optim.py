@@ -137,7 +137,7 @@ def test_state_keeps_its_types_across_updates(name: str) -> None:
 @pytest.mark.parametrize(("name", "convention"), EVERY)
 def test_create_gives_a_plain_gradient_transformation(name: str, convention: str) -> None:
     optimizer = create(name, convention=convention)
-    assert type(optimizer) is optax.GradientTransformation
+    assert type(optimizer) is optax.GradientTransformationExtraArgs
     updates, _ = optimizer.update(PARAMS, optimizer.init(PARAMS))
     assert jax.tree.structure(updates) == jax.tree.structure(PARAMS)
     # Down the gradient, and not at all where it is zero.

@@ -25,13 +25,18 @@ HISTORY = {"eval_loss": np.zeros((48, 5))}
 
 
 def row(values: dict, accuracy: float, diverged: int = 0, half: float | None = 0.01) -> dict:
-    known = bool(np.isfinite(accuracy))
+    """A point of four runs; an accuracy that is NaN is that of runs that all diverged."""
+    center = float(np.nan_to_num(accuracy))
+    ends = (None, None) if half is None else (center - half, center + half)
     return {
         **values,
-        "runs": 4 - diverged,
+        "runs": 4,
         "diverged": diverged,
-        "eval_accuracy": accuracy if known else None,
-        "eval_accuracy_ci": half if known else None,
+        "eval_accuracy": center / 2,  # Not what is drawn.
+        "eval_accuracy_median": center / 3,
+        "eval_accuracy_iqm": center,
+        "eval_accuracy_iqm_low": ends[0],
+        "eval_accuracy_iqm_high": ends[1],
     }
 
 
@@ -75,7 +80,7 @@ def test_two_axes_are_curves_above_and_a_map_below():
         assert line.get_label() == style.OPTIMIZERS[name].label
 
 
-def test_bands_are_the_confidence_intervals():
+def test_bands_are_the_intervals():
     curves = plots.sweep(summary(), HISTORY).axes[0]
     bands = [part for part in curves.collections if isinstance(part, PolyCollection)]
     assert len(bands) == 3
@@ -91,11 +96,12 @@ def test_bands_are_the_confidence_intervals():
 def test_title_names_the_best_and_what_diverged():
     title = plots.sweep(summary(), HISTORY).get_suptitle()
     assert title.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ") == (
-        "48 runs of 5 epochs, 5 of which diverged: the best test accuracy is 97.00 ± 1.00 % "
-        "(mean of 4 seeds, 95 % confidence), with Adam, learning rate η 0.01"
+        "48 runs of 5 epochs, 5 of which diverged: the best test accuracy is 97.00 % "
+        "(interquartile mean of 4 seeds, 95 % bootstrap interval 96.00 to 98.00 %), "
+        "with Adam, learning rate η 0.01"
     )
     (marks,) = {axes.get_title() for axes in plots.sweep(summary(), HISTORY).axes} - {""}
-    assert "✗: every run diverged; *: some did" in marks
+    assert "✗: every run diverged; *: some did, as accuracy 0" in marks
 
 
 def test_one_axis_is_a_curve_that_says_where_it_diverged():
@@ -112,7 +118,7 @@ def test_names_are_points_with_bars_in_the_order_given():
     rows = [row({"hidden": name}, 0.9, half=None) for name in ("256-128", "none", "8")]
     (axes,) = draw(plots.sweep(rows, HISTORY)).axes
     assert ticks(axes.xaxis) == ["256-128", "none", "8"]
-    assert "mean of" not in plots.sweep(rows, HISTORY).get_suptitle()
+    assert "interval" not in plots.sweep(rows, HISTORY).get_suptitle()
     points = next(line for line in axes.lines if np.size(line.get_xdata()) == 3)
     assert points.get_linestyle() == "None"
     np.testing.assert_allclose(np.asarray(points.get_ydata(), float), 0.1)
@@ -123,7 +129,7 @@ def test_seeds_alone_are_drawn_against_the_epoch():
     history = {name: rng.uniform(0.1, 0.9, (3, 2)) for name in CURVES}
     figure = draw(plots.sweep([row({}, 0.9)], history))
     assert [axes.get_title() for axes in figure.axes] == ["Accuracy", "Loss"]
-    assert figure.get_suptitle().startswith("4 runs of 2 epochs: test accuracy 90.00 ± 1.00 %")
+    assert figure.get_suptitle().startswith("4 runs of 2 epochs: test accuracy 90.00 % (interquart")
 
 
 def test_sweep_without_a_result_and_one_of_three_axes():

@@ -1,6 +1,9 @@
 """Axes: how they are read, and what is refused."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
+import torch
 
 import jaxmnist as jm
 from jaxmnist import sweep
@@ -63,8 +66,38 @@ def test_malformed_axis_is_refused_with_what_is_allowed(name, word, complaint):
 
 
 @pytest.mark.parametrize(
+    ("name", "values", "plain"),
+    [
+        ("learning_rate", jnp.array([0.5, 0.1]), (0.5, 0.10000000149011612)),
+        ("learning_rate", torch.tensor([0.5, 0.25], requires_grad=True), (0.5, 0.25)),
+        ("learning_rate", [np.array(0.5), jnp.array(1), torch.tensor(2)], (0.5, 1.0, 2.0)),
+        ("learning_rate", (rate / 2 for rate in range(3)), (0.0, 0.5, 1.0)),
+        ("seed", jnp.arange(2), (0, 1)),
+        ("seed", torch.arange(2), (0, 1)),
+        ("seed", np.array([0.0, 1.0]), (0, 1)),
+        ("batch_size", map(int, "48"), (4, 8)),
+        ("hidden", torch.tensor([[8, 4]]), ((8, 4),)),
+        ("hidden", [jnp.array([8, 4]), range(0)], ((8, 4), ())),
+        ("optimizer", np.array(["sgd", "adam"]), ("sgd", "adam")),
+    ],
+)
+def test_axis_takes_numbers_of_any_library(name, values, plain):
+    (found,) = axes.check_axes({name: values}).values()
+    assert found == plain
+    assert [type(value) for value in found] == [type(value) for value in plain]
+    if name == "hidden":
+        assert {type(size) for sizes in found for size in sizes} == {int}
+
+
+@pytest.mark.parametrize(
     ("swept_axes", "complaint"),
     [
+        ({"seed": jnp.array(3)}, "the axis seed is Array(3, "),
+        ({"seed": torch.tensor(3)}, "the axis seed is tensor(3); it must be a list"),
+        ({"seed": torch.tensor([True])}, "the axis seed has tensor(True); it must be a number"),
+        ({"learning_rate": np.ones((1, 2))}, "has array([1., 1.]); it must be a number"),
+        ({"learning_rate": jnp.ones((1, 2, 2))}, "has Array([[1., 1.], [1., 1.]], dtype"),
+        ({"hidden": [np.array(3)]}, "the axis hidden has array(3); it must be a tuple"),
         ({}, "nothing to sweep: give at least one axis of optimizer, hidden"),
         ({"epochs": [1]}, "no axis 'epochs'; choose one of optimizer, hidden"),
         ({"seed": []}, "the axis seed has no values"),

@@ -106,7 +106,8 @@ def test_diverged_runs_survive_the_disk(dataset, tmp_path):
     assert [row["diverged"] for row in rows] == [0, 0, None, None]
     assert [row["eval_loss"] is None for row in rows] == [True, True, False, False]
     diverged, sound = sweep.summary(again)
-    assert (diverged["runs"], diverged["diverged"], diverged["eval_loss"]) == (0, 1, None)
+    assert (diverged["runs"], diverged["diverged"], diverged["eval_loss"]) == (1, 1, None)
+    assert diverged["eval_accuracy"] == diverged["eval_accuracy_iqm"] == 0
     assert (sound["runs"], sound["diverged"]) == (1, 0)
 
 

@@ -106,12 +106,19 @@ def _adapter(model: Any) -> ModuleType | None:
     return None
 
 
-def _built(build: Callable[[Any], Any]) -> Functions:
+def _built(model: Callable[[Any], Any]) -> Functions:
     """Return the functions of a module that is built anew from each run's key."""
     found: list[Any] = []
 
     def split(key: Any) -> tuple[Any, Any]:
-        module = build(key)
+        try:
+            module = model(key)
+        except Exception as error:
+            line = str(error).partition("\n")[0]
+            raise InputError(
+                f"the model, of type {type(model).__name__}, was called with a key, as a function "
+                f"that builds a module, and raised {type(error).__name__}: {line}"
+            ) from error
         adapter = _adapter(module)
         if adapter is None or not hasattr(adapter, "split"):
             raise InputError(

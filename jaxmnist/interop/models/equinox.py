@@ -36,7 +36,8 @@ def run(
         params: As `split` returned them; so is the state.
         state: The module's other arrays and its state.
         inputs: A batch.
-        key: The step's; every example has its own, if the module takes one.
+        key: The step's; every example has its own, if the module takes one. None for a module
+            without randomness.
         training: If not, the module is in inference mode.
 
     Returns:
@@ -46,7 +47,7 @@ def run(
     parts = [params, rest, *([state["arrays"]] if "arrays" in state else [])]
     module = eqx.nn.inference_mode(eqx.combine(*parts), value=not training)
     examples = jax.tree.leaves(inputs)[0].shape[0]
-    keys = jax.random.split(key, examples)
+    keys = None if key is None else jax.random.split(key, examples)
     takes_key = bool(accepted(type(module).__call__, {"key": key}))
 
     def call(x: Any, key: Any, kept: Any) -> Any:

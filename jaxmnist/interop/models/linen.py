@@ -28,7 +28,7 @@ def functions(module: nn.Module) -> Functions:
 
     def apply(params: Any, state: Any, inputs: Any, key: Any, training: bool) -> tuple[Any, Any]:
         # What asks for a key of another name is given one derived from "params".
-        keys = {"params": key, "dropout": jax.random.fold_in(key, 1)}
+        keys = {} if key is None else {"params": key, "dropout": jax.random.fold_in(key, 1)}
         named = accepted(module.__call__, modes(training))
         variables = {"params": params, **state}
         if not training:

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxmnist.errors import InputError
+from jaxmnist.interop.models import accepted, modes
+
 
 class Static(NamedTuple):
     """What of a module is no number that training changes."""
@@ -46,13 +49,21 @@ def run(
         params: As `split` returned them; so is the state.
         state: The module's other variables.
         inputs: What the module is called with.
-        key: The step's, for every stream of random numbers.
-        training: Whether to call ``train()`` or ``eval()`` first.
+        key: The step's, for every stream of random numbers; None for a module without one.
+        training: Whether to call ``train()`` or ``eval()`` first; what ``__call__`` takes of
+            ``train``, ``training``, ``deterministic``, ... is set too.
 
     Returns:
         The outputs, and the other variables after the call.
+
+    Raises:
+        InputError: The module has random streams, and there is no key for them.
     """
     leaves, structure = jax.tree.flatten(static.rngs)
+    if leaves and key is None:
+        raise InputError(
+            "the key is None, and the model has random numbers, such as for dropout; give a key"
+        )
     seeded = [_seeded(jax.random.fold_in(key, i), leaf) for i, leaf in enumerate(leaves)]
     module = nnx.merge(
         static.graph,
@@ -64,7 +75,7 @@ def run(
         module.train()
     else:
         module.eval()
-    outputs = module(inputs)
+    outputs = module(inputs, **accepted(module.__call__, modes(training)))
     _, _, _, changed = nnx.split(module, nnx.Param, nnx.RngState, ...)
     return outputs, nnx.to_pure_dict(changed)
 

@@ -5,14 +5,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jaxmnist.config import Config
+from jaxmnist.config import Config, Hyper
 from jaxmnist.data import load_dataset
-from jaxmnist.data.dataset import Dataset
+from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import require_torch
-from jaxmnist.training import check_batches_fit
+from jaxmnist.tasks import Task
+from jaxmnist.training import as_task, check_batches_fit
 from jaxmnist.verify.precision import check_dtype
 from jaxmnist.verify.references import Recurrence
 from jaxmnist.verify.whole_run.jax_run import run_in_jax
+from jaxmnist.verify.whole_run.task_run import TorchProgram, compare_task
 from jaxmnist.verify.whole_run.torch_run import (
     OnTensors,
     TorchOptimizer,
@@ -23,13 +25,18 @@ from jaxmnist.verify.whole_run.verdict import TrainingResult, check_finite, judg
 
 
 def training(
-    config: Config,
-    dataset: Dataset | None = None,
+    config: Config | Task,
+    dataset: Any = None,
     *,
     dtype: str = "float64",
     epochs: int | None = None,
     perturb: bool = True,
     reference: Callable[[Iterable[Any]], TorchOptimizer] | Recurrence | None = None,
+    torch: TorchProgram | None = None,
+    batch_size: int | None = None,
+    eval_batch_size: int | None = None,
+    seed: int = 0,
+    hyper: Hyper | None = None,
 ) -> TrainingResult:
     """Train in JAX and in PyTorch from the same weights on the same batches, and compare both.
 
@@ -47,15 +54,24 @@ def training(
     `torch.optim`. PyTorch does not have the arithmetic of the other conventions; there it is the
     formula, `numpy_reference`, applied to torch's gradients.
 
+    Any task is compared with a `TorchProgram`, which says how its module, loss and optimizer are
+    written in PyTorch; compared are every batch's loss, the epochs' evaluation and, if the program
+    can tell them, the weights.
+
     Args:
-        config: The run; its convention decides which optimizer PyTorch uses.
-        dataset: The images; None for MNIST.
+        config: The run, whose convention decides which optimizer PyTorch uses; or a task.
+        dataset: The images, None for MNIST; of a task the pair of training and test data.
         dtype: float64 or float32, of the weights and all arithmetic.
         epochs: In place of the config's.
         perturb: Whether to measure the error growth. If not, half of the dtype's digits must agree
             throughout, ``sqrt(eps)``, and there is no verdict on what does not.
         reference: PyTorch's optimizer, in place of the config's: a factory such as
             ``torch.optim.Adam``, called with the parameters, or a `Recurrence`.
+        torch: For a task, its counterpart.
+        batch_size: For a task, as in `jaxmnist.make_train`; so are the next three.
+        eval_batch_size: For a task; by default ``batch_size``.
+        seed: For a task.
+        hyper: For a task; None for its own.
 
     Returns:
         The result; it prints as a table.
@@ -79,6 +95,24 @@ def training(
     """
     require_torch()
     check_dtype(dtype)
+    if not isinstance(config, Config):
+        if torch is None:
+            raise InputError(
+                "a task is compared with its counterpart in PyTorch; give it as "
+                "torch=verify.TorchProgram(module, loss, optimizer)"
+            )
+        task, epochs, batches = as_task(config, 0, epochs, batch_size, eval_batch_size)
+        return compare_task(
+            task,
+            dataset,
+            torch,
+            hyper=hyper,
+            epochs=epochs,
+            batches=batches,
+            seed=seed,
+            dtype=dtype,
+            perturb=perturb,
+        )
     config = replace(config, dtype=dtype, epochs=config.epochs if epochs is None else epochs)
     dataset = load_dataset("mnist") if dataset is None else dataset
     check_batches_fit(config, dataset)

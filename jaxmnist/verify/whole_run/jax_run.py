@@ -84,7 +84,7 @@ def run_in_jax(config: Config, dataset: Dataset, dtype: str, perturb: bool) -> J
             _displacement(state.params, start.params),
             trained_from(start.params),
             tuple(
-                trained_from(_perturbed(start.params, (config.seed, number)))
+                trained_from(perturbed(start.params, (config.seed, number)))
                 for number in range(PERTURBATIONS if perturb else 0)
             ),
         )
@@ -132,8 +132,16 @@ def _every_batch(
     return np.pad(np.asarray(values), ((0, 0), (0, missing)), constant_values=np.nan)
 
 
-def _perturbed(params: Params, seed: int | tuple[int, ...]) -> Params:
-    """Every weight at its next number up or down, at random."""
+def perturbed(params: Params, seed: int | tuple[int, ...]) -> Params:
+    """Move every weight to its next number up or down, at random.
+
+    Args:
+        params: Floating arrays.
+        seed: Of the directions.
+
+    Returns:
+        The same structure, perturbed by one ULP.
+    """
     generator = np.random.default_rng(seed)
 
     def perturb(leaf: Array) -> Array:
