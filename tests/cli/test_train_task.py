@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -69,6 +70,13 @@ def data(config):
 SIZES = ["--batch-size", "16", "--eval-batch-size", "8", "--checkpoint-every", "1"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def promotion():
+    """Optax's Adam mixes dtypes."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @pytest.fixture
 def line(tmp_path) -> Path:
     path = tmp_path / "line.py"
@@ -77,7 +85,7 @@ def line(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, run_command) -> tuple[Path, str]:
+def trained(promotion, tmp_path_factory, run_command) -> tuple[Path, str]:
     """A run of the file, and what it printed."""
     folder = tmp_path_factory.mktemp("task")
     (folder / "line.py").write_text(LINE)
@@ -259,7 +267,7 @@ def test_killed_run_is_resumed_to_the_same_bytes(line, trained, tmp_path, run_co
 
 
 def test_changed_file_is_refused_unless_accepted(line, trained, tmp_path, refused, run_command):
-    run = stop_after(trained[0], tmp_path / "run", 2)
+    run = stop_after(trained[0], tmp_path / "run", 3)
     line.write_text(LINE.replace("0.1 * jax", "0.2 * jax"))
     before = results(run)
     refused(["train", line, "--resume", run], "line.py has changed", "--accept-changed-task")
@@ -274,10 +282,10 @@ def test_changed_file_is_refused_unless_accepted(line, trained, tmp_path, refuse
     assert found.task_file is not None
     assert (run / "task.py").read_text() == line.read_text()
     old = json.loads((trained[0] / "config.json").read_text())["task"]["sha256"]
-    assert found.task_file.earlier == ((old, 2),)
+    assert found.task_file.earlier == ((old, 3),)
     whole, changed = ((each / "metrics.jsonl").read_text() for each in (trained[0], run))
-    assert whole.splitlines()[:2] == changed.splitlines()[:2]
-    assert whole.splitlines()[2:] != changed.splitlines()[2:]
+    assert whole.splitlines()[:3] == changed.splitlines()[:3]
+    assert whole.splitlines()[3:] != changed.splitlines()[3:]
 
 
 def test_run_whose_file_is_gone_is_resumed_with_the_recorded_text(trained, tmp_path, run_command):
@@ -293,7 +301,7 @@ def test_run_whose_file_is_gone_is_resumed_with_the_recorded_text(trained, tmp_p
 
 
 def test_resumed_run_keeps_its_options(trained, tmp_path, refused):
-    run = stop_after(trained[0], tmp_path / "run", 2)
+    run = stop_after(trained[0], tmp_path / "run", 3)
     words = "learning_rate is 0.3; the run in", "has 0.1"
     refused(["train", "--resume", run, "--learning-rate", "0.3"], *words)
     refused(["train", "--resume", run, "--lr", "0.3"], "did you mean --learning-rate?")
