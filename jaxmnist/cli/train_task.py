@@ -123,11 +123,15 @@ def _command(file: "TaskFile", run: "Run | None", is_recorded: bool) -> Callable
     if run is not None and run.task_file is not None:
         defaults = dataclasses.replace(file, options=run.task_file.options).config(run.config)
         chosen[0] = chosen[0].replace(default=defaults)
-    command.__signature__ = inspect.Signature(chosen)  # pyright: ignore
-    command.__annotations__ = {each.name: hints.get(each.name, each.annotation) for each in chosen}
-    command.__annotations__ |= {each.name: each.annotation for each in chosen[:2]}
-    command.__doc__ = _described(file, train.__doc__ or "")
-    return in_its_precision(command)
+    made = in_its_precision(command)
+    annotations = {each.name: hints.get(each.name, each.annotation) for each in chosen}
+    annotations |= {each.name: each.annotation for each in chosen[:2]}
+    layer: Any = made
+    while layer is not None:  # The parser looks below wrappers.
+        layer.__signature__, layer.__annotations__ = inspect.Signature(chosen), annotations
+        layer = getattr(layer, "__wrapped__", None)
+    made.__doc__ = _described(file, train.__doc__ or "")
+    return made
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -137,7 +141,8 @@ def _check_names(file: "TaskFile", own: Sequence[str], parameters: dict[str, Any
     from jaxmnist.distributed.processes import Processes
 
     taken = {*parameters, *(field.name for field in dataclasses.fields(Processes)), "help"}
-    taken |= {"sizes", "accept_changed_task", "dataset", "data_dir", "stream"}
+    taken |= {"accept_changed_task", "dataset", "data_dir", "stream"}
+    taken -= {"config", "joining", "given"}  # These are no options.
     if clash := [name for name in own if name in taken]:
         raise InputError(
             f"{file.path}: Config has a field {clash[0]}, which is the name of an option of "

@@ -96,7 +96,7 @@ def rewind(run: Run, sample: Batch | None = None) -> tuple[int, TrainState | Non
             "restore what was deleted, or train again with --overwrite"
         )
 
-    write_config(_taught_until(run, epoch))
+    write_config(_trained_until(run, epoch))
     for name in SUMMARY:
         (run.path / name).unlink(missing_ok=True)
     text = "".join(json.dumps(line) + "\n" for line in lines[:epoch])
@@ -108,8 +108,8 @@ def rewind(run: Run, sample: Batch | None = None) -> tuple[int, TrainState | Non
     return epoch, state, _history(run, lines[:epoch])
 
 
-def _taught_until(run: Run, epoch: int) -> Run:
-    """Return the run with no earlier text of its task's file that trained more epochs than these."""
+def _trained_until(run: Run, epoch: int) -> Run:
+    """Return the run, whose earlier texts of the task's file trained no more epochs than these."""
     if run.task_file is None:
         return run
     earlier = tuple((text, min(epochs, epoch)) for text, epochs in run.task_file.earlier)

@@ -15,7 +15,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.runs import checkpoints, folder
 from jaxmnist.runs.run import Run, about, from_about
 from jaxmnist.runs.task_file import TaskFile, own_options
-from jaxmnist.runs.weights import sample, state_shapes
+from jaxmnist.runs.weights import check_trains, sample
 from jaxmnist.training import TrainState, check_batches_fit
 from jaxmnist.training.state import Metered
 
@@ -91,7 +91,7 @@ def open_run(
         if task_file is None:
             run = replace(run, num_classes=data.num_classes)
         else:
-            state_shapes(run, sample(data))  # A task that cannot begin leaves no folder.
+            check_trains(run, data)  # A task that cannot be trained leaves no folder.
         folder.create(run)
         return Session(run, 0, None, None, data)
 

@@ -7,6 +7,7 @@ The parameters of a task are under ``params.`` and their path, the model's state
 from typing import Any, Final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.flax import load as load_bytes
@@ -20,7 +21,15 @@ from jaxmnist.runs.named_arrays import from_named_arrays, named_arrays
 from jaxmnist.runs.run import Run
 from jaxmnist.tasks import Model
 from jaxmnist.tasks.value import Batch
-from jaxmnist.training import TrainState, first_rows, split_pair, start, streaming
+from jaxmnist.training import (
+    BatchSizes,
+    TrainState,
+    first_rows,
+    split_pair,
+    start,
+    streaming,
+    train_and_evaluate,
+)
 
 MODEL: Final = "model.safetensors"
 
@@ -92,6 +101,30 @@ def state_shapes(run: Run, rows: Batch) -> TrainState:
     """
     key, task = jax.random.key(run.config.seed), run.task
     return jax.eval_shape(lambda: start(key, task.hyper, task, rows))
+
+
+def check_trains(run: Run, data: Any) -> None:
+    """Trace a run's start and, on data in memory, an epoch, without computing them.
+
+    Args:
+        run: A run with a task's file.
+        data: What it is to be trained on, as `jaxmnist.fit` takes it.
+
+    Raises:
+        InputError: A function of the task returns something else than it must.
+    """
+    begun, key, task = state_shapes(run, sample(data)), jax.random.key(run.config.seed), run.task
+    if isinstance(data, PreparedSet):
+        return
+    batches = BatchSizes(run.config.batch_size, run.config.eval_batch_size)
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.result_type(leaf)), split_pair(data)
+    )
+    jax.eval_shape(
+        lambda parts, state: train_and_evaluate(task, batches, key, task.hyper, parts, 0, state),
+        shapes,
+        begun,
+    )
 
 
 def sample(data: Any) -> Batch:
