@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from jaxmnist.verify.adapters import make_adapter
-from jaxmnist.verify.compare import Comparisons
+from jaxmnist.verify.compare import Comparisons, Result
 from jaxmnist.verify.identify.causes import Cause, find_causes
 from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, evaluate, identify
 from jaxmnist.verify.identify.probe import Probe, probe_gradients, run_probe
@@ -25,7 +25,7 @@ from jaxmnist.verify.references import Recurrence
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Result):
     """Whether two optimizers agree, and if not, why not.
 
     Attributes:
@@ -40,6 +40,11 @@ class Explanation:
     causes: tuple[Cause, ...]
     here: FittedRule | None
     reference: FittedRule | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether they take the same steps and store the same state."""
+        return self.comparison.passed
 
     @property
     def agree(self) -> bool:
