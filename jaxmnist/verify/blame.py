@@ -1,7 +1,8 @@
 """Exceptions of the caller's code as one line that names its owner."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from jaxmnist.errors import InputError
 
@@ -28,6 +29,32 @@ def blamed(who: str, when: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        first = f": {lines[0]}" if lines else ""
-        raise InputError(f"{who} raised {type(error).__name__} {when}{first}") from error
+        text = _first_line(error)
+        raise InputError(
+            f"{who} raised {type(error).__name__} {when}{text and ': '}{text}"
+        ) from error
+
+
+@contextmanager
+def blamed_on(who: str, inputs: Iterable[Any]) -> Iterator[None]:
+    """Do the same for a function of arrays, and name their dtypes and shapes.
+
+    Args:
+        who: The function.
+        inputs: The arrays that it is given.
+
+    Raises:
+        InputError: Anything was raised; it is chained from the original.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        given = ", ".join(f"{x.dtype} inputs of shape {x.shape}" for x in inputs) or "no inputs"
+        text = _first_line(error)
+        raise InputError(f"{who} raised on {given}: {text} ({type(error).__name__})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")

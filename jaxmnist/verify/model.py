@@ -251,7 +251,7 @@ def _converted_inputs(inputs: Any, dtype: str) -> tuple[Arguments, dict[int, str
     leaves, structure = jax.tree_util.tree_flatten_with_path(
         arguments, is_leaf=lambda x: isinstance(x, list)
     )
-    single = len(leaves) == 1
+    single = len(leaves) == 1 and len(leaves[0][0]) == 2 and not arguments[1]
     labels = ["inputs" + ("" if single else keystr(path[1:])) for path, _ in leaves]
     arrays = [
         converted(leaf, dtype, label) for label, (_, leaf) in zip(labels, leaves, strict=True)

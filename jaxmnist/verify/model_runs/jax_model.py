@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmnist.verify.blame import blamed
+from jaxmnist.verify.blame import blamed, blamed_on
 from jaxmnist.verify.model_runs.leaves import Arguments, leaves_by_name
 from jaxmnist.verify.model_runs.noise import signs, with_perturbed_intermediates
 from jaxmnist.verify.model_runs.torch_model import Measured
@@ -43,7 +43,6 @@ class JaxModel:
         """
         self._params, self._names, self._named = params, dict(names), named
         self._flat, self._structure = jax.tree.flatten(inputs)
-        self._on = "on " + ", ".join(f"{x.dtype} inputs of shape {x.shape}" for x in self._flat)
 
         def outputs(params: Any, flat: list[Any]) -> dict[str, Any]:
             positional, keyword = self._structure.unflatten(flat)
@@ -51,7 +50,7 @@ class JaxModel:
             return {name: jnp.asarray(x) for name, x in leaves_by_name(returned, WHO).items()}
 
         self._outputs = outputs
-        with blamed(WHO, self._on):
+        with blamed_on(WHO, self._flat):
             self.shapes: Shapes = jax.eval_shape(
                 outputs, jax.tree.map(jnp.asarray, params), [jnp.asarray(x) for x in self._flat]
             )
@@ -69,7 +68,7 @@ class JaxModel:
         Raises:
             InputError: The function cannot be differentiated.
         """
-        with blamed(WHO, f"{self._on}, when differentiated"):
+        with blamed(WHO, "when differentiated"):
             return self._measured(jax.jit(self._function(cotangents, dtype))(*self._arguments()))
 
     def perturbed(self, cotangents: Cotangents, dtype: str, times: int) -> list[Measured]:

@@ -102,9 +102,12 @@ def paired_names(
         raise InputError(f"{both}; both must return arrays of the same names")
     for name, (here, there) in pairs.items():
         if ours[here] != theirs[there]:
-            what = f"output {name}" if name else "the output"
+            logits = len(pairs) == 1 and len(ours[here]) == 2
+            what = (
+                "the logits have" if logits else f"output {name} has" if name else "the output has"
+            )
             raise InputError(
-                f"{what} has shape {ours[here]} here and {theirs[there]} in the torch module; both "
+                f"{what} shape {ours[here]} here and {theirs[there]} in the torch module; both "
                 "must have the same shape"
             )
     return pairs

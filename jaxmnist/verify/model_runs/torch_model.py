@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxmnist.errors import InputError
-from jaxmnist.verify.blame import blamed
+from jaxmnist.verify.blame import blamed, blamed_on
 from jaxmnist.verify.model_runs.leaves import Arguments, leaves_by_name
 
 WHO = "the torch module"
@@ -63,7 +63,6 @@ def run_torch(
         InputError: The module raises.
     """
     flat, structure = jax.tree.flatten(inputs)
-    kinds = ", ".join(f"{x.dtype} inputs of shape {x.shape}" for x in flat)
     # The same masks and samples in every run, so that a perturbed one differs by rounding alone.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -79,10 +78,8 @@ def run_torch(
         # A module that changes its input in place must not change a leaf of the graph.
         given = [x.clone() if x.requires_grad else x for x in tensors]
         positional, keyword = structure.unflatten(given)
-        try:
+        with blamed_on(WHO, flat):
             returned = module(*positional, **keyword)
-        except Exception as error:
-            raise InputError(f"{WHO} raised on {kinds}: {_first_line(error)}") from error
         found = leaves_by_name(returned, WHO)
         outputs = {name: _to_numpy(torch, x) for name, x in found.items()}
         terms = []
@@ -111,8 +108,3 @@ def _to_numpy(torch: Any, value: Any) -> np.ndarray:
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
     return tensor.numpy().copy()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -46,7 +46,7 @@ class TrainingResult(Comparisons):
 
     @property
     def verdict(self) -> str | None:
-        """What the error is, "rounding" or "a bug"; None if untested, or large but not perturbed."""
+        """What the error is, "rounding" or "a bug"; None if untested, or large and unperturbed."""
         if self.passed:
             return "rounding"
         if self.first_divergence is None or self.perturbation is None:
