@@ -65,6 +65,8 @@ class Comparison(Result):
         worst: Where the relative error was largest, or None if nothing diverged.
         untested: The leaves that were zero on both sides at every step, which say nothing.
         tested: Whether any leaf was not.
+        factor: Where the arrays are those of the reference times one constant at every step, that
+            constant; else None.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Comparison(Result):
     worst: Divergence | None = None
     untested: tuple[str, ...] = ()
     tested: bool = True
+    factor: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -151,6 +154,8 @@ class Comparisons(Result):
                 lines.append(f"    first divergence at {part.first_divergence}")
             if part.worst and part.worst != part.first_divergence:
                 lines.append(f"    largest error at {part.worst}")
+            if part.factor is not None:
+                lines.append(f"    {part.factor:.6g} times the reference's at every step")
             if part.untested:
                 lines.append(f"    not tested, zero on both sides: {', '.join(part.untested)}")
         return "\n".join(lines)

@@ -64,6 +64,11 @@ class Explanation(Result):
             if not self.causes:
                 state = ", ".join(part.name for part in self.comparison if not part.passed)
                 but = f", but store another {state}" if state else ""
+                but += "".join(
+                    f"; the {part.name} here is {part.factor:.6g} times the reference's"
+                    for part in self.comparison
+                    if part.factor is not None and part.passed
+                )
                 return f"{verdict}, to {displacement.max_error:.0e}{but}."
             return f"{verdict}; their state differs by {_listed(self.causes)}."
         if self.causes:
