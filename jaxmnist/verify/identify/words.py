@@ -69,7 +69,7 @@ def number_text(x: float) -> str:
 
 def rates_text(rates: np.ndarray | float, first: int = 0) -> str:
     """Write a learning rate, or three of a schedule from a step on."""
-    shown = [number_text(float(rate)) for rate in np.ravel(rates)[first : first + 3]]
     if np.ndim(rates) == 0:
-        return shown[0]
+        return number_text(float(rates))
+    shown = [number_text(float(rate)) for rate in np.ravel(rates)[first : first + 3]]
     return f"{', '.join(shown)} ... by step" + (f" from step {first}" if first else "")
