@@ -61,7 +61,7 @@ def verify(
     given = [f"--{name} {value}" for name, value in options.items() if value]
     command = " ".join(["jaxmnist verify", what, *given])
     write_whole(out, (json.dumps(report.as_json(outcomes, command), indent=2) + "\n").encode())
-    passed = [part.passed for outcome in outcomes for part in outcome.result or ()]
+    passed = [part.passed for outcome in outcomes for part in report.parts(outcome.result)]
     say(screen, f"{sum(passed)} of {len(passed)} comparisons passed")
     if not_run:
         say(screen, f"{not_run} of {len(checks)} checks were not run: {remedy}")

@@ -4,11 +4,14 @@
     print(verify.explain(tx, torch.optim.Adam))      # and why
     print(verify.model(apply_fn, params, module, inputs))
     print(verify.training(config))
+    verify.assert_same(tx, torch.optim.Adam)         # in a test
 
-Every result has `.passed`, `.max_error` and `.first_divergence`, and prints as a table. PyTorch is
-imported when a comparison needs it, and not before.
+Every result has `.passed`, `.max_error` and `.first_divergence`, and prints as a table; its truth
+is no verdict, and asking for it raises. PyTorch is imported when a comparison needs it, and not
+before.
 """
 
+from jaxmnist.verify.assertion import assert_same as assert_same
 from jaxmnist.verify.calculus import calculus as calculus
 from jaxmnist.verify.compare import Comparer as Comparer
 from jaxmnist.verify.compare import Comparison as Comparison

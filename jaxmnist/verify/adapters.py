@@ -5,8 +5,7 @@ accumulators under names that mean the same for every kind.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import jax
@@ -15,6 +14,7 @@ import optax
 
 from jaxmnist import optim
 from jaxmnist.errors import InputError
+from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.named_trees import Layout, Named
 from jaxmnist.verify.references import Recurrence
 
@@ -96,7 +96,7 @@ class OptaxAdapter(Adapter):
 
         self._step = jax.jit(step)
         self._params = jax.tree.map(jax.numpy.array, params)
-        with _blamed(who, "on init"):
+        with blamed(who, "on init"):
             self._state = tx.init(self._params)
 
     @property
@@ -106,7 +106,7 @@ class OptaxAdapter(Adapter):
 
     def step(self, gradients: Named) -> None:
         """Take one step."""
-        with _blamed(self._who, "on update"):
+        with blamed(self._who, "on update"):
             self._params, self._state = self._step(
                 self._layout.tree(gradients), self._state, self._params
             )
@@ -131,7 +131,7 @@ class NumpyAdapter(Adapter):
         self._recurrence, self._who = recurrence, who
         self._layout = Layout.of(params)
         self._params = self._layout.named(params, who)
-        with _blamed(who, "on init"):
+        with blamed(who, "on init"):
             self._states = {name: recurrence.init(w) for name, w in self._params.items()}
 
     @property
@@ -143,7 +143,7 @@ class NumpyAdapter(Adapter):
         """Take one step."""
         for name, g in gradients.items():
             w = self._params[name]
-            with _blamed(self._who, f"on the update of {name}"):
+            with blamed(self._who, f"on the update of {name}"):
                 change, self._states[name] = self._recurrence.update(g, self._states[name])
             if np.shape(change) != w.shape:
                 raise InputError(
@@ -177,9 +177,10 @@ class TorchAdapter(Adapter):
         start = self._layout.named(params, who)
         self._tensor = torch.tensor
         self._weights = {name: torch.tensor(w, requires_grad=True) for name, w in start.items()}
-        with _blamed(who, "when it was given the parameters"):
+        with blamed(who, "when it was given the parameters"):
             made = factory(list(self._weights.values()))
-        self._optimizer, self._scheduler = made if isinstance(made, tuple) else (made, None)
+        pair = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        self._optimizer, self._scheduler = pair
         if not isinstance(self._optimizer, torch.optim.Optimizer):
             raise InputError(
                 f"{who} returned a {type(made).__name__}; it must return a torch.optim.Optimizer, "
@@ -195,7 +196,7 @@ class TorchAdapter(Adapter):
         """Take one step, and one of the scheduler."""
         for name, weight in self._weights.items():
             weight.grad = self._tensor(gradients[name])
-        with _blamed(self._who, "on step"):
+        with blamed(self._who, "on step"):
             self._optimizer.step()
             if self._scheduler is not None:
                 self._scheduler.step()
@@ -224,14 +225,3 @@ def _known(fields: list[tuple[str, Named]], layout: Layout) -> States:
             states[meaning] = {name: leaves[name] for name in layout.names}
         found.add(meaning)
     return states
-
-
-@contextmanager
-def _blamed(who: str, when: str) -> Iterator[None]:
-    """Turn whatever the caller's code raises into an error that names its owner."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{who} raised {type(error).__name__} {when}: {error}") from error

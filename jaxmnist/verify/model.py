@@ -1,61 +1,87 @@
-"""One network in both frameworks: logits, loss and every parameter's gradient."""
+"""One network in both frameworks: its outputs, loss and every gradient."""
 
-import copy
-from collections.abc import Callable, Iterable, Mapping
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Shaped
+from jax.tree_util import keystr
 
 from jaxmnist import interop
 from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import require_torch
 from jaxmnist.losses import cross_entropy_with_integer_labels
-from jaxmnist.verify.compare import Comparer, Comparison, Comparisons, Leaves
+from jaxmnist.verify.compare import Comparer, Comparisons, Leaves, distance
+from jaxmnist.verify.model_runs.jax_model import JaxModel, Shapes
+from jaxmnist.verify.model_runs.leaves import Arguments, call_arguments, converted, paired_names
+from jaxmnist.verify.model_runs.noise import perturbed
+from jaxmnist.verify.model_runs.torch_model import Measured, parameter_shapes, run_torch
 from jaxmnist.verify.precision import check_dtype
-from jaxmnist.verify.rounding import allowed_by_arithmetic
+from jaxmnist.verify.rounding import (
+    PERTURBATIONS,
+    allowed_by_arithmetic,
+    allowed_by_growth,
+    allowed_without_growth,
+)
+
+Parts = dict[str, Leaves]
+"""What is compared with what -> leaf -> its array."""
 
 
 def model(
     apply_fn: Callable[..., Any],
     params: Any,
     torch_module: Any,
-    inputs: Shaped[Any, "batch ..."],
+    inputs: Any,
     labels: Any = None,
     *,
     dtype: str = "float64",
     tolerance: float | None = None,
 ) -> Comparisons:
-    """Compare a network, its loss and its gradients with a PyTorch module of the same weights.
+    """Compare a network's outputs and gradients with those of a PyTorch module of the same weights.
 
-    The loss is the mean cross-entropy of the logits, and the gradient is the loss's in every
-    parameter. Our parameters are loaded into a copy of the module, so that what is compared is
-    the two functions and not the weights that they happen to hold; the module is not changed.
+    The gradient is that of ``Σ c·outputs`` in every parameter and every float input, where the c
+    are normal random numbers seeded by the inputs. So every output has a part in it, a single one
+    and one that is no logit too. Where the only output is (batch, classes), classes ≥ 2, the mean
+    cross-entropy of the labels is compared as well. Our parameters are loaded into a copy of the
+    module, so that what is compared is the two functions and not the weights that they happen to
+    hold; the module is not changed.
 
     Errors are relative to the largest value of the array they are in. The default tolerance is
     what the arithmetic's own sums may lose (`jaxmnist.verify.rounding`): ``eps`` times the length
     of all intermediate sums, that is every layer's inputs and outputs, the classes and the batch.
 
+    An array that is zero on paper, such as the gradient of a bias before a normalisation, is only
+    rounding on both sides and has no such size. So an error may also be ten times the noise of
+    the sums behind the array, whatever its size: how far the array moves when every intermediate
+    value here, or every weight and input of the module, is perturbed by one unit in the last
+    place. That is never more than half the digits of the largest array.
+
     Args:
-        apply_fn: ``apply_fn(params, inputs) -> logits``, such as a Linen module's ``apply``.
+        apply_fn: ``apply_fn(params, inputs) -> outputs``, such as a Linen module's ``apply``.
         params: Its parameters: the MLP's, or any tree whose paths joined by dots are the module's
             names, such as ``{"0": {"weight": ..., "bias": ...}}``. Shapes are PyTorch's.
         torch_module: Any ``torch.nn.Module`` with parameters of those names and shapes. It runs
-            in the mode it is in: call ``eval()`` first where it has dropout.
-        inputs: What both take, as they take it; floats are converted to `dtype`.
+            in the mode it is in: call ``eval()`` first where it has dropout. Both may return an
+            array or any tuple, mapping or dataclass of arrays, with the same names.
+        inputs: What both take, as they take it; a tuple for several arguments, a mapping for
+            keyword arguments. Floats are converted to `dtype`.
         labels: Class of each input; None takes 0, 1, 2 ... in turn.
         dtype: float64 or float32: of parameters, inputs and arithmetic, in both frameworks.
         tolerance: The relative error allowed; None derives it from the arithmetic.
 
     Returns:
-        The comparisons "logits", "loss" and "gradients"; prints as a table.
+        The comparisons "logits", "loss" and "gradients", or "outputs" and "gradients" of what are
+        no logits; prints as a table. Arrays that are zero on both sides are listed as not tested.
 
     Raises:
         InputError: PyTorch is not installed; a parameter is missing or has another shape in one of
-            the two; a parameter or an input is NaN or infinite; the module raises; the logits
-            have other shapes; or labels do not fit the logits.
+            the two; a parameter or an input is NaN or infinite, or an output NaN on both sides;
+            one of the two raises; the outputs have other names or shapes; or labels do not fit.
 
     Source: tutorial rows D7 and D8.
 
@@ -73,36 +99,51 @@ def model(
     torch = require_torch()
     check_dtype(dtype)
     # The parameters' values, in the dtype asked for, before either framework sees them.
-    params = jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype), params)
-    named = _named(params)
-    _check_parameters(named, torch_module)
-    x = np.asarray(inputs)
-    x = x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
-    _check_finite(named | {"inputs": x})
+    params = _converted_params(params, dtype)
+    weights = _in_order(_named(params), parameter_shapes(torch_module))
+    inputs, names = _converted_inputs(inputs, dtype)
 
-    with jax.enable_x64(dtype == "float64"):
-        logits_of = jax.jit(apply_fn)
-        logits_shape = jax.eval_shape(logits_of, params, x).shape
-        y = _labels(labels, logits_shape)
+    with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("standard"):
+        ours = JaxModel(apply_fn, params, inputs, names, _named)
+        shapes = {name: x.shape for name, x in ours.shapes.items()}
+        y = _labels(labels, shapes)
+        drawn = _cotangents(ours.shapes, inputs, dtype)
+        here = ours.run(drawn, dtype)
 
-        def loss_and_logits(params: Any) -> tuple[Any, Any]:
-            logits = logits_of(params, jnp.asarray(x))
-            return cross_entropy_with_integer_labels(logits, jnp.asarray(y)), logits
+    pairs: dict[str, tuple[str, str]] = {}
 
-        measured = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
-        (loss, logits), gradients = jax.device_get(measured(jax.tree.map(jnp.asarray, params)))
-    actual = {"logits": logits, "loss": loss, **_named(gradients)}
-    expected = _in_torch(torch, torch_module, named, x, y, logits_shape, dtype)
+    def cotangents(outputs: dict[str, np.ndarray]) -> dict[str, Any]:
+        pairs.update(paired_names(shapes, {name: x.shape for name, x in outputs.items()}))
+        return {there: drawn[name] for name, there in pairs.values() if name in drawn}
 
-    if tolerance is None:
-        tolerance = allowed_by_arithmetic(sum_lengths(named, *logits_shape), dtype)
-    return Comparisons(
-        f"the model in JAX and in PyTorch, {dtype}",
-        tuple(
-            _compared(part, leaves, actual, expected, tolerance)
-            for part, leaves in (("logits", ["logits"]), ("loss", ["loss"]), ("gradients", named))
-        ),
-    )
+    def in_torch(weights: dict[str, np.ndarray], inputs: Arguments) -> Measured:
+        return run_torch(torch, torch_module, weights, inputs, names, cotangents, dtype)
+
+    def parts(measured: Measured, side: int) -> Parts:
+        whole = "outputs" if y is None else "logits"
+        outputs = {name or whole: measured.outputs[pair[side]] for name, pair in pairs.items()}
+        found: Parts = {whole: outputs}
+        if y is not None:
+            (logits,) = outputs.values()
+            found["loss"] = {"loss": (_loss_in_jax, _loss_in_torch)[side](logits, y, dtype)}
+        gradients = {leaf: measured.gradients[leaf] for leaf in (*weights, *names.values())}
+        return found | ({"gradients": gradients} if gradients else {})
+
+    there = in_torch(weights, inputs)
+    actual, expected = parts(here, 0), parts(there, 1)
+    _check_not_nan(actual, expected)
+    lengths = max(sum_lengths(weights, *_rows(shape)) for shape in shapes.values())
+    derived = allowed_by_arithmetic(lengths, dtype)
+    allowed = derived if tolerance is None else tolerance
+    result = _compared(actual, expected, None, allowed, dtype)
+    if result.first_divergence is None:
+        return result
+    # It is only now worth the time to find out which arrays are zero on paper.
+    with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("standard"):
+        nearby = [parts(m, 0) for m in ours.perturbed(drawn, dtype, PERTURBATIONS)]
+    nearby_there = [parts(in_torch(*m), 1) for m in _perturbations(weights, inputs, dtype)]
+    scales = _scales((actual, nearby), (expected, nearby_there), derived, dtype)
+    return _compared(actual, expected, scales, allowed, dtype)
 
 
 def sum_lengths(weights: Mapping[str, np.ndarray], batch: int, classes: int) -> int:
@@ -124,14 +165,115 @@ def sum_lengths(weights: Mapping[str, np.ndarray], batch: int, classes: int) -> 
     return batch + classes + sum(shape[0] + int(np.prod(shape[1:])) for shape in matrices)
 
 
+def _rows(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Of an output, the number of rows and their length."""
+    return (math.prod(shape[:-1]), shape[-1]) if shape else (1, 1)
+
+
+def _perturbations(
+    weights: dict[str, np.ndarray], inputs: Arguments, dtype: str
+) -> Iterator[tuple[dict[str, np.ndarray], Arguments]]:
+    """Weights and inputs, moved by one unit in the last place."""
+    for seed in range(PERTURBATIONS):
+        move = partial(perturbed, dtype=dtype, seed=seed)
+        yield {name: move(w) for name, w in weights.items()}, jax.tree.map(move, inputs)
+
+
+def _scales(
+    ours: tuple[Parts, list[Parts]], theirs: tuple[Parts, list[Parts]], tolerance: float, dtype: str
+) -> Parts:
+    """The size of every array's terms, by its noise: an error of `tolerance` of it is allowed.
+
+    The noise is the largest distance of the perturbed runs from the plain one, on either side.
+    """
+    arrays = [array for part in theirs[0].values() for array in part.values() if array.size]
+    limit = allowed_without_growth(dtype) * max(np.abs(array).max() for array in arrays)
+    scales: Parts = {}
+    for part, leaves in theirs[0].items():
+        sizes = {}
+        for leaf, array in leaves.items():
+            noise = max(
+                float(distance(run[part][leaf], plain[part][leaf]).max(initial=0.0))
+                for plain, runs in (ours, theirs)
+                for run in runs
+            )
+            sizes[leaf] = np.full(array.shape, min(allowed_by_growth(noise), limit) / tolerance)
+        scales[part] = sizes
+    return scales
+
+
 def _compared(
-    name: str, leaves: Iterable[str], actual: Leaves, expected: Leaves, tolerance: float
-) -> Comparison:
-    comparer = Comparer(name, tolerance, by_leaf=True)
-    comparer.add(
-        0, {leaf: actual[leaf] for leaf in leaves}, {leaf: expected[leaf] for leaf in leaves}
+    actual: Parts, expected: Parts, scales: Parts | None, tolerance: float, dtype: str
+) -> Comparisons:
+    compared = []
+    for part, leaves in actual.items():
+        comparer = Comparer(part, tolerance, by_leaf=True)
+        comparer.add(0, leaves, expected[part], scale=scales and scales[part])
+        compared.append(comparer.result())
+    return Comparisons(f"the model in JAX and in PyTorch, {dtype}", tuple(compared))
+
+
+def _loss_in_jax(logits: np.ndarray, labels: np.ndarray, dtype: str) -> np.ndarray:
+    with jax.enable_x64(dtype == "float64"):
+        return np.asarray(
+            cross_entropy_with_integer_labels(jnp.asarray(logits), jnp.asarray(labels))
+        )
+
+
+def _loss_in_torch(logits: np.ndarray, labels: np.ndarray, dtype: str) -> np.ndarray:
+    del dtype
+    torch = require_torch()
+    loss = torch.nn.functional.cross_entropy(
+        torch.from_numpy(np.array(logits)), torch.from_numpy(labels).long()
     )
-    return comparer.result()
+    return loss.numpy()
+
+
+def _cotangents(
+    shapes: Shapes, inputs: Arguments, dtype: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Normal weights of the real and the imaginary parts of all outputs that are no integers."""
+    seed = zlib.crc32(b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(inputs)))
+    rng = np.random.default_rng(seed)
+    return {
+        name: (
+            np.asarray(rng.normal(size=output.shape), dtype),
+            np.asarray(rng.normal(size=output.shape), dtype),
+        )
+        for name, output in shapes.items()
+        if jnp.issubdtype(output.dtype, jnp.inexact)
+    }
+
+
+def _converted_inputs(inputs: Any, dtype: str) -> tuple[Arguments, dict[int, str]]:
+    """The arguments in NumPy, and the names of those that are floats by their position."""
+    arguments = call_arguments(inputs)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(
+        arguments, is_leaf=lambda x: isinstance(x, list)
+    )
+    single = len(leaves) == 1 and len(leaves[0][0]) == 2 and not arguments[1]
+    labels = ["inputs" + ("" if single else keystr(path[1:])) for path, _ in leaves]
+    arrays = [
+        converted(leaf, dtype, label) for label, (_, leaf) in zip(labels, leaves, strict=True)
+    ]
+    floats = {
+        index: f"the {label}"
+        for index, (label, array) in enumerate(zip(labels, arrays, strict=True))
+        if array.dtype == np.dtype(dtype)
+    }
+    return structure.unflatten(arrays), floats
+
+
+def _converted_params(params: Any, dtype: str) -> Any:
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    arrays = []
+    for path, leaf in leaves:
+        name = keystr(path, simple=True, separator=".") or "params"
+        array = converted(leaf, dtype, name)
+        if array.dtype.kind == "c":
+            raise InputError(f"{name} is complex; parameters must be real")
+        arrays.append(array.astype(dtype))
+    return structure.unflatten(arrays)
 
 
 def _named(params: Any) -> dict[str, Any]:
@@ -139,11 +281,13 @@ def _named(params: Any) -> dict[str, Any]:
     if isinstance(params, Mapping) and "dense_0" in params.get("params", ()):
         return interop.flatten(params)
     paths, _ = jax.tree_util.tree_flatten_with_path(params)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+    return {keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
 
 
-def _check_parameters(ours: Mapping[str, np.ndarray], torch_module: Any) -> None:
-    theirs = {name: tuple(p.shape) for name, p in torch_module.named_parameters()}
+def _in_order(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """Our parameters in the module's order, if the names and the shapes are the same."""
     for name, array in ours.items():
         if name not in theirs:
             raise InputError(
@@ -161,26 +305,36 @@ def _check_parameters(ours: Mapping[str, np.ndarray], torch_module: Any) -> None
                 f"the params have no {name!r}, which is {shape} in the torch module; "
                 f"they have {_listed(ours)}, and both must have the same names"
             )
+    return {name: ours[name] for name in theirs}
 
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    for name, array in arrays.items():
-        bad = np.argwhere(~np.isfinite(array))
-        if bad.size:
-            position = tuple(int(i) for i in bad[0])
-            raise InputError(
-                f"{name}{list(position)} is {array[position]}; every number must be finite"
-            )
+def _check_not_nan(ours: Parts, theirs: Parts) -> None:
+    for part, leaves in ours.items():
+        for leaf, array in leaves.items():
+            bad = np.argwhere(np.isnan(array) & np.isnan(theirs[part][leaf]))
+            if bad.size:
+                position = str([int(i) for i in bad[0]]) if array.ndim else ""
+                raise InputError(
+                    f"{part}: {leaf}{position} is nan here and in the torch module; it must be a "
+                    "number on one side at least to be compared"
+                )
 
 
-def _labels(labels: Any, logits_shape: tuple[int, ...]) -> np.ndarray:
-    if len(logits_shape) != 2:
-        raise InputError(f"apply_fn returns shape {logits_shape}; it must be (batch, classes)")
-    batch, classes = logits_shape
+def _labels(labels: Any, shapes: Mapping[str, tuple[int, ...]]) -> np.ndarray | None:
+    """The class of each row of logits, or None where there are no logits."""
+    if len(shapes) != 1 or len(shape := next(iter(shapes.values()))) != 2 or shape[1] < 2:
+        if labels is None:
+            return None
+        returned = ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())
+        raise InputError(
+            f"apply_fn returns shape {returned}; where labels are given it must be "
+            "(batch, classes), of at least 2 classes"
+        )
+    batch, classes = shape
     y = np.arange(batch) % classes if labels is None else np.asarray(labels)
     if y.shape != (batch,) or not np.issubdtype(y.dtype, np.integer):
         raise InputError(
@@ -194,39 +348,3 @@ def _labels(labels: Any, logits_shape: tuple[int, ...]) -> np.ndarray:
             f"labels[{first}] is {y[first]}; with {classes} logits it must be 0 to {classes - 1}"
         )
     return y.astype(np.int32)
-
-
-def _in_torch(
-    torch: Any,
-    torch_module: Any,
-    weights: Mapping[str, np.ndarray],
-    x: np.ndarray,
-    y: np.ndarray,
-    logits_shape: tuple[int, ...],
-    dtype: str,
-) -> dict[str, np.ndarray]:
-    """Logits, loss and gradients of a copy of the module with these weights."""
-    module = copy.deepcopy(torch_module).to("cpu", getattr(torch, dtype))
-    parameters = dict(module.named_parameters())
-    with torch.no_grad():
-        for name, array in weights.items():
-            parameters[name].requires_grad_(True).copy_(torch.from_numpy(array))
-    module.zero_grad()
-    try:
-        logits = module(torch.from_numpy(np.array(x)))
-    except Exception as error:
-        raise InputError(
-            f"the torch module raised on {x.dtype} inputs of shape {x.shape}: {error}"
-        ) from error
-    if tuple(logits.shape) != logits_shape:
-        raise InputError(
-            f"the logits have shape {logits_shape} here and {tuple(logits.shape)} in the torch "
-            "module; both must have the same shape"
-        )
-    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y).long())
-    loss.backward()
-    gradients = {
-        name: np.zeros(p.shape, dtype) if p.grad is None else p.grad.numpy()
-        for name, p in parameters.items()
-    }
-    return {"logits": logits.detach().numpy(), "loss": loss.detach().numpy(), **gradients}

@@ -5,6 +5,7 @@ print(result)
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -65,7 +66,9 @@ def optimizer(
     Returns:
         A `Comparison` named "displacement", and one per accumulator that both have, such as
         "average square"; together `.passed`, `.max_error` and `.first_divergence`, the step
-        counted from 0.
+        counted from 0. An accumulator that is the reference's times a negative constant adds up
+        steps where the other adds up gradients, as Optax's RMSProp with momentum does: it passes,
+        and its `.factor` is that constant.
 
     Raises:
         InputError: An optimizer or the gradients' function raises, gradients are NaN or infinite,
@@ -106,6 +109,7 @@ def _compare(
 
     comparers: dict[str, Comparer] = {}
     growths: dict[str, Comparer] = {}
+    multiples: dict[str, _Multiple] = {}
     for step in range(steps):
         actual, expected = ours.advance(step), theirs.advance(step)
         others = [trajectory.advance(step) for trajectory in perturbed]
@@ -119,11 +123,50 @@ def _compare(
             comparer = comparers.setdefault(name, Comparer(name, tolerance, gradients.follows))
             slack = ours.rounding if name == DISPLACEMENT else None
             comparer.add(step, actual[name], expected[name], allowed, slack)
+            if name != DISPLACEMENT:
+                multiple = multiples.setdefault(name, _Multiple(name, tolerance, gradients.follows))
+                multiple.add(step, actual[name], expected[name], allowed)
 
     def result(name: str) -> Comparison:
-        return comparers[name].result(growths[name].result().max_error if perturbed else None)
+        growth = growths[name].result().max_error if perturbed else None
+        plain = comparers[name].result(growth)
+        if plain.passed or name not in multiples:
+            return plain
+        return multiples[name].judged(plain, growth)
 
     return Comparisons(f"{gradients.name} gradients", tuple(map(result, comparers)))
+
+
+class _Multiple:
+    """Whether an accumulator is the reference's times one constant at every step."""
+
+    def __init__(self, name: str, tolerance: float, follows: bool) -> None:
+        self._comparer, self._factor = Comparer(name, tolerance, follows), None
+
+    def add(self, step: int, actual: Named, expected: Named, tolerance: float) -> None:
+        """Compare one more step; the first that is not zero decides the constant."""
+        if self._factor is None:
+            ratios = [
+                a.flat[at] / e.flat[at]
+                for a, e in ((actual[leaf], expected[leaf]) for leaf in expected)
+                for at in [int(np.abs(e).argmax())]
+                if e.size and e.flat[at] != 0
+            ]
+            self._factor = float(np.median(ratios)) if ratios else None
+        factor = 1.0 if self._factor is None else self._factor
+        scaled = map_named(lambda e: e * factor, expected)
+        self._comparer.add(step, actual, scaled, tolerance)
+
+    def judged(self, plain: Comparison, growth: float | None) -> Comparison:
+        """Take a negative multiple for another quantity, which the steps alone can judge.
+
+        Gradients are added up in one, and steps, which go against them, in the other. A positive
+        multiple is the same quantity in another convention, and a difference.
+        """
+        scaled = self._comparer.result(growth)
+        if self._factor is None or not scaled.passed:
+            return plain
+        return replace(scaled if self._factor < 0 else plain, factor=self._factor)
 
 
 class _Trajectory:

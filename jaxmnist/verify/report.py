@@ -109,11 +109,16 @@ def as_json(outcomes: Sequence[Outcome], command: str) -> dict[str, Any]:
                 "against": outcome.check.against,
                 "passed": None if outcome.result is None else outcome.result.passed,
                 "explanation": outcome.explanation,
-                "comparisons": [_comparison(part) for part in outcome.result or ()],
+                "comparisons": [_comparison(part) for part in parts(outcome.result)],
             }
             for outcome in outcomes
         ],
     }
+
+
+def parts(result: Comparisons | None) -> tuple[Comparison, ...]:
+    """List the comparisons of a result; none where the check was not run."""
+    return () if result is None else result.parts
 
 
 def _lines(outcome: Outcome) -> Iterator[tuple[str, Comparison | None]]:
@@ -142,22 +147,27 @@ def _place(divergence: Divergence | None) -> str:
 
 
 def _comparison(part: Comparison) -> dict[str, Any]:
-    first = part.first_divergence
     return {
         "name": part.name,
         "passed": part.passed,
+        "tested": part.tested,
+        "untested": list(part.untested),
         "steps": part.steps,
         "tolerance": _number(part.tolerance),
         "growth": None if part.growth is None else _number(part.growth),
         "errors": {name: _number(x) for name, x in part.errors._asdict().items()},
-        "first_divergence": first
-        and {
-            "step": first.step,
-            "leaf": first.leaf,
-            "position": list(first.position),
-            "actual": _number(first.actual),
-            "expected": _number(first.expected),
-        },
+        "first_divergence": _divergence(part.first_divergence),
+        "worst": _divergence(part.worst),
+    }
+
+
+def _divergence(place: Divergence | None) -> dict[str, Any] | None:
+    return place and {
+        "step": place.step,
+        "leaf": place.leaf,
+        "position": list(place.position),
+        "actual": _number(place.actual),
+        "expected": _number(place.expected),
     }
 
 

@@ -84,7 +84,9 @@ def test_by_leaf_the_error_is_against_the_leafs_largest_value_so_far() -> None:
     assert comparer.add(1, moved, expected).relative == 0.25
 
 
-def test_first_divergence_is_the_first_step_past_the_tolerance_and_the_worst_element() -> None:
+def test_first_divergence_is_the_first_element_past_the_tolerance_and_the_worst_is_beside_it() -> (
+    None
+):
     comparer = Comparer("steps", 0.1)
     shape = (2, 3)
     for step in range(5):
@@ -95,7 +97,10 @@ def test_first_divergence_is_the_first_step_past_the_tolerance_and_the_worst_ele
             10 * step, {"b": np.ones(2), "w": actual}, {"b": np.ones(2), "w": np.ones(shape)}
         )
     result = comparer.result()
-    assert result.first_divergence == Divergence(30, "w", (1, 2), 1.5, 1.0)
+    assert result.first_divergence == Divergence(30, "w", (0, 1), 1.2, 1.0)
+    assert result.worst == Divergence(30, "w", (1, 2), 1.5, 1.0)
+    assert "first divergence at step 30, w[0, 1]" in str(result)
+    assert "largest error at step 30, w[1, 2]" in str(result)
     assert (result.steps, result.max_error, result.passed) == (5, 0.5, False)
 
 

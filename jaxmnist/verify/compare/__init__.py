@@ -16,3 +16,4 @@ from jaxmnist.verify.compare.results import Comparison as Comparison
 from jaxmnist.verify.compare.results import Comparisons as Comparisons
 from jaxmnist.verify.compare.results import Divergence as Divergence
 from jaxmnist.verify.compare.results import Errors as Errors
+from jaxmnist.verify.compare.results import Result as Result

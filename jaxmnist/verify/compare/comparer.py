@@ -46,6 +46,8 @@ class Comparer:
     _steps: int = 0
     _errors: Errors = field(default_factory=lambda: Errors(0.0, 0.0, 0.0))
     _first: Divergence | None = None
+    _worst: Divergence | None = None
+    _nonzero: set[str] = field(default_factory=set)
     _largest: np.ndarray | float = 0.0
     _shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -56,6 +58,7 @@ class Comparer:
         expected: Leaves,
         tolerance: float | None = None,
         slack: Leaves | None = None,
+        scale: Leaves | None = None,
     ) -> Errors:
         """Compare one more step.
 
@@ -65,6 +68,8 @@ class Comparer:
             expected: Arrays of the same names and shapes, and those of the steps before.
             tolerance: From this step on, in place of the one before.
             slack: How much of each element's difference is not an error, or None.
+            scale: The least magnitude to measure each element's error against, or None. That is
+                for what cancels: the size of the terms, where the sum is almost nothing.
 
         Returns:
             This step's largest differences.
@@ -76,6 +81,9 @@ class Comparer:
         if tolerance is not None:
             self.tolerance = tolerance
         self._steps += 1
+        self._nonzero |= {
+            leaf for leaf in expected if np.any(actual[leaf]) or np.any(expected[leaf])
+        }
         if not sum(math.prod(shape) for shape in self._shapes.values()):
             return Errors(0.0, 0.0, 0.0)
         return self._add_flat(
@@ -83,11 +91,22 @@ class Comparer:
             _flatten(actual, self._shapes),
             _flatten(expected, self._shapes),
             _flatten(slack, self._shapes)[0] if slack else None,
+            _flatten(scale, self._shapes)[0] if scale else None,
         )
 
     def result(self, growth: float | None = None) -> Comparison:
         """Return what has been found so far."""
-        return Comparison(self.name, self._steps, self.tolerance, self._errors, self._first, growth)
+        return Comparison(
+            self.name,
+            self._steps,
+            self.tolerance,
+            self._errors,
+            self._first,
+            growth,
+            self._worst if self._first else None,
+            tuple(leaf for leaf in self._shapes if leaf not in self._nonzero),
+            bool(self._nonzero),
+        )
 
     def _check_shapes(self, actual: Leaves, expected: Leaves) -> None:
         if actual.keys() != expected.keys():
@@ -115,6 +134,7 @@ class Comparer:
         actual: tuple[np.ndarray, ...],
         expected: tuple[np.ndarray, ...],
         slack: np.ndarray | None,
+        scale: np.ndarray | None,
     ) -> Errors:
         (a, *a_precision), (e, *e_precision) = actual, expected
         epsilon, smallest = (
@@ -124,14 +144,22 @@ class Comparer:
         if slack is not None:
             absolute = np.maximum(absolute - slack, 0.0)
         largest = self._largest_after(np.abs(e))
+        if scale is not None:
+            largest = np.maximum(largest, scale)
         relative = relative_error(absolute, largest)
         with np.errstate(divide="ignore", over="ignore"):
             ulp = absolute / unit_in_last_place(largest, epsilon, smallest)
         worst = int(relative.argmax())
         errors = Errors(float(absolute.max()), float(relative[worst]), float(ulp.max()))
+
+        def divergence(index: int) -> Divergence:
+            return Divergence(step, *self._locate(index), a[index].item(), e[index].item())
+
+        if errors.relative > self._errors.relative:
+            self._worst = divergence(worst)
         self._errors = Errors(*map(max, self._errors, errors))
         if self._first is None and errors.relative > self.tolerance:
-            self._first = Divergence(step, *self._locate(worst), a[worst].item(), e[worst].item())
+            self._first = divergence(int((relative > self.tolerance).argmax()))
         return errors
 
     def _largest_after(self, magnitude: np.ndarray) -> np.ndarray:

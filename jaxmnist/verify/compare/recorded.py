@@ -1,6 +1,6 @@
 """Comparisons of what whole runs have recorded: curves over the steps, and final weights."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -52,21 +52,27 @@ def compare_curves(
     >>> print(compare_curves("curves", np.array([10, 20]), [loss], "float64").first_divergence)
     step 20, loss[1]: 1.1 here, 1.0 in the reference
     """
-    errors, first = Errors(0.0, 0.0, 0.0), None
+    errors, first, worst = Errors(0.0, 0.0, 0.0), None, None
     for curve in curves:
         absolute = distance(curve.actual, curve.expected, equal_nan=False)
         relative = relative_error(absolute, curve.scale)
         size = np.abs(curve.expected).astype(dtype).astype(np.float64)
         unit = unit_in_last_place(size, *precision_of(np.dtype(dtype)))
         kinds = (absolute, relative, relative_error(absolute, unit))
+        if float(relative.max()) > errors.relative:
+            worst = _place(curve, steps, np.unravel_index(relative.argmax(), relative.shape))
         errors = Errors(*(max(a, float(b.max())) for a, b in zip(errors, kinds, strict=True)))
         outside = np.argwhere(relative > curve.allowed)
         if outside.size and (first is None or steps[tuple(outside[0])] < first.step):
-            at = tuple(int(i) for i in outside[0])
-            values = (float(curve.actual[at]), float(curve.expected[at]))
-            first = Divergence(int(steps[at]), curve.leaf, at, *values)
+            first = _place(curve, steps, outside[0])
     tolerance = float(curves[-1].allowed.flat[-1])
-    return Comparison(name, steps.size, tolerance, errors, first, growth)
+    return Comparison(name, steps.size, tolerance, errors, first, growth, worst if first else None)
+
+
+def _place(curve: Curve, steps: np.ndarray, index: Any) -> Divergence:
+    at = tuple(int(i) for i in index)
+    values = float(curve.actual[at]), float(curve.expected[at])
+    return Divergence(int(steps[at]), curve.leaf, at, *values)
 
 
 def compare_means(
@@ -109,7 +115,7 @@ def compare_means(
     >>> compare_means("weights", *pair, "float64").first_divergence.position
     (1,)
     """
-    errors, first = Errors(0.0, 0.0, 0.0), None
+    errors, first, worst, nonzero = Errors(0.0, 0.0, 0.0), None, None, set()
     epsilon = float(np.finfo(dtype).eps)
     for leaf, there in expected.items():
         absolute = distance(actual[leaf], there, equal_nan=False)
@@ -118,9 +124,24 @@ def compare_means(
         )
         relative = float(relative_error(mean, mean_there))
         kinds = (float(absolute.max()), relative, relative / epsilon)
+        at = tuple(int(i) for i in np.unravel_index(absolute.argmax(), absolute.shape))
+        place = Divergence(step, leaf, at, float(actual[leaf][at]), float(there[at]))
+        if relative > errors.relative:
+            worst = place
+        if np.any(actual[leaf]) or np.any(there):
+            nonzero.add(leaf)
         errors = Errors(*map(max, errors, kinds))
         unit = 0.0 if start is None else float(np.finfo(dtype).eps * np.abs(start[leaf]).mean())
         if first is None and not absolute.mean() <= tolerance * np.abs(there).mean() + unit:
-            at = tuple(int(i) for i in np.unravel_index(absolute.argmax(), absolute.shape))
-            first = Divergence(step, leaf, at, float(actual[leaf][at]), float(there[at]))
-    return Comparison(name, 1, tolerance, errors, first, growth)
+            first = place
+    return Comparison(
+        name,
+        1,
+        tolerance,
+        errors,
+        first,
+        growth,
+        worst if first else None,
+        tuple(leaf for leaf in expected if leaf not in nonzero),
+        bool(nonzero),
+    )

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 
 class Divergence(NamedTuple):
-    """The first place where two computations were further apart than allowed."""
+    """A place where two computations were further apart than allowed."""
 
     step: int
     """From 0, or whatever the steps were numbered by."""
     leaf: str
     """The name of the array."""
     position: tuple[int, ...]
-    """The element of it that was furthest out."""
+    """The element of it."""
     actual: float | complex
     """What it was here: a float unless the leaf is complex."""
     expected: float | complex
@@ -36,8 +36,21 @@ class Errors(NamedTuple):
     """The same, in units in the last place of that largest |expected|, in the coarser dtype."""
 
 
+class Result:
+    """A result with a verdict, which has to be asked for: its truth says nothing.
+
+    >>> bool(Result())
+    Traceback (most recent call last):
+        ...
+    TypeError: the truth of a Result is not its verdict; use .passed
+    """
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"the truth of a {type(self).__name__} is not its verdict; use .passed")
+
+
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """What was compared, its largest errors, and where it first diverged.
 
     Attributes:
@@ -45,9 +58,15 @@ class Comparison:
         steps: How many steps were compared.
         tolerance: The relative error allowed; where it may grow with the steps, the last one.
         errors: The largest differences over all steps.
-        first_divergence: Where the relative error first exceeded the tolerance, or None.
+        first_divergence: The first element whose relative error exceeded the tolerance, in the
+            order of the steps, of the leaves, and of the positions in a leaf; or None.
         growth: The error growth: the relative error that a perturbation of the start by one unit in
             the last place grew to, where the tolerance was derived from it, or None.
+        worst: Where the relative error was largest, or None if nothing diverged.
+        untested: The leaves that were zero on both sides at every step, which say nothing.
+        tested: Whether any leaf was not.
+        factor: Where the arrays are those of the reference times one constant at every step, that
+            constant; else None.
     """
 
     name: str
@@ -56,11 +75,15 @@ class Comparison:
     errors: Errors
     first_divergence: Divergence | None
     growth: float | None = None
+    worst: Divergence | None = None
+    untested: tuple[str, ...] = ()
+    tested: bool = True
+    factor: float | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether something was compared and nothing left the tolerance."""
-        return self.steps > 0 and self.first_divergence is None
+        """Whether something other than zeros was compared, and nothing left the tolerance."""
+        return self.steps > 0 and self.tested and self.first_divergence is None
 
     @property
     def max_error(self) -> float:
@@ -72,7 +95,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Comparisons:
+class Comparisons(Result):
     """Several comparisons of one pair: their common verdict, and each by itself.
 
     Attributes:
@@ -126,8 +149,19 @@ class Comparisons:
         ]
         for part in self.parts:
             figures = "".join(f" {x:10.0e}" for x in (*part.errors, part.tolerance))
-            verdict = "passed" if part.passed else "FAILED"
-            lines.append(f"  {part.name:20} {part.steps:8}{figures}  {verdict}")
+            lines.append(f"  {part.name:20} {part.steps:8}{figures}  {_verdict(part)}")
             if part.first_divergence:
                 lines.append(f"    first divergence at {part.first_divergence}")
+            if part.worst and part.worst != part.first_divergence:
+                lines.append(f"    largest error at {part.worst}")
+            if part.factor is not None:
+                lines.append(f"    {part.factor:.6g} times the reference's at every step")
+            if part.untested:
+                lines.append(f"    not tested, zero on both sides: {', '.join(part.untested)}")
         return "\n".join(lines)
+
+
+def _verdict(part: Comparison) -> str:
+    if part.passed:
+        return "passed"
+    return "FAILED" if part.tested and part.steps else "NOT TESTED"

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist.errors import InputError
+from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.gradient_sources.gradients import Gradients
 from jaxmnist.verify.named_trees import Layout, Named, map_named
 from jaxmnist.verify.rounding import PERTURBATIONS_OF_NETWORK
@@ -21,12 +22,8 @@ def from_function(function: Callable[..., Any], params: Any, dtype: np.dtype) ->
     layout = Layout.of(params)
 
     def at(step: int, where: Named) -> Named:
-        try:
+        with blamed("the gradients' function", f"at step {step}"):
             tree = function(step, layout.tree(where))
-        except Exception as error:
-            raise InputError(
-                f"the gradients' function raised {type(error).__name__} at step {step}: {error}"
-            ) from error
         return layout.named(tree, f"the gradients of step {step}", dtype)
 
     return Gradients("own", params, at, follows=True)

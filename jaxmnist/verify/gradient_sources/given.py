@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from jaxmnist.errors import InputError
+from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.gradient_sources.following import network
 from jaxmnist.verify.gradient_sources.gradients import Gradients
 from jaxmnist.verify.named_trees import Layout, Named, map_named
@@ -19,7 +20,8 @@ STREAM_ELEMENTS: Final = 16
 def from_iterable(gradients: Iterable[Any], params: Any, steps: int, dtype: np.dtype) -> Gradients:
     """The caller's gradient trees, one a step."""
     layout = Layout.of(params)
-    trees = [tree for _, tree in zip(range(steps), gradients, strict=False)]
+    with blamed("the iterable of gradients", "when asked for the next step's"):
+        trees = [tree for _, tree in zip(range(steps), gradients, strict=False)]
     if not trees:
         raise InputError("gradients is empty; it must have at least one step to compare")
     named = [

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from jaxmnist.verify.identify.fit import ACCEPTED_ERROR
+from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, same_rates
 from jaxmnist.verify.identify.probe import Probe
 from jaxmnist.verify.identify.recurrence import FittedRule, predict
 from jaxmnist.verify.identify.words import (
@@ -159,13 +159,15 @@ def _number_difference(
 def _rate_differences(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
     """The learning rates: their sign, their size, their schedule and where it starts."""
     a, b = np.broadcast_arrays(here.rates, there.rates)
-    if np.allclose(a, b, rtol=1e-6, atol=0):
+    same = same_rates(a, b)
+    if same.all():
         return
     changed = there._replace(
         rates=here.rates, spec=replace(there.spec, scheduled=here.spec.scheduled)
     )
-    ratios = np.ravel(a / b)
-    if np.allclose(ratios, ratios[0], rtol=1e-6):
+    with np.errstate(all="ignore"):
+        ratios = np.ravel(a / b)
+    if np.isfinite(ratios[0]) and same_rates(a, ratios[0] * b).all():
         if ratios[0] < 0:
             words = "descends" if np.ravel(a)[0] > 0 else "climbs"
             other = "climbs" if words == "descends" else "descends"
@@ -179,7 +181,9 @@ def _rate_differences(here: FittedRule, there: FittedRule) -> Iterator[_Differen
         (-1, ("a step behind", "a step ahead")),
     ):
         early, late = (a, b) if lag > 0 else (b, a)
-        if a.ndim and np.allclose(early[:-1], late[1:], rtol=1e-6, atol=0):
+        if a.ndim and same_rates(early[:-1], late[1:]).all():
             yield _Difference("the schedule's counter", *where, changed)
             return
-    yield _Difference("the learning rate", rates_text(here.rates), rates_text(there.rates), changed)
+    first = int(np.argmin(same)) if a.ndim else 0
+    mine, theirs = rates_text(here.rates, first), rates_text(there.rates, first)
+    yield _Difference("the learning rate", mine, theirs, changed)

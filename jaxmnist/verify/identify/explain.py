@@ -13,19 +13,21 @@ import numpy as np
 import optax
 
 from jaxmnist.verify.adapters import make_adapter
-from jaxmnist.verify.compare import Comparisons
+from jaxmnist.verify.compare import Comparisons, Result
 from jaxmnist.verify.identify.causes import Cause, find_causes
-from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, evaluate, identify
-from jaxmnist.verify.identify.probe import Probe, probe_gradients, run_probe
+from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, evaluate, identify, same_rates
+from jaxmnist.verify.identify.probe import Probe, probe_columns, probe_gradients, run_probes
 from jaxmnist.verify.identify.recurrence import FittedRule
+from jaxmnist.verify.identify.single import find_rounded
 from jaxmnist.verify.identify.words import describe
+from jaxmnist.verify.named_trees import Layout
 from jaxmnist.verify.optimizer import DISPLACEMENT, optimizer
 from jaxmnist.verify.precision import precision
 from jaxmnist.verify.references import Recurrence
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Result):
     """Whether two optimizers agree, and if not, why not.
 
     Attributes:
@@ -40,6 +42,11 @@ class Explanation:
     causes: tuple[Cause, ...]
     here: FittedRule | None
     reference: FittedRule | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether they take the same steps and store the same state."""
+        return self.comparison.passed
 
     @property
     def agree(self) -> bool:
@@ -59,6 +66,11 @@ class Explanation:
             if not self.causes:
                 state = ", ".join(part.name for part in self.comparison if not part.passed)
                 but = f", but store another {state}" if state else ""
+                but += "".join(
+                    f"; the {part.name} here is {part.factor:.6g} times the reference's"
+                    for part in self.comparison
+                    if part.factor is not None and part.passed
+                )
                 return f"{verdict}, to {displacement.max_error:.0e}{but}."
             return f"{verdict}; their state differs by {_listed(self.causes)}."
         if self.causes:
@@ -80,6 +92,7 @@ def explain(
     tx: optax.GradientTransformation,
     reference: optax.GradientTransformation | Recurrence | Callable[[Any], Any],
     *,
+    params: Any = None,
     steps: int = 200,
     seed: int = 0,
 ) -> Explanation:
@@ -90,11 +103,15 @@ def explain(
     AMSGrad, with epsilon inside or outside the root and of any size, any initial accumulator,
     decays, dampening, bias corrections, weight decay coupled or decoupled, and a learning rate of
     either sign that may change with the steps. Each is recognised by its steps alone; the causes
-    are where the two differ. Everything is in float64.
+    are where the two differ. Everything is in float64; a number that one of them has rounded to
+    float32, or a schedule that it has computed so, is a cause too.
 
     Args:
-        tx: Any Optax gradient transformation that treats elements alike.
+        tx: Any Optax gradient transformation that treats elements of a leaf alike.
         reference: As in `verify.optimizer`.
+        params: A tree of arrays for optimizers that need a certain one, such as masks, parameter
+            groups or Muon; None for a matrix and a vector. Its values count in the comparison
+            only. Leaves of rules of their own are explained one by one.
         steps: Of the comparison on random gradients.
         seed: Of those gradients.
 
@@ -110,46 +127,92 @@ def explain(
     >>> print(explain(optim.rmsprop(), optax.rmsprop(0.001, eps=1e-10, eps_in_sqrt=False)))
     They differ by epsilon's place: inside the root here, outside the root in the reference. ...
     """
-    comparison = optimizer(tx, reference, steps=steps, seed=seed)
-    probes = [
-        _probes_of(each, who) for each, who in ((tx, "the optimizer"), (reference, "the reference"))
-    ]
-    here, there = (_recognised(*pair) for pair in probes)
-    causes: tuple[Cause, ...] = ()
-    if here and there:
-        places = [_velocity_holds_rate(m, p[0]) for m, p in zip((here, there), probes, strict=True)]
-        if None not in places:
-            here, there = (
-                rule._replace(spec=replace(rule.spec, rate_inside=place))
-                for rule, place in zip((here, there), places, strict=True)
-            )
-        causes = tuple(sorted(find_causes(here, there, probes[1][0]), key=lambda c: -c.effect))
-    return Explanation(comparison, causes, here, there)
+    comparison = optimizer(tx, reference, params=params, steps=steps, seed=seed)
+    tree = _DEFAULT if params is None else params
+    here, there = (
+        _probes_of(each, who, tree)
+        for each, who in ((tx, "the optimizer"), (reference, "the reference"))
+    )
+    rules = [_recognised(probes) for probes in (here, there)]
+    causes: list[Cause] = []
+    for leaf in here:
+        mine, theirs = (each[leaf] for each in rules)
+        if not (mine and theirs):
+            continue
+        found = _causes(mine, theirs, here[leaf][0], there[leaf][0], comparison)
+        # A leaf is named where the leaves have rules of their own.
+        own = any(rule is not each[next(iter(here))] for each in rules for rule in each.values())
+        causes += [c._replace(what=f"{leaf}: {c.what}") for c in found] if own else found
+        if not own:
+            break
+    causes.sort(key=lambda cause: -cause.effect)
+    first = next(iter(here))
+    return Explanation(comparison, tuple(causes), rules[0][first], rules[1][first])
 
 
+_DEFAULT: Final = {"matrix": np.zeros((4, 8)), "vector": np.zeros(32)}
 _SEEDS: Final = (0, 1)
 
+_Probes = dict[str, tuple[Probe, Probe]]
+"""Of each leaf two, on two streams of gradients, the second to check by."""
 
-def _probes_of(each: Any, who: str) -> tuple[Probe, Probe]:
-    """Probe an optimizer with two streams of gradients, the second to check by."""
-    probes = []
+
+def _probes_of(each: Any, who: str, params: Any) -> _Probes:
+    """Probe an optimizer with parameters of these shapes."""
+    layout = Layout.of(params)
+    runs = []
     with precision("float64"), np.errstate(all="ignore"):
         for seed in _SEEDS:
             gradients, start = probe_gradients(seed)
-            probes.append(run_probe(make_adapter(each, {"w": start}, who), gradients))
-    return probes[0], probes[1]
+            columns = {
+                name: probe_columns(int(np.prod(shape)))
+                for name, shape in zip(layout.names, layout.shapes, strict=True)
+            }
+            starts = {
+                name: start[columns[name]].reshape(shape)
+                for name, shape in zip(layout.names, layout.shapes, strict=True)
+            }
+            adapter = make_adapter(each, layout.tree(starts), who)
+            runs.append(
+                run_probes(
+                    adapter, {name: gradients[:, chosen] for name, chosen in columns.items()}
+                )
+            )
+    largest_first = sorted(layout.names, key=lambda name: -columns[name].size)
+    return {name: (runs[0][name], runs[1][name]) for name in largest_first}
 
 
-def _recognised(probe: Probe, check: Probe) -> FittedRule | None:
-    """The update rule that an optimizer follows on both streams."""
-    rule = identify(probe)
-    if rule is None:
-        return None
-    again = evaluate(rule.spec, rule.numbers, check)
-    same_rates = np.allclose(again.rates, rule.rates, rtol=1e-6, atol=0)
-    if again.error > ACCEPTED_ERROR or not same_rates:
-        return None
-    return rule
+def _recognised(probes: _Probes) -> dict[str, FittedRule | None]:
+    """The update rule that each leaf follows on both streams: one for all where one does."""
+    rules: dict[str, FittedRule | None] = {}
+    for leaf, (probe, check) in probes.items():
+        known = next((rule for rule in rules.values() if rule and _follows(rule, probe)), None)
+        rule = known or identify(probe)
+        rules[leaf] = rule if rule and _follows(rule, check) else None
+    return rules
+
+
+def _follows(rule: FittedRule, probe: Probe) -> bool:
+    again = evaluate(rule.spec, rule.numbers, probe)
+    return again.error <= ACCEPTED_ERROR and bool(same_rates(again.rates, rule.rates).all())
+
+
+def _causes(
+    here: FittedRule, there: FittedRule, probe: Probe, reference: Probe, comparison: Comparisons
+) -> list[Cause]:
+    """The differences of two rules; if but for the rate there is none, those of float32 first."""
+    places = [
+        _velocity_holds_rate(rule, each) for rule, each in ((here, probe), (there, reference))
+    ]
+    if None not in places:
+        here, there = (
+            rule._replace(spec=replace(rule.spec, rate_inside=place))
+            for rule, place in zip((here, there), places, strict=True)
+        )
+    causes = list(find_causes(here, there, reference))
+    if comparison[DISPLACEMENT].passed or any(c.what != "the learning rate" for c in causes):
+        return causes
+    return list(find_rounded(here, there, probe, reference)) or causes
 
 
 def _velocity_holds_rate(rule: FittedRule, probe: Probe) -> bool | None:

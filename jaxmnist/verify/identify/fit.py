@@ -22,6 +22,23 @@ ACCEPTED_ERROR: Final = 1e-8
 _least_squares: Any = optimize.least_squares  # its published types take no function for `jac`
 
 
+def same_rates(a: Any, b: Any) -> np.ndarray:
+    """Compare learning rates step by step, to what a fit can tell.
+
+    A step's rate is known to a part in 10^6 of itself, and, since a rate that falls leaves steps
+    that the weights round, no better than to a part in 10^10 of the largest.
+
+    Args:
+        a: One rate, or one of each step.
+        b: The same of another optimizer.
+
+    Returns:
+        Whether they are equal, of each step.
+    """
+    largest = max(np.abs(a).max(), np.abs(b).max())
+    return np.asarray(np.isclose(a, b, rtol=1e-6, atol=1e-10 * largest))
+
+
 def identify(probe: Probe) -> FittedRule | None:
     """Find the plainest update rule that takes the probe's steps, or None.
 

@@ -4,6 +4,7 @@ The gradients have 16 scales from 1e-12 to 1e3, so that an epsilon of any size s
 0 and of 1, so that weight decay shows.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from jaxmnist.verify.adapters import Adapter
 
 STEPS: Final = 32
+SCALES: Final = 16
 
 
 class Probe(NamedTuple):
@@ -41,7 +43,7 @@ def probe_gradients(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         The gradients, [steps, elements], and the weights, [elements].
     """
     rng = np.random.default_rng(seed)
-    scales = np.logspace(-12, 3, 16)
+    scales = np.logspace(-12, 3, SCALES)
     signs = rng.choice([-1.0, 1.0], (STEPS, scales.size), p=[0.35, 0.65])
     once = signs * scales * np.exp(rng.normal(size=(STEPS, scales.size)))
     return np.hstack([once, once]), np.repeat([0.0, 1.0], scales.size)
@@ -57,22 +59,88 @@ def run_probe(adapter: Adapter, gradients: np.ndarray) -> Probe:
     Returns:
         What it did.
     """
-    initial = next(
-        (
-            float(np.ravel(leaves["w"])[0])
-            for name, leaves in adapter.states().items()
-            if name in ("average square", "sum of squares")
-        ),
-        None,
+    return run_probes(adapter, {"w": gradients})["w"]
+
+
+def probe_columns(size: int) -> np.ndarray:
+    """Choose the elements of `probe_gradients` for a leaf: all in turn, or some of each scale.
+
+    Args:
+        size: Of the leaf.
+
+    Returns:
+        Their indices.
+    """
+    every = 2 * SCALES
+    if size >= every:
+        return np.arange(size) % every
+    return np.linspace(0, every - 1, size).round().astype(int)
+
+
+def run_probes(adapter: Adapter, gradients: Mapping[str, np.ndarray]) -> dict[str, Probe]:
+    """Run an optimizer on the gradients of every leaf.
+
+    Args:
+        adapter: The optimizer, with `probe_gradients`' weights in every leaf, of any shape.
+        gradients: [steps, elements] of each leaf, chosen by `probe_columns`.
+
+    Returns:
+        What it did, by leaf.
+    """
+    initials = {
+        leaf: float(np.ravel(array)[0])
+        for name, leaves in adapter.states().items()
+        if name in ("average square", "sum of squares")
+        for leaf, array in leaves.items()
+    }
+    weights = [{leaf: w.ravel().copy() for leaf, w in adapter.params.items()}]
+    shapes = {leaf: w.shape for leaf, w in adapter.params.items()}
+    for step in range(STEPS):
+        adapter.step({leaf: g[step].reshape(shapes[leaf]) for leaf, g in gradients.items()})
+        weights.append({leaf: w.ravel().copy() for leaf, w in adapter.params.items()})
+    velocity = adapter.states().get("velocity", {})
+    return {
+        leaf: _probe(
+            each,
+            np.array([w[leaf] for w in weights]),
+            initials.get(leaf),
+            velocity[leaf].ravel() if leaf in velocity else None,
+        )
+        for leaf, each in gradients.items()
+    }
+
+
+def at_zero(probe: Probe) -> Probe:
+    """Take the elements that started at 0, whose changes no large weight has rounded."""
+    chosen = probe.weights[0] == 0
+    gradients, weights, changes = (x[:, chosen] for x in probe[:3])
+    return probe._replace(
+        gradients=gradients,
+        weights=weights,
+        changes=changes,
+        scales=np.abs(changes).max(axis=0),
+        velocity=None,
     )
-    weights = [adapter.params["w"].copy()]
-    for gradient in gradients:
-        adapter.step({"w": gradient})
-        weights.append(adapter.params["w"].copy())
+
+
+def _probe(
+    gradients: np.ndarray, weights: np.ndarray, initial: float | None, velocity: np.ndarray | None
+) -> Probe:
     changes = np.diff(weights, axis=0)
     scales = np.abs(changes).max(axis=0) + 1e-6 * np.abs(weights).max(axis=0)
-    at_zero, at_one = np.split(changes, 2, axis=1)
-    noise = 1e-14 + 1e-9 * np.abs(at_zero).max(axis=0)
-    decays = bool((np.abs(at_one - at_zero) > noise).any())
-    velocity = adapter.states().get("velocity", {}).get("w")
-    return Probe(gradients, np.array(weights[:-1]), changes, scales, initial, decays, velocity)
+    return Probe(
+        gradients, weights[:-1], changes, scales, initial, _decays(gradients, weights), velocity
+    )
+
+
+def _decays(gradients: np.ndarray, weights: np.ndarray) -> bool:
+    """Whether elements with the same gradients move otherwise at 1 than at 0."""
+    changes = np.diff(weights, axis=0)
+    at = {0.0: {}, 1.0: {}}
+    for column, start in enumerate(weights[0]):
+        at[float(start)][gradients[:, column].tobytes()] = changes[:, column]
+    for gradient in at[0.0].keys() & at[1.0].keys():
+        zero, one = at[0.0][gradient], at[1.0][gradient]
+        if (np.abs(one - zero) > 1e-14 + 1e-9 * np.abs(zero).max()).any():
+            return True
+    return False

@@ -67,7 +67,9 @@ def number_text(x: float) -> str:
     return f"{x:.6g}" if abs(x - float(f"{x:.3g}")) > 1e-5 * abs(x) else f"{x:.3g}"
 
 
-def rates_text(rates: np.ndarray | float) -> str:
-    """Write a learning rate, or the first three of a schedule."""
-    shown = [number_text(float(rate)) for rate in np.ravel(rates)[:3]]
-    return shown[0] if np.ndim(rates) == 0 else f"{', '.join(shown)} ... by step"
+def rates_text(rates: np.ndarray | float, first: int = 0) -> str:
+    """Write a learning rate, or three of a schedule from a step on."""
+    if np.ndim(rates) == 0:
+        return number_text(float(rates))
+    shown = [number_text(float(rate)) for rate in np.ravel(rates)[first : first + 3]]
+    return f"{', '.join(shown)} ... by step" + (f" from step {first}" if first else "")

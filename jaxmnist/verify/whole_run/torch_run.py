@@ -10,7 +10,9 @@ from jaxtyping import Float, Int
 from jaxmnist import interop
 from jaxmnist.config import Config, default_hyper
 from jaxmnist.data.dataset import Dataset
+from jaxmnist.errors import InputError
 from jaxmnist.training import Params
+from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.references import Recurrence, numpy_reference, torch_reference
 
 
@@ -86,11 +88,20 @@ def run_in_torch(
 
     Returns:
         What was measured.
+
+    Raises:
+        InputError: The optimizer raises, or is none.
     """
     import torch
 
     module = interop.params_to_module(start)
-    optimizer = make_optimizer(module.parameters())
+    with blamed("the reference", "when it was given the parameters"):
+        optimizer = make_optimizer(module.parameters())
+    if not callable(getattr(optimizer, "step", None)):
+        raise InputError(
+            f"the reference returned a {type(optimizer).__name__}; it must return an optimizer "
+            "with a method step"
+        )
 
     def run_epoch(
         images: np.ndarray, labels: np.ndarray, order: np.ndarray, batch_size: int, train: bool
@@ -105,7 +116,8 @@ def run_in_torch(
             if train:
                 module.zero_grad()
                 loss.backward()
-                optimizer.step()
+                with blamed("the reference", "on step"):
+                    optimizer.step()
             right = (logits.argmax(dim=1) == y).double().mean()
             yield _Batch(loss.item(), right.item(), _margins(logits.detach().numpy()))
 

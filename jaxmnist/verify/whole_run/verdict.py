@@ -46,10 +46,12 @@ class TrainingResult(Comparisons):
 
     @property
     def verdict(self) -> str | None:
-        """What the error is, "rounding" or "a bug"; None if too large without a perturbed run."""
+        """What the error is, "rounding" or "a bug"; None if untested, or large and unperturbed."""
         if self.passed:
             return "rounding"
-        return None if self.perturbation is None else "a bug"
+        if self.first_divergence is None or self.perturbation is None:
+            return None
+        return "a bug"
 
     def __str__(self) -> str:
         lines = [super().__str__(), f"  a batch's loss is off by up to {self.error.max():.1e}"]

@@ -1,0 +1,110 @@
+"""A PyTorch module on given weights and inputs: its outputs and its gradients."""
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmnist.errors import InputError
+from jaxmnist.verify.blame import blamed, blamed_on
+from jaxmnist.verify.model_runs.leaves import Arguments, leaves_by_name
+
+WHO = "the torch module"
+
+
+class Measured(NamedTuple):
+    """What a model computed."""
+
+    outputs: dict[str, np.ndarray]
+    """By name."""
+    gradients: dict[str, np.ndarray]
+    """Of the weighted sum of the outputs, by parameter and then by input."""
+
+
+def parameter_shapes(module: Any) -> dict[str, tuple[int, ...]]:
+    """List the shapes of a module's parameters, in its own order.
+
+    Raises:
+        InputError: It is no ``torch.nn.Module``, or not initialised.
+    """
+    if not hasattr(module, "named_parameters"):
+        raise InputError(f"{WHO} is a {type(module).__name__}; it must be a torch.nn.Module")
+    with blamed(WHO, "when asked for its parameters"):
+        return {name: tuple(p.shape) for name, p in module.named_parameters()}
+
+
+def run_torch(
+    torch: Any,
+    module: Any,
+    weights: Mapping[str, np.ndarray],
+    inputs: Arguments,
+    names: Mapping[int, str],
+    cotangents: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+    dtype: str,
+) -> Measured:
+    """Run a copy of a module with these weights, and differentiate a weighted sum of its outputs.
+
+    Args:
+        torch: The library.
+        module: The module, which is not changed.
+        weights: Its parameters by name.
+        inputs: Positional and keyword arguments, trees of NumPy arrays.
+        names: Of the inputs to differentiate in, by their position among all leaves.
+        cotangents: From the outputs to the weights of the real and imaginary parts of the sum.
+        dtype: float64 or float32.
+
+    Returns:
+        What it computed.
+
+    Raises:
+        InputError: The module raises.
+    """
+    flat, structure = jax.tree.flatten(inputs)
+    # The same masks and samples in every run, so that a perturbed one differs by rounding alone.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        with blamed(WHO, "when it was copied"):
+            module = copy.deepcopy(module).to("cpu", getattr(torch, dtype))
+        parameters = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, array in weights.items():
+                parameters[name].requires_grad_(True).copy_(torch.from_numpy(np.array(array)))
+        module.zero_grad()
+        tensors = [torch.from_numpy(np.array(x)) for x in flat]
+        wanted = {name: tensors[i].requires_grad_(True) for i, name in names.items()}
+        # A module that changes its input in place must not change a leaf of the graph.
+        given = [x.clone() if x.requires_grad else x for x in tensors]
+        positional, keyword = structure.unflatten(given)
+        with blamed_on(WHO, flat):
+            returned = module(*positional, **keyword)
+        found = leaves_by_name(returned, WHO)
+        outputs = {name: _to_numpy(torch, x) for name, x in found.items()}
+        terms = []
+        for name, pair in cotangents(outputs).items():
+            tensor = torch.as_tensor(found[name])
+            halves = torch.view_as_real(tensor).unbind(-1) if tensor.is_complex() else (tensor,)
+            for half, weight in zip(halves, pair, strict=False):
+                if half.requires_grad:
+                    terms.append((half * torch.from_numpy(weight).to(half.dtype)).sum())
+        if terms:
+            with blamed(WHO, "on backward"):
+                functools.reduce(torch.add, terms).backward()
+    gradients = {
+        name: np.zeros(tuple(x.shape), dtype) if x.grad is None else _to_numpy(torch, x.grad)
+        for name, x in {**parameters, **wanted}.items()
+    }
+    return Measured(outputs, gradients)
+
+
+def _to_numpy(torch: Any, value: Any) -> np.ndarray:
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(value)
+    tensor = value.detach().resolve_conj().resolve_neg().cpu()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.float()
+    return tensor.numpy().copy()
