@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from jaxmnist import MLP, interop, losses
+from jaxmnist.model import uniform_in_fan_in
 
 LAYERS = (784, 256, 128, 64, 20, 10)
 
@@ -74,6 +75,25 @@ def test_mlp_starts_uniform_in_fan_in():
         assert np.abs(unit).max() > 1 - 10 / n
     biases = np.concatenate([leaves[f"{2 * i}.bias"] * f**0.5 for i, f in enumerate(LAYERS[:-1])])
     assert abs((biases**2).mean() - 1 / 3) < 5 * (4 / 45 / biases.size) ** 0.5
+
+
+def test_mlp_starts_from_one_draw_cut_into_its_leaves_in_order():
+    program = jax.make_jaxpr(lambda key: MLP().init(key, jnp.zeros((1, 784))))(jax.random.key(0))
+    assert str(program).count("random_bits") == 1
+    leaves = interop.flatten(MLP((3,), 2).init(jax.random.key(5), jnp.zeros((1, 4))))
+    units = np.concatenate(
+        [np.ravel(leaves[name]) for name in ("0.weight", "0.bias", "2.weight", "2.bias")]
+    ) * np.repeat(np.sqrt(np.array([4, 3], np.float32)), (15, 8))
+    # Of all 23 numbers at once, whatever key Flax derives: no two alike, all in the range.
+    assert len(set(units.round(5))) == 23
+    assert np.abs(units).max() <= 1
+    start = uniform_in_fan_in(jax.random.key(6), (4, 3, 2))
+    draw = np.asarray(jax.random.uniform(jax.random.key(6), (23,), minval=-1.0, maxval=1.0))
+    expected = np.split(draw, (12, 15, 21))
+    for leaf, numbers, fan_in in zip(
+        [leaf for layer in start for leaf in layer], expected, (4, 4, 3, 3), strict=True
+    ):
+        np.testing.assert_array_equal(np.ravel(leaf), numbers * np.float32(fan_in**-0.5))
 
 
 def test_mlp_layers_are_drawn_independently():
