@@ -1,7 +1,6 @@
 """Pictures of numbers that are partly NaN or infinite: what is marked as best is a number."""
 
 import io
-from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,8 @@ from jaxmnist.cli.train import _summary
 from jaxmnist.figures.race import ground_data
 from jaxmnist.landscapes import Surface
 from jaxmnist.plots import style
+from jaxmnist.plots.terrain import MARK
+from jaxmnist.training import History
 
 NOT_FINITE = (np.nan, np.inf, -np.inf)
 
@@ -52,8 +53,10 @@ def test_race_on_a_surface_with_an_edge_is_drawn_from_its_finite_heights():
     *_, losses, rates = drawn(plots.race(terrain, ("sgd", "momentum"), result, "")).axes
     bottom = height[finite].min()
     for line, loss in zip(losses.lines, np.asarray(result.loss), strict=True):
-        np.testing.assert_allclose(line.get_ydata()[0], loss[0] - min(bottom, loss.min()), rtol=0.1)
-    best = marks(rates, plots.terrain.MARK)
+        np.testing.assert_allclose(
+            np.asarray(line.get_ydata())[0], loss[0] - min(bottom, loss.min()), rtol=0.1
+        )
+    best = marks(rates, MARK)
     scores = np.asarray(result.scores)
     assert [height for _, height in best] == scores.min(axis=1).tolist()
 
@@ -68,7 +71,7 @@ def test_score_that_is_not_finite_is_not_marked(value):
     )  # fmt: skip
     flat = plots.Terrain(np.arange(-1, 2.0), np.arange(-1, 2.0), np.eye(3), np.zeros((1, 2)))
     rates = plots.race(flat, ("sgd", "adam"), result, "").axes[-1]
-    assert marks(rates, plots.terrain.MARK) == [(pytest.approx(0.3), pytest.approx(0.3))]
+    assert marks(rates, MARK) == [(pytest.approx(0.3), pytest.approx(0.3))]
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
@@ -117,9 +120,7 @@ def test_levels_of_a_loss_surface_are_those_of_its_finite_losses():
 
 
 def test_summary_of_a_run_does_not_call_nan_the_best():
-    history = SimpleNamespace(
-        eval_accuracy=np.array([0.5, np.nan, 0.8, 0.7]),
-        eval_loss=np.zeros(4),
-        train_loss=np.zeros(4),
-    )
+    zeros = jnp.zeros(4)
+    history = History._make([zeros] * 8)
+    history = history._replace(eval_accuracy=jnp.array([0.5, np.nan, 0.8, 0.7]))
     assert "(best 0.8000, epoch 2)" in _summary(history)
