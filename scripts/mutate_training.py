@@ -26,36 +26,35 @@ from mutation import Mutation, run, run_script
 
 EPOCH = "training/epoch.py"
 STEP = "training/step.py"
-STEPS = "scan_batches(step, state, order, batch_size, scan)"
-LOSS_AGAIN = """
-    logits = apply_fn(params, inputs(images, params))
-    loss = cross_entropy_with_integer_labels(logits, labels)
-    return TrainState(params, opt_state), B"""
-
+MEANS = "training/means.py"
+RUN = "training/run.py"
+STEPS = "scan_batches(step, carry, order, batch_size, scan)"
 MUTATIONS = [
     # The network.
     Mutation(
         "ReLU after the last layer",
         "model.py",
-        'logits = Dense(self.num_classes, self.dtype, name=f"dense_{len(self.hidden)}")(h)',
-        "logits = nn.relu("
-        'Dense(self.num_classes, self.dtype, name=f"dense_{len(self.hidden)}")(h))',
+        "        return h.astype(jnp.float32)",
+        "        h = nn.relu(h)\n        return h.astype(jnp.float32)",
     ),
-    Mutation("no ReLU between", "model.py", "h = nn.relu(", "h = ("),
-    Mutation("tanh for ReLU", "model.py", "h = nn.relu(", "h = nn.tanh("),
+    Mutation("no ReLU between", "model.py", "h if index == 0 else nn.relu(h)", "h"),
+    Mutation("tanh for ReLU", "model.py", "else nn.relu(h)", "else nn.tanh(h)"),
     Mutation("bias added twice", "model.py", " + bias[None, :]", " + 2 * bias[None, :]"),
     Mutation(
         "weights stored transposed",
         "model.py",
-        re.compile(r'\(self\.features, fan_in\), fan_in\)(.*?)jnp\.einsum\("bi,oi->bo"', re.DOTALL),
-        r'(fan_in, self.features), fan_in)\1jnp.einsum("bi,io->bo"',
+        re.compile(
+            r"reshape\(outputs, inputs\)(.*?)\(self\.features, x\.shape\[-1\]\)(.*?)bi,oi->bo",
+            re.DOTALL,
+        ),
+        r"reshape(inputs, outputs)\1(x.shape[-1], self.features)\2bi,io->bo",
     ),
     # Loss and accuracy.
     Mutation(
         "loss summed, not averaged",
-        "losses.py",
-        "jnp.mean(jax.nn.logsumexp",
-        "jnp.sum(jax.nn.logsumexp",
+        MEANS,
+        "= jnp.mean(values)\n",
+        "= jnp.sum(values) if name == 'loss' else jnp.mean(values)\n",
     ),
     Mutation(
         "accuracy of the smallest logit", "losses.py", "jnp.argmax(logits", "jnp.argmin(logits"
@@ -74,31 +73,33 @@ MUTATIONS = [
         "last short train batch dropped",
         EPOCH,
         STEPS,
-        "scan_batches(step, state, order[: order.size // batch_size * batch_size], batch_size,"
+        "scan_batches(step, carry, order[: order.size // batch_size * batch_size], batch_size,"
         " scan)",
     ),
     Mutation(
         "last short test batch dropped",
         EPOCH,
-        "        (images, labels),\n        batch_size,\n",
-        "        jax.tree.map(\n"
-        "            lambda x: x[: labels.size // batch_size * batch_size], (images, labels)\n"
-        "        ),\n        batch_size,\n",
+        "        test,\n        batch_size,\n",
+        "        jax.tree.map(lambda x: x[: x.shape[0] // batch_size * batch_size], test),\n"
+        "        batch_size,\n",
     ),
     Mutation(
         "order shifted by one sample",
         EPOCH,
         STEPS,
-        "scan_batches(step, state, jnp.roll(order, 1), batch_size, scan)",
+        "scan_batches(step, carry, jnp.roll(order, 1), batch_size, scan)",
     ),
     Mutation(
         "order shifted by one batch",
         EPOCH,
         STEPS,
-        "scan_batches(step, state, jnp.roll(order, batch_size), batch_size, scan)",
+        "scan_batches(step, carry, jnp.roll(order, batch_size), batch_size, scan)",
     ),
     Mutation(
-        "labels shifted by one", EPOCH, "_take(labels, batch)", "_take(labels, jnp.roll(batch, 1))"
+        "labels shifted by one",
+        EPOCH,
+        "_take(leaf, rows)",
+        "_take(leaf, rows if leaf.ndim > 1 else jnp.roll(rows, 1))",
     ),
     Mutation("one order for all epochs", EPOCH, "fold_in(data_key, index)", "fold_in(data_key, 0)"),
     Mutation(
@@ -106,54 +107,55 @@ MUTATIONS = [
     ),
     Mutation(
         "tests in batches of the training's size",
-        EPOCH,
-        "        batch_size=config.eval_batch_size,\n",
-        "        batch_size=config.batch_size,\n",
+        RUN,
+        "batch_size=batches.eval_batch_size",
+        "batch_size=batches.batch_size",
     ),
     # Metrics.
     Mutation(
         "test metrics averaged over samples",
-        EPOCH,
-        "*train_means[0], *eval_means[0],",
-        "*train_means[0], *eval_means[1],",
+        MEANS,
+        "*train_means[0], *test_means[0],",
+        "*train_means[0], *test_means[1],",
     ),
     Mutation(
         "test accuracy alone averaged over samples",
-        EPOCH,
-        "*train_means[0], *eval_means[0],",
-        "*train_means[0], eval_means[0].loss, eval_means[1].accuracy,",
+        MEANS,
+        "*train_means[0], *test_means[0],",
+        "*train_means[0], test_means[0].loss, test_means[1].accuracy,",
     ),
     Mutation(
         "train metrics averaged over samples",
-        EPOCH,
-        "*train_means[0], *eval_means[0],",
-        "*train_means[1], *eval_means[0],",
+        MEANS,
+        "*train_means[0], *test_means[0],",
+        "*train_means[1], *test_means[0],",
     ),
     Mutation(
         "per-sample metrics over batches",
-        EPOCH,
-        "*train_means[1], *eval_means[1])",
-        "*train_means[1], *eval_means[0])",
+        MEANS,
+        "*train_means[1], *test_means[1])",
+        "*train_means[1], *test_means[0])",
     ),
     Mutation(
         "train metrics after the step",
         STEP,
-        "\n    return TrainState(params, opt_state), B",
-        LOSS_AGAIN,
+        "    return TrainState(params, opt_state, model_state), means",
+        "    _, (means, _) = loss_and_rest(params)\n"
+        "    return TrainState(params, opt_state, model_state), means",
     ),
     # The step.
     Mutation(
         "optimizer forgets at every step",
         STEP,
-        "tx.update(grads, state.opt_state, state.params)",
-        "tx.update(grads, tx.init(state.params), state.params)",
+        "        state.opt_state,\n        state.params,\n        value=loss",
+        "        tx.init(state.params),\n        state.params,\n        value=loss",
         "momentum",
     ),
     Mutation(
         "optimizer not carried on",
         STEP,
-        "return TrainState(params, opt_state), B",
-        "return TrainState(params, state.opt_state), B",
+        "return TrainState(params, opt_state, model_state), means",
+        "return TrainState(params, state.opt_state, model_state), means",
         "adam",
     ),
     Mutation("rate by 1e-9", "optim/sgd.py", "-rate * g", "-(1 + 1e-9) * rate * g"),
