@@ -179,7 +179,7 @@ class TorchAdapter(Adapter):
         self._weights = {name: torch.tensor(w, requires_grad=True) for name, w in start.items()}
         with blamed(who, "when it was given the parameters"):
             made = factory(list(self._weights.values()))
-        pair = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        pair: Any = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         self._optimizer, self._scheduler = pair
         if not isinstance(self._optimizer, torch.optim.Optimizer):
             raise InputError(

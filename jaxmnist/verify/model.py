@@ -208,7 +208,7 @@ def _compared(
     compared = []
     for part, leaves in actual.items():
         comparer = Comparer(part, tolerance, by_leaf=True)
-        comparer.add(0, leaves, expected[part], scale=scales and scales[part])
+        comparer.add(0, leaves, expected[part], scale=None if scales is None else scales[part])
         compared.append(comparer.result())
     return Comparisons(f"the model in JAX and in PyTorch, {dtype}", tuple(compared))
 

@@ -5,6 +5,7 @@ epsilon's place: inside the root here, outside it in the reference. Neither opti
 its arguments: each is probed, and recognised among the known update rules by its steps.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -160,18 +161,13 @@ _Probes = dict[str, tuple[Probe, Probe]]
 def _probes_of(each: Any, who: str, params: Any) -> _Probes:
     """Probe an optimizer with parameters of these shapes."""
     layout = Layout.of(params)
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    columns = {name: probe_columns(math.prod(shape)) for name, shape in shapes.items()}
     runs = []
     with precision("float64"), np.errstate(all="ignore"):
         for seed in _SEEDS:
             gradients, start = probe_gradients(seed)
-            columns = {
-                name: probe_columns(int(np.prod(shape)))
-                for name, shape in zip(layout.names, layout.shapes, strict=True)
-            }
-            starts = {
-                name: start[columns[name]].reshape(shape)
-                for name, shape in zip(layout.names, layout.shapes, strict=True)
-            }
+            starts = {name: start[columns[name]].reshape(shape) for name, shape in shapes.items()}
             adapter = make_adapter(each, layout.tree(starts), who)
             runs.append(
                 run_probes(

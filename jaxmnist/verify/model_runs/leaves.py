@@ -54,10 +54,9 @@ def _children(value: Any, path: tuple[str, ...], who: str) -> Iterator[tuple[str
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         yield from ((name, getattr(value, name)) for name in names)
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        yield from zip(value._fields, value, strict=True)
     elif isinstance(value, tuple | list):
-        yield from ((str(index), child) for index, child in enumerate(value))
+        names = getattr(value, "_fields", map(str, range(len(value))))  # of a named tuple
+        yield from zip(names, value, strict=True)
     else:
         children, _ = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda x: x is not value)
         if len(children) == 1 and children[0][1] is value:
