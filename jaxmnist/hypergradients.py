@@ -15,17 +15,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from jaxmnist.config import Hyper
-from jaxmnist.data.dataset import Arrays
 from jaxmnist.errors import InputError
-from jaxmnist.training import History, Train, TrainState, by_name, scan_batches
+from jaxmnist.training import Train, TrainState, by_name, scan_batches
+from jaxmnist.training.state import Metered
 
-Loss = Callable[[TrainState, History], Float[Array, ""]]
+Loss = Callable[[TrainState, Any], Float[Array, ""]]
 """``loss(state, history)``: one number of what a run returned."""
-HypergradientFn = Callable[[Key[Array, ""], Hyper, Arrays], tuple[Float[Array, ""], Hyper]]
+HypergradientFn = Callable[[Key[Array, ""], Hyper, Any], tuple[Float[Array, ""], Hyper]]
 """``(key, hyper, data) -> (loss, derivatives)``, the derivatives under the names of ``wrt``."""
 
 
-def eval_loss(state: TrainState, history: History) -> Float[Array, ""]:
+def eval_loss(state: TrainState, history: Metered) -> Float[Array, ""]:
     """Return the loss on the test images after the last step.
 
     Args:
@@ -39,7 +39,7 @@ def eval_loss(state: TrainState, history: History) -> Float[Array, ""]:
     return by_name(history)["eval_loss"][-1]
 
 
-def train_loss(state: TrainState, history: History) -> Float[Array, ""]:
+def train_loss(state: TrainState, history: Metered) -> Float[Array, ""]:
     """Return the loss over the last epoch's batches, each measured before its own step.
 
     Args:
@@ -111,7 +111,7 @@ def hypergradient(
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
 
     def value_and_derivatives(
-        key: Key[Array, ""], hyper: Hyper, data: Arrays
+        key: Key[Array, ""], hyper: Hyper, data: Any
     ) -> tuple[Float[Array, ""], Hyper]:
         def final_loss(values: Hyper) -> tuple[Float[Array, ""], Float[Array, ""]]:
             value = loss(*train(key, {**hyper, **values}, data))

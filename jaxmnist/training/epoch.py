@@ -250,7 +250,7 @@ def epoch_key(key: Key[Array, ""], index: Int[Array, ""] | int) -> Key[Array, ""
     return jax.random.fold_in(jax.random.fold_in(key, 2), index)
 
 
-def _take(array: Array, indices: Int[Array, " batch"]) -> Array:
+def _take(array: Rows, indices: Int[Array, " batch"]) -> Array:
     """Read rows that are known to exist, without the usual clamping of the indices."""
     return jnp.asarray(array).at[indices].get(mode="promise_in_bounds")
 

@@ -57,12 +57,8 @@ def task(config: Config) -> jm.Task:
     steps = config.epochs * config.steps_per_epoch
     shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, steps // 10, steps)
 
-    def optimizer(hyper):
-        def schedule(
-            step,
-        ):  # Optax's own asks whether the peak is 0, which a traced one cannot say.
-            return hyper["learning_rate"] * shape(step)
-
+    def optimizer(hyper):  # Optax's schedule itself cannot ask whether a traced peak is 0.
+        schedule = lambda step: hyper["learning_rate"] * shape(step)  # noqa: E731
         return optax.adamw(schedule, weight_decay=hyper["weight_decay"])
 
     return jm.task(
@@ -76,8 +72,6 @@ def task(config: Config) -> jm.Task:
 
 
 if __name__ == "__main__":
-    config = Config()
-    state, history = jm.fit(
-        task(config), jm.load_dataset("mnist"), epochs=config.epochs, batch_size=128
-    )
+    config, mnist = Config(), jm.load_dataset("mnist")
+    state, history = jm.fit(task(config), mnist, epochs=config.epochs, batch_size=128)
     print(f"test accuracy per epoch: {jnp.round(100 * history['eval_accuracy_per_sample'], 2)} %")
