@@ -1,4 +1,4 @@
-"""Commands on a run of a task of one's own: pictures, predict, evaluate, export, devices, dtypes."""
+"""Commands on a run of a task of one's own: pictures, predict, evaluate, export, devices."""
 
 import csv
 import json
@@ -97,7 +97,7 @@ def last_line(run: Path) -> dict[str, float]:
 
 
 def test_classifier_of_digits_has_predictions_and_others_have_none(cnn, line, dataset):
-    rows = list(csv.reader((cnn / "predictions.csv").open()))[1:]
+    rows = list(csv.reader((cnn / "predictions.csv").read_text().splitlines()))[1:]
     assert [int(row[1]) for row in rows] == dataset.test_labels[:48].tolist()
     assert (cnn / "predictions.png").exists()
     assert {"predictions.csv", "predictions.png"}.isdisjoint(path.name for path in line.iterdir())
