@@ -26,6 +26,7 @@ _DTYPES: Final = {
     **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
     **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
     "BF16": np.dtype(jnp.bfloat16),
+    "BOOL": np.dtype(bool),
 }
 """Those of a safetensors file."""
 
@@ -217,6 +218,25 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: The file is not readable, not safetensors, or of another model.
     """
+    arrays = read_safetensors(path)
+    try:
+        return _params(arrays, stacklevel=3)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a safetensors file, whatever model they are of.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Arrays by name, bfloat16 among them.
+
+    Raises:
+        InputError: The file is not readable, not safetensors, or has numbers that NumPy lacks.
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -236,7 +256,4 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
             )
         numbers = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]])
         arrays[name] = numbers.reshape(entry["shape"])
-    try:
-        return _params(arrays, stacklevel=3)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return arrays

@@ -9,14 +9,12 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.flax import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
 from jaxmnist import interop
 from jaxmnist.atomic import write_whole
 from jaxmnist.data.tfds import PreparedSet
-from jaxmnist.errors import InputError
+from jaxmnist.interop.parameters import read_safetensors
 from jaxmnist.runs.named_arrays import from_named_arrays, named_arrays
 from jaxmnist.runs.run import Run
 from jaxmnist.tasks import Model
@@ -76,12 +74,7 @@ def load_model(run: Run, data: Any) -> Model:
         InputError: The file is not readable, not safetensors, or of another model.
     """
     path = run.path / MODEL
-    try:
-        arrays = load_bytes(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except SafetensorError as error:
-        raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+    arrays = read_safetensors(path)
     like = state_shapes(run, sample(data)).model
     return Model(**from_named_arrays(arrays, like._asdict(), str(path)))
 
