@@ -100,7 +100,7 @@ def _pair(measured: Any) -> tuple[Metrics, Any]:
     )
 
 
-def check_unchanged(before: PyTree[Array], after: PyTree[Array], what: str) -> None:
+def check_unchanged(before: PyTree, after: PyTree, what: str) -> None:
     """Refuse a step that returns other shapes or dtypes than it was given.
 
     Args:

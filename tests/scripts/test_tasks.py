@@ -65,20 +65,21 @@ def linen_cnn(module, config, start):
 
 
 def nnx_mlp(module, config, start):
-    graph, params, rest = nnx.split(
-        module.MLP(config.hidden, config.dropout, nnx.Rngs(start)), nnx.Param, ...
-    )
+    mlp = module.MLP(config.hidden, config.dropout, nnx.Rngs(start))
+    params = nnx.to_pure_dict(nnx.state(mlp, nnx.Param))
 
     def loss(params, rest, batch, key):
-        mlp = nnx.merge(graph, params, rest)
-        for place, dropout in ((1, mlp.first_dropout), (3, mlp.second_dropout)):
+        x = pixels(batch[0]).reshape(len(batch[0]), -1)
+        # Every variable of a stream has a key by its place: count and key of each dropout.
+        for place, layer in ((1, "first"), (3, "second")):
+            x = jnp.maximum(x @ params[layer]["kernel"] + params[layer]["bias"], 0)
             stream = jax.random.fold_in(jax.random.fold_in(key, 1), place)
-            dropout.rngs.key.set_value(stream)
-            dropout.rngs.count.set_value(jnp.zeros((), jnp.uint32))
-        return cross_entropy(mlp(pixels(batch[0])), batch[1]), rest
+            dropout = nnx.Dropout(config.dropout)
+            x = dropout(x, rngs=nnx.RngStream(stream, tag="dropout"))
+        return cross_entropy(x @ params["last"]["kernel"] + params["last"]["bias"], batch[1]), rest
 
     decay = optax.add_decayed_weights(config.weight_decay)
-    return params, rest, loss, optax.chain(decay, optax.sgd(config.learning_rate, config.momentum))
+    return params, {}, loss, optax.chain(decay, optax.sgd(config.learning_rate, config.momentum))
 
 
 def equinox_mlp(module, config, start):

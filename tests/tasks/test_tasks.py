@@ -145,6 +145,8 @@ def test_hypergradients_equal_finite_differences_in_float64(line):
         data = jax.tree.map(jnp.array, line.data)
         _, found = jax.jit(jm.hypergradient(train, tuple(hyper)))(KEY, hyper, data)
         run = jax.jit(train)
+        # Numbers of Python would be rounded to float32 by the schedule, which Optax computes in it.
+        hyper = jax.tree.map(lambda value: jnp.array(value, float), hyper)
         for name, value in hyper.items():
             # The difference's own errors are h^2, 1e-10, and rounding by h, 1e-11.
             up, down = (

@@ -1,5 +1,7 @@
 """What is no task, or changes from batch to batch, is refused in one line that names it."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,7 +109,9 @@ def test_data_and_sizes_are_refused(line):
         lambda: jm.fit(task, line.data, epochs=1, batch_size=11), "batch_size is 11", "10"
     )
     assert_refused(lambda: jm.fit(task, line.data, epochs=1), "batch_size is missing")
-    assert_refused(lambda: jm.fit(3, line.data, **SIZES), "the task is a int", "jaxmnist.Task")
+    assert_refused(
+        lambda: inspect.unwrap(jm.fit)(3, line.data, **SIZES), "the task is a int", "jaxmnist.Task"
+    )
 
 
 def test_hyperparameters_without_a_name_are_refused(line):
