@@ -5,6 +5,8 @@ about one unit in the last place; so the allowance is the number of steps times 
 in every initial weight grows to by the end of the plain loop.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -156,7 +158,7 @@ def equinox_loop(nudge):
     opt_state = TX.init(eqx.filter(module, eqx.is_inexact_array))
 
     def apply(module, state, x, keys):
-        axes = {"axis_name": "batch", "in_axes": (0, None, 0), "out_axes": (0, None)}
+        axes: Any = {"axis_name": "batch", "in_axes": (0, None, 0), "out_axes": (0, None)}
         return jax.vmap(module, **axes)(x, state, keys)
 
     @eqx.filter_jit
@@ -236,7 +238,7 @@ def by_one_ulp(tree):
 def test_run_matches_a_plain_loop_of_the_library(name):
     model, loop = MODELS[name]
     task = jm.task(model, TX, squares)
-    sizes = {"epochs": EPOCHS, "batch_size": BATCH, "eval_batch_size": 8}
+    sizes: Any = {"epochs": EPOCHS, "batch_size": BATCH, "eval_batch_size": 8}
     state, history = jm.fit(task, DATA, seed=5, **sizes)
     exact, nudged = loop(lambda tree: tree), loop(by_one_ulp)
     params, stats, outputs = exact

@@ -1,5 +1,7 @@
 """Any task is one pure run: its numbers, its keys, its derivatives and how often it is traced."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ import jaxmnist as jm
 from jaxmnist import losses, training
 
 KEY = jax.random.key(0)
-SIZES = {"epochs": 2, "batch_size": 4}  # Of 10 samples: the last batch of an epoch has 2.
+SIZES: Any = {"epochs": 2, "batch_size": 4}  # Of 10 samples: the last batch of an epoch has 2.
 
 
 def assert_equal(one, other):
