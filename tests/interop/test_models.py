@@ -191,7 +191,7 @@ def equinox_plain_loop(nudge):
 
 
 def plain_init(key):
-    return {"w": jax.random.normal(key, 3), "b": 0.0}
+    return {"w": jax.random.normal(key, (3,)), "b": 0.0}
 
 
 def plain_apply(params, x):
@@ -311,7 +311,7 @@ def test_equinox_keeps_arrays_that_are_no_floats_as_state():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_evaluation_needs_no_key_and_changes_nothing(name):
-    task = jm.task(MODELS[name][0], TX, squares)
+    task: Any = jm.task(MODELS[name][0], TX, squares)
     model = task.init(KEY, {}, X[:1])
     metrics, _ = task.measure(model, DATA[1], None, False)
     again, _ = task.measure(model, DATA[1], jax.random.key(9), False)

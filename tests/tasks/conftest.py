@@ -27,7 +27,7 @@ def line():
     y = x @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=15)
 
     def init(key):
-        return {"w": jax.random.normal(key, 3, float), "b": jnp.zeros((), float)}
+        return {"w": jax.random.normal(key, (3,), float), "b": jnp.zeros((), float)}
 
     def apply(params, x):
         return x @ params["w"] + params["b"]

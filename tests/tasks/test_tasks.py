@@ -26,12 +26,14 @@ def test_float64_run_matches_a_plain_loop(line):
         state, history = jm.fit(task, line.data, **SIZES)
         (x, y), (x_test, y_test) = line.data
         tx = optax.adamw(0.05, weight_decay=0.01)
-        params = {"w": jax.random.normal(KEY, 3, float), "b": jnp.zeros((), float)}
+        params = {"w": jax.random.normal(KEY, (3,), float), "b": jnp.zeros((), float)}
         opt_state = tx.init(params)
 
         def loss(params, x, y):
             return ((line.apply(params, x) - y) ** 2).mean()
 
+        # Some 100 roundings of numbers below 10 in each of 6 steps.
+        close = {"rtol": 0, "atol": 6 * 100 * 10 * 2**-53}
         for epoch in range(2):
             order = np.asarray(training.epoch_order(KEY, epoch, 10))
             values = []
@@ -40,8 +42,6 @@ def test_float64_run_matches_a_plain_loop(line):
                 values.append(float(value))
                 updates, opt_state = tx.update(grads, opt_state, params)
                 params = optax.apply_updates(params, updates)
-            # Some 100 roundings of numbers below 10 in each of 6 steps.
-            close = {"rtol": 0, "atol": 6 * 100 * 10 * 2**-53}
             np.testing.assert_allclose(history["train_loss"][epoch], np.mean(values), **close)
             by_sample = np.average(values, weights=[4, 4, 2])
             np.testing.assert_allclose(history["train_loss_per_sample"][epoch], by_sample, **close)
