@@ -183,7 +183,7 @@ def test_task_matches_a_plain_loop(plain):
         for found, wanted in zip(jax.tree.leaves(state.params), exact[0], strict=True):
             np.testing.assert_allclose(found, wanted, rtol=0, atol=3 * max(moved, eps))
         grown = abs(exact[1] - nudged[1])
-        allowed = 3 * max(grown, eps * np.abs(exact[1]))
+        allowed = float(3 * max(grown, eps * np.abs(exact[1])))
         np.testing.assert_allclose(history["train_loss"][0], exact[1], rtol=0, atol=allowed)
 
 
