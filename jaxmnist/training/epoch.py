@@ -19,7 +19,7 @@ from jaxmnist.training.step import Measure, measure_batch, update
 
 def update_epoch(
     state: TrainState,
-    order: Int[Array, " visits"],
+    order: Int[Rows, " visits"],
     train: Batch,
     key: Key[Array, ""] | None,
     *,
@@ -86,7 +86,7 @@ def measure_epoch(
 
 def train_epoch(
     state: TrainState,
-    order: Int[Array, " visits"],
+    order: Int[Rows, " visits"],
     images: Num[Rows, "samples *shape"],
     labels: Num[Rows, " samples"],
     *,
@@ -168,7 +168,7 @@ def evaluate(
 def scan_batches(
     body: Callable[[Any, Any], tuple[Any, Any]],
     carry: PyTree,
-    xs: PyTree[Array],
+    xs: PyTree,
     batch_size: int,
     scan: Scan = jax.lax.scan,
 ) -> tuple[PyTree, PyTree[Array]]:

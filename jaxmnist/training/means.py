@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxmnist.errors import InputError
-from jaxmnist.tasks.value import Batch, BatchMetrics, Metrics
+from jaxmnist.tasks.value import Batch, BatchMetrics
 from jaxmnist.training.state import HasBatchSizes, History, Metered, samples_in
 
 
@@ -30,7 +30,7 @@ class Means(NamedTuple):
         return {**_by_name(self.per_example), **self.per_batch}
 
 
-def batch_means(metrics: Metrics, batch: Batch) -> Means:
+def batch_means(metrics: Any, batch: Batch) -> Means:
     """Average each metric over a batch.
 
     Args:
@@ -159,7 +159,7 @@ def check_same_metrics(first: Means, second: Means, training: str, evaluation: s
             )
 
 
-def _by_name(metrics: Metrics) -> Mapping[str, Any]:
+def _by_name(metrics: Any) -> Mapping[str, Any]:
     if isinstance(metrics, BatchMetrics):
         return metrics._asdict()
     if not isinstance(metrics, Mapping):

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxmnist.config import Config, Hyper
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.tutorial import tutorial_task
-from jaxmnist.tasks.value import Batch, Metrics, Model, Task
+from jaxmnist.tasks.value import Batch, Model, Task
 from jaxmnist.training.epoch import epoch_key, epoch_order, measure_epoch, update_epoch
 from jaxmnist.training.means import epoch_metrics
 from jaxmnist.training.setup import check_hyper, start
@@ -186,7 +186,7 @@ def train_and_evaluate(
     """
     train, test = parts
 
-    def measure(model: Model, batch: Batch, key: Any, training: bool) -> tuple[Metrics, Any]:
+    def measure(model: Model, batch: Batch, key: Any, training: bool) -> Any:
         return task.measure(model, place(batch), key, training)
 
     samples = samples_in(train)

@@ -91,7 +91,7 @@ def measure_batch(model: Model, batch: Batch, *, measure: Measure) -> Means:
     return batch_means(metrics, batch)
 
 
-def _pair(measured: Any) -> tuple[Metrics, Any]:
+def _pair(measured: Any) -> tuple[Any, Any]:
     if isinstance(measured, tuple) and len(measured) == 2:
         return measured
     raise InputError(
@@ -100,7 +100,7 @@ def _pair(measured: Any) -> tuple[Metrics, Any]:
     )
 
 
-def check_unchanged(before: PyTree[Array], after: PyTree[Array], what: str) -> None:
+def check_unchanged(before: PyTree, after: PyTree, what: str) -> None:
     """Refuse a step that returns other shapes or dtypes than it was given.
 
     Args:

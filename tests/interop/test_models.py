@@ -5,6 +5,8 @@ about one unit in the last place; so the allowance is the number of steps times 
 in every initial weight grows to by the end of the plain loop.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -156,7 +158,7 @@ def equinox_loop(nudge):
     opt_state = TX.init(eqx.filter(module, eqx.is_inexact_array))
 
     def apply(module, state, x, keys):
-        axes = {"axis_name": "batch", "in_axes": (0, None, 0), "out_axes": (0, None)}
+        axes: Any = {"axis_name": "batch", "in_axes": (0, None, 0), "out_axes": (0, None)}
         return jax.vmap(module, **axes)(x, state, keys)
 
     @eqx.filter_jit
@@ -189,7 +191,7 @@ def equinox_plain_loop(nudge):
 
 
 def plain_init(key):
-    return {"w": jax.random.normal(key, 3), "b": 0.0}
+    return {"w": jax.random.normal(key, (3,)), "b": 0.0}
 
 
 def plain_apply(params, x):
@@ -236,7 +238,7 @@ def by_one_ulp(tree):
 def test_run_matches_a_plain_loop_of_the_library(name):
     model, loop = MODELS[name]
     task = jm.task(model, TX, squares)
-    sizes = {"epochs": EPOCHS, "batch_size": BATCH, "eval_batch_size": 8}
+    sizes: Any = {"epochs": EPOCHS, "batch_size": BATCH, "eval_batch_size": 8}
     state, history = jm.fit(task, DATA, seed=5, **sizes)
     exact, nudged = loop(lambda tree: tree), loop(by_one_ulp)
     params, stats, outputs = exact
@@ -309,7 +311,7 @@ def test_equinox_keeps_arrays_that_are_no_floats_as_state():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_evaluation_needs_no_key_and_changes_nothing(name):
-    task = jm.task(MODELS[name][0], TX, squares)
+    task: Any = jm.task(MODELS[name][0], TX, squares)
     model = task.init(KEY, {}, X[:1])
     metrics, _ = task.measure(model, DATA[1], None, False)
     again, _ = task.measure(model, DATA[1], jax.random.key(9), False)

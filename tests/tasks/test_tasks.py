@@ -1,5 +1,7 @@
 """Any task is one pure run: its numbers, its keys, its derivatives and how often it is traced."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ import jaxmnist as jm
 from jaxmnist import losses, training
 
 KEY = jax.random.key(0)
-SIZES = {"epochs": 2, "batch_size": 4}  # Of 10 samples: the last batch of an epoch has 2.
+SIZES: Any = {"epochs": 2, "batch_size": 4}  # Of 10 samples: the last batch of an epoch has 2.
 
 
 def assert_equal(one, other):
@@ -24,12 +26,14 @@ def test_float64_run_matches_a_plain_loop(line):
         state, history = jm.fit(task, line.data, **SIZES)
         (x, y), (x_test, y_test) = line.data
         tx = optax.adamw(0.05, weight_decay=0.01)
-        params = {"w": jax.random.normal(KEY, 3, float), "b": jnp.zeros((), float)}
+        params = {"w": jax.random.normal(KEY, (3,), float), "b": jnp.zeros((), float)}
         opt_state = tx.init(params)
 
         def loss(params, x, y):
             return ((line.apply(params, x) - y) ** 2).mean()
 
+        # Some 100 roundings of numbers below 10 in each of 6 steps.
+        close = {"rtol": 0, "atol": 6 * 100 * 10 * 2**-53}
         for epoch in range(2):
             order = np.asarray(training.epoch_order(KEY, epoch, 10))
             values = []
@@ -38,8 +42,6 @@ def test_float64_run_matches_a_plain_loop(line):
                 values.append(float(value))
                 updates, opt_state = tx.update(grads, opt_state, params)
                 params = optax.apply_updates(params, updates)
-            # Some 100 roundings of numbers below 10 in each of 6 steps.
-            close = {"rtol": 0, "atol": 6 * 100 * 10 * 2**-53}
             np.testing.assert_allclose(history["train_loss"][epoch], np.mean(values), **close)
             by_sample = np.average(values, weights=[4, 4, 2])
             np.testing.assert_allclose(history["train_loss_per_sample"][epoch], by_sample, **close)
@@ -145,6 +147,8 @@ def test_hypergradients_equal_finite_differences_in_float64(line):
         data = jax.tree.map(jnp.array, line.data)
         _, found = jax.jit(jm.hypergradient(train, tuple(hyper)))(KEY, hyper, data)
         run = jax.jit(train)
+        # Numbers of Python would be rounded to float32 by the schedule, which Optax computes in it.
+        hyper = jax.tree.map(lambda value: jnp.array(value, float), hyper)
         for name, value in hyper.items():
             # The difference's own errors are h^2, 1e-10, and rounding by h, 1e-11.
             up, down = (
