@@ -151,7 +151,7 @@ def test_onnx_without_its_packages_names_the_command(run, monkeypatch, capsys, p
         (lambda images: logits(images) * (1 + 1e-4), "off by 1.0e-04 of the largest one"),
         (lambda images: logits(images)[:, ::-1], "of the largest one"),
         (lambda images: logits(images) * np.nan, "off by nan of the largest one"),
-        (lambda images: logits(images)[:1], r"are float32 \(1, 4\); the network's are float32"),
+        (lambda images: logits(images)[:1], r"are float32 \(1, 4\); they must be float32 \(7, 4\)"),
         (lambda images: logits(images).astype(float), r"are float64 \(1, 4\)"),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_wrong_export_is_not_written(run, monkeypatch, capsys):
 def test_export_refuses_wrong_input_in_one_line(run, tmp_path, capsys):
     for arguments, complaint in (
         ((tmp_path / "none", "--format", "onnx"), "holds no run"),
-        ((run, "--format", "keras"), "invalid choice 'keras'"),
+        ((run, "--format", "keras"), "--format cannot be 'keras'; choose one of"),
         ((run,), "--format"),
         ((run, "--format", "safetensors", "--out", tmp_path), "cannot write"),
         ((run, "--format", "safetensors", "--out", tmp_path / "no" / "x"), "No such file"),

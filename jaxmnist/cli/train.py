@@ -96,6 +96,7 @@ def train_run(
     resume: Path | None,
     devices: int,
     distributed: bool,
+    started: float | None = None,
     is_recorded: bool = False,
     accept_changed_task: bool = False,
 ) -> None:
@@ -116,13 +117,14 @@ def train_run(
         resume: As in `train`.
         devices: As in `train`.
         distributed: As in `train`.
+        started: The clock's time at the start, if the imports began before this call.
         is_recorded: Whether the file is the run's own record, and none was given.
         accept_changed_task: Resume with a file that has changed.
 
     Raises:
         InputError: The options contradict one another, or the run cannot be started or resumed.
     """
-    started = time.perf_counter()
+    started = time.perf_counter() if started is None else started
     _check_together(given, stream=stream, devices=devices, distributed=distributed, resume=resume)
     if distributed:
         processes.join(joining, on_abort=processes.hush())
@@ -287,9 +289,11 @@ def _save_pictures(run: "Run", state: "TrainState", history: "Metered", data: "D
     from jaxmnist.data import PreparedSet
     from jaxmnist.data.stream import head
     from jaxmnist.runs import pictures
+    from jaxmnist.training import History
 
     shown = head(data, run.config.eval_batch_size) if isinstance(data, PreparedSet) else data
     if run.task_file is None:
+        assert isinstance(history, History)
         pictures.save_pictures(run, state.params, history, shown)
     else:
         pictures.save_task_pictures(run, state.model, history, shown)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import time
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,17 +56,17 @@ def for_task_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]]
             f"train takes no {str(file)!r}; give the file of a task, a .py, before the options, or "
             "options only; see jaxmnist train --help"
         )
-    # JAX is loaded from here on.
+    started = time.perf_counter()  # JAX is loaded from here on.
     from jaxmnist.runs import read
     from jaxmnist.runs.task_file import TaskFile, read_text
 
     run = read(folder) if folder is not None and has_record else None
     if file is not None:
         task_file = TaskFile(str(file.absolute()), read_text(file))
-        return _command(task_file, run, is_recorded=False), list(words[1:])
+        return _command(task_file, run, started=started, is_recorded=False), list(words[1:])
     assert run is not None
     assert run.task_file is not None
-    return _command(run.task_file, run, is_recorded=True), list(words)
+    return _command(run.task_file, run, started=started, is_recorded=True), list(words)
 
 
 def _resumed(words: Sequence[str]) -> Path | None:
@@ -78,7 +79,9 @@ def _resumed(words: Sequence[str]) -> Path | None:
     return None
 
 
-def _command(file: "TaskFile", run: "Run | None", is_recorded: bool) -> Callable[..., None]:
+def _command(
+    file: "TaskFile", run: "Run | None", started: float, is_recorded: bool
+) -> Callable[..., None]:
     """Return the command for a file; `run` is the one to resume, whose options are defaults."""
     from jaxmnist.runs.task_file import SIZES, config_class, own_options
 
@@ -99,6 +102,7 @@ def _command(file: "TaskFile", run: "Run | None", is_recorded: bool) -> Callable
             Config(**chosen),
             joining,
             dataclasses.replace(file, options=options),
+            started=started,
             is_recorded=is_recorded,
             **{"dataset": None, "data_dir": None, "stream": False, **settings},
         )

@@ -37,7 +37,7 @@ SUMMARY: Final = (PREDICTIONS, *PICTURES)
 """Written at the end, the table last: a run of the tutorial's that has it has everything."""
 TASK: Final = "task.py"
 """The text of a task's file; the tutorial's task has none."""
-RESULTS: Final = (METRICS, MODEL, TASK, *SUMMARY)
+RESULTS: Final = (METRICS, MODEL, *SUMMARY)
 CHECKPOINTS: Final = "checkpoints"
 
 
@@ -53,7 +53,7 @@ def check_free(path: Path, overwrite: bool) -> None:
     """
     try:
         nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
-        present = [name for name in (CONFIG, *RESULTS, CHECKPOINTS) if (path / name).exists()]
+        present = [name for name in (CONFIG, TASK, *RESULTS, CHECKPOINTS) if (path / name).exists()]
     except OSError as error:  # Such as a name that is too long.
         raise InputError(f"cannot write the run to {path}: {error.strerror}") from error
     if not nearest.is_dir():
@@ -78,7 +78,7 @@ def create(run: Run) -> None:
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         # The configuration first: what is left, if this is stopped, is no run.
-        for name in (CONFIG, *RESULTS):
+        for name in (CONFIG, TASK, *RESULTS):
             (run.path / name).unlink(missing_ok=True)
         if (run.path / CHECKPOINTS).exists():
             shutil.rmtree(run.path / CHECKPOINTS)

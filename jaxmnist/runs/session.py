@@ -115,7 +115,7 @@ def open_run(
     begun = processes.from_first(begin)
     if opened is not None:
         return opened
-    run = from_about(Path(begun["path"]), begun, begun["text"])
+    run = from_about(Path(begun["path"]), begun, begun.get("text", ""))
     if resume is None and (run.config, run.task_file) != (config, task_file):
         raise InputError("this process was started with different options than process 0")
     data = None if begun["finished"] else run.data(load)

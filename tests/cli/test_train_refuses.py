@@ -42,8 +42,8 @@ MISTAKES = [
         )
     ),
     (["--hidden", "8", "wide"], ["--hidden cannot be 'wide'", "INT"]),
-    (["--batch-size", "301"], ["batch_size is 301", "only 300 images"]),
-    (["--eval-batch-size", "101"], ["eval_batch_size is 101", "only 100 images"]),
+    (["--batch-size", "301"], ["batch_size is 301", "only 300 samples"]),
+    (["--eval-batch-size", "101"], ["eval_batch_size is 101", "only 100 samples"]),
     (["--learning-rate"], ["--learning-rate needs a value"]),
     (["--bogus", "3"], ["--bogus"]),
     (["stray"], ["stray"]),
