@@ -169,7 +169,7 @@ def _read_cells(path: Path) -> dict[int, Any]:
     return finished
 
 
-def _history(metrics: dict[str, np.ndarray]) -> Any:
+def _history(metrics: dict[str, Any]) -> Any:
     """Return metrics as the type that the run gave them: the tutorial's have the names of one."""
     if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
         raise KeyError(missing[0])

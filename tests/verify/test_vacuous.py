@@ -74,8 +74,8 @@ def test_outputs_of_any_shape_are_compared(shape) -> None:
 
 
 class Detached(torch.nn.Linear):
-    def forward(self, x):
-        return torch.nn.functional.linear(x.detach(), self.weight.detach(), self.bias.detach())
+    def forward(self, input):
+        return torch.nn.functional.linear(input.detach(), self.weight.detach(), self.bias.detach())
 
 
 def test_gradients_that_are_zero_on_both_sides_are_not_a_pass() -> None:

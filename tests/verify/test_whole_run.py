@@ -66,8 +66,8 @@ def test_the_perturbation_is_one_ulp_up_or_down():
     for dtype in (np.float32, np.float64):
         start = weights.astype(dtype)
         with jax.enable_x64(dtype == np.float64):
-            perturbed = np.asarray(jax_run._perturbed({"w": jnp.asarray(start)}, seed=1)["w"])
-            again = np.asarray(jax_run._perturbed({"w": jnp.asarray(start)}, seed=1)["w"])
+            perturbed = np.asarray(jax_run.perturbed({"w": jnp.asarray(start)}, seed=1)["w"])
+            again = np.asarray(jax_run.perturbed({"w": jnp.asarray(start)}, seed=1)["w"])
         assert perturbed.dtype == dtype
         np.testing.assert_array_equal(perturbed, again)
         up = perturbed == np.nextafter(start, dtype(np.inf))
