@@ -21,8 +21,8 @@ class Means(NamedTuple):
     """What was measured on the batch as a whole, by name."""
 
     @property
-    def loss(self) -> Float[Array, "*steps"]:
-        """The loss, which one of the two has."""
+    def loss(self) -> Any:
+        """The loss, which one of the two has: an array of JAX, or of NumPy on the host."""
         return self.by_name()["loss"]
 
     def by_name(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxmnist as jm
-from jaxmnist import sweep
+from jaxmnist import sweep, training
 from jaxmnist.sweep import axes, programs, results
 from jaxmnist.training import History
 
@@ -132,7 +132,7 @@ def test_models_in_step_are_the_models_one_by_one_to_rounding(dataset, swept):
     history = program(
         programs.keys([cell.config.seed for cell in cells]),
         programs.stack([cell.hyper for cell in cells]),
-        dataset.arrays(),
+        training.split_pair(dataset.arrays()),
     )
     # Batched products sum in another order; 10 steps of float32.
     np.testing.assert_allclose(

@@ -169,7 +169,7 @@ def test_bfloat16_computes_products_in_bfloat16_and_the_loss_in_float32(dataset)
 
 
 def test_float64_without_64_bit_numbers_is_refused(dataset, tmp_path):
-    config, message = in_dtype("float64"), r"dtype is float64.* off: .*jax.enable_x64\(True\)"
+    config, message = in_dtype("float64"), r"dtype is float64.* off; .*jax.enable_x64\(True\)"
     with pytest.raises(jm.InputError, match=message):
         jm.fit(config, dataset)
     with pytest.raises(jm.InputError, match=message):

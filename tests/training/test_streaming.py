@@ -187,10 +187,10 @@ def test_diverging_run_stops_in_the_midst_of_the_epoch(stream, dataset, monkeypa
 def test_second_fit_from_disk_traces_nothing(stream, monkeypatch):
     jm.fit(CONFIG, stream)
 
-    def traced_again(*_):
+    def traced_again(*_, **__):
         raise AssertionError("the program was traced again")
 
-    monkeypatch.setattr(streaming, "model_and_optimizer", traced_again)
+    monkeypatch.setattr(streaming, "update_epoch", traced_again)
     jm.fit(dataclasses.replace(CONFIG, seed=4, learning_rate=0.01, epochs=1), stream)
 
 
@@ -208,7 +208,7 @@ def test_fit_ends_its_threads(stream, monkeypatch):
 def test_batches_larger_than_the_stream_are_refused(stream, refused):
     for field, largest in (("batch_size", TRAIN), ("eval_batch_size", TEST)):
         config = dataclasses.replace(CONFIG, **{field: largest + 1})
-        with refused(f"{field} is {largest + 1}", f"only {largest} images"):
+        with refused(f"{field} is {largest + 1}", f"only {largest} samples"):
             jm.fit(config, stream)
 
 

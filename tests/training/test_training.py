@@ -227,7 +227,7 @@ def test_train_step_takes_any_model_and_any_optax_optimizer(dataset):
 def test_batches_larger_than_the_data_are_refused(dataset):
     for field, largest in (("batch_size", 650), ("eval_batch_size", 245)):
         config = dataclasses.replace(CONFIG, epochs=1, **{field: largest + 1})
-        message = f"{field} is {largest + 1}; the data has only {largest} images"
+        message = f"{field} is {largest + 1}; the data has only {largest} samples"
         with pytest.raises(jm.InputError, match=message):
             jm.fit(config, dataset)
         with pytest.raises(jm.InputError, match=message):
@@ -288,10 +288,10 @@ def test_fit_keeps_the_epochs_before_a_divergence(dataset, monkeypatch):
 def test_second_fit_traces_nothing(dataset, monkeypatch):
     jm.fit(CONFIG, dataset)
 
-    def traced_again(*_):
+    def traced_again(*_, **__):
         raise AssertionError("the program was traced again")
 
-    monkeypatch.setattr("jaxmnist.training.epoch.model_and_optimizer", traced_again)
+    monkeypatch.setattr("jaxmnist.training.run.update_epoch", traced_again)
     jm.fit(dataclasses.replace(CONFIG, seed=4, learning_rate=0.01, epochs=1), dataset)
     with pytest.raises(AssertionError, match="traced again"):
         jm.fit(dataclasses.replace(CONFIG, batch_size=65), dataset)
