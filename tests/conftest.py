@@ -1,7 +1,6 @@
 """Settings for every test: nothing broadcasts across ranks or promotes dtypes silently."""
 
 import gzip
-import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +43,11 @@ def refused() -> Callable[..., Any]:
     """A function from words to the expectation of an InputError of one line that has them all."""
 
     def expect(*words: object) -> Any:
-        every = "".join(f"(?=.*{re.escape(str(word))})" for word in words)
-        return pytest.raises(jm.InputError, match=rf"\A{every}[^\n]*\Z")
+        def says(error: jm.InputError) -> bool:
+            # The message itself, without the notes that JAX and Grain add to exceptions.
+            return "\n" not in str(error) and all(str(word) in str(error) for word in words)
+
+        return pytest.raises(jm.InputError, check=says)
 
     return expect
 
