@@ -22,6 +22,7 @@ resumed has the bits of the uninterrupted one.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -43,6 +44,7 @@ from jaxmnist.sweep.results import table as table
 from jaxmnist.sweep.results import without_diverged
 from jaxmnist.sweep.task_axes import TaskRun as TaskRun
 from jaxmnist.sweep.task_axes import check_read, task_cells
+from jaxmnist.sweep.task_axes import whole_axes as whole_axes
 from jaxmnist.tasks import Batch, Task
 from jaxmnist.training import as_task, check_batches_fit, check_labels, split_pair
 
@@ -59,6 +61,7 @@ def run(
     out: Path | None = None,
     chunk: int | None = None,
     command: str = "jaxmnist.sweep.run",
+    recorded: Mapping[str, Any] = MappingProxyType({}),
     on_chunk: Callable[[int, int], None] = lambda *_: None,
 ) -> Sweep:
     """Train every combination of the axes' values.
@@ -80,6 +83,8 @@ def run(
             stopped is resumed when it is run with the same folder again.
         chunk: Models trained in one call, at most; by default what the machine suggests.
         command: What to write into the folder as the sweep's origin.
+        recorded: What a task was built from by name, such as the SHA-256 of its file: it is
+            written into the folder, and only a sweep with the same is resumed.
         on_chunk: Called with the finished and all cells, first before the first chunk.
 
     Returns:
@@ -109,7 +114,7 @@ def run(
         task, epochs, batches = as_task(task, classes, epochs, batch_size, eval_batch_size)
         one = TaskRun(seed, epochs, *batches)
         checked, cells = task_cells(task, one, axes)
-        fixed = {**one._asdict(), **task.hyper}
+        fixed = {**one._asdict(), **task.hyper, **recorded}
         check_read(task, set(checked) - set(TaskRun._fields), cells[0].hyper, parts[0])
     for cell in cells:
         check_batches_fit(cell.config, data)

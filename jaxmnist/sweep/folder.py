@@ -56,7 +56,8 @@ def enter(
         "axes": axes,
         "data": _identity(data),
     }
-    about = json.loads(json.dumps(about))
+    # A task's hyperparameters may be arrays.
+    about = json.loads(json.dumps(about, default=lambda value: np.asarray(value).tolist()))
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not (path / _ABOUT).exists():

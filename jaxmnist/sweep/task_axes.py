@@ -8,8 +8,9 @@ import jax
 from jaxtyping import Array
 
 from jaxmnist.config import Hyper
+from jaxmnist.conventions import plain_number
 from jaxmnist.errors import InputError, nearest
-from jaxmnist.sweep.axes import Axes, Cell, check_axes
+from jaxmnist.sweep.axes import WHOLE, Axes, Cell, check_axes
 from jaxmnist.tasks import Batch, Task
 from jaxmnist.training import start
 
@@ -52,7 +53,7 @@ def task_cells(task: Task, run: TaskRun, axes: Mapping[str, Any]) -> tuple[Axes,
     [({'rate': 0.1, 'decay': 0.0}, 0), ({'rate': 0.1, 'decay': 0.0}, 1)]
     """
     known = ("seed", "batch_size", *task.hyper)
-    checked = check_axes(axes, known)
+    checked = check_axes(axes, known, whole_axes(task))
     cells = []
     for values in itertools.product(*checked.values()):
         named = dict(zip(checked, values, strict=True))
@@ -60,6 +61,16 @@ def task_cells(task: Task, run: TaskRun, axes: Mapping[str, Any]) -> tuple[Axes,
         hyper = {name: value for name, value in named.items() if name not in own}
         cells.append(Cell(named, run._replace(**own), {**task.hyper, **hyper}))
     return checked, tuple(cells)
+
+
+def whole_axes(task: Task) -> tuple[str, ...]:
+    """Return the axes of a task that take whole numbers: those whose default is one, and two more.
+
+    >>> whole_axes(Task(lambda: 0, lambda: 0, lambda hyper: 0, {"rate": 0.5, "warmup": 100}))
+    ('batch_size', 'seed', 'warmup')
+    """
+    numbers = {name: plain_number(value) for name, value in task.hyper.items()}
+    return (*WHOLE, *(name for name, number in numbers.items() if type(number) is int))
 
 
 def check_read(task: Task, names: set[str], hyper: Hyper, train: Batch) -> None:
