@@ -63,9 +63,14 @@ def _command(file: "TaskFile", line: str) -> Callable[..., None]:
     axes = _axes_of(file, fields)
 
     def command(
-        config: Any, sizes: Any, out: Path, dataset: str = "", data_dir: str | None = None
+        config: Any,
+        sizes: Any,
+        out: Path,
+        dataset: str | None = None,
+        data_dir: str | None = None,
     ) -> None:
-        _sweep_file(file, line, axes, {**vars(config), **vars(sizes)}, (dataset, data_dir), out)
+        given = {**vars(config), **vars(sizes)}
+        _sweep_file(file, line, axes, given, (dataset, data_dir), out)
 
     options = dataclasses.make_dataclass(
         "Options",
@@ -101,7 +106,9 @@ def _axes_of(file: "TaskFile", fields: Mapping[str, dataclasses.Field]) -> dict[
                 "the task from the defaults to learn which hyperparameters it has"
             )
     own = {name: fields[name].default for name in SIZES_HELP if name in fields}
-    usual = Config(**{name: value for name, value in own.items() if plain_number(value)})
+    usual = Config(
+        **{name: value for name, value in own.items() if plain_number(value) is not None}
+    )
     hyper = file.task(usual).hyper
     names = [name for name, value in hyper.items() if plain_number(value) is not None]
     for name in names:
@@ -129,13 +136,16 @@ def _sweep_file(
     line: str,
     axes: Mapping[str, Any],
     given: Mapping[str, Any],
-    where: tuple[str, str | None],
+    where: tuple[str | None, str | None],
     out: Path,
 ) -> None:
     """Run the sweep that the options, by name in `given`, ask for."""
     from jaxmnist import sweep as sweeping
     from jaxmnist.data import load_arrays
+    from jaxmnist.runs import Run
     from jaxmnist.runs.task_file import SIZES, config_class, own_options
+    from jaxmnist.runs.weights import check_trains
+    from jaxmnist.training import check_batches_fit
 
     own = [field.name for field in dataclasses.fields(config_class(file.module))]
     whole = [name for name, default in axes.items() if isinstance(plain_number(default), int)]
@@ -150,19 +160,25 @@ def _sweep_file(
                 f"{name} has {len(values[name])} values, and the task is built from Config.{name}: "
                 f"give one, or take {name} out of Config"
             )
-    # Where an axis has several values, Config has no such field.
+    # A batch size of several values is no field of Config; one of one value is no axis.
     sizes = Config(
         epochs=given["epochs"],
         eval_batch_size=given["eval_batch_size"],
         **{name: values.get(name, (axes[name],))[0] for name in ("seed", "batch_size")},
     )
+    if len(values.get("batch_size", ())) == 1:
+        del values["batch_size"]
     chosen = {name: given[name] for name in own if name not in axes and name not in SIZES}
     options = own_options(file.module, dataclasses.replace(file, options=chosen).config(sizes))
     file = dataclasses.replace(file, options={name: options[name] for name in chosen})
+    run = Run(out, sizes, 10, *where, task_file=file)
+    data = run.data(load_arrays)
+    check_batches_fit(sizes, data)
+    check_trains(run, data)  # A task that cannot be trained leaves no folder.
     run_sweep(
-        file.task(sizes),
+        run.task,
         values,
-        file.data(sizes) if file.has_data else load_arrays(*where),
+        data,
         out,
         text=file.text,
         epochs=sizes.epochs,

@@ -44,7 +44,6 @@ from jaxmnist.sweep.results import table as table
 from jaxmnist.sweep.results import without_diverged
 from jaxmnist.sweep.task_axes import TaskRun as TaskRun
 from jaxmnist.sweep.task_axes import check_read, task_cells
-from jaxmnist.sweep.task_axes import whole_axes as whole_axes
 from jaxmnist.tasks import Batch, Task
 from jaxmnist.training import as_task, check_batches_fit, check_labels, split_pair
 
@@ -115,9 +114,11 @@ def run(
         one = TaskRun(seed, epochs, *batches)
         checked, cells = task_cells(task, one, axes)
         fixed = {**one._asdict(), **task.hyper, **recorded}
-        check_read(task, set(checked) - set(TaskRun._fields), cells[0].hyper, parts[0])
     for cell in cells:
         check_batches_fit(cell.config, data)
+    if isinstance(task, Task):
+        batch = jax.tree.map(lambda leaf: leaf[: cells[0].config.batch_size], parts[0])
+        check_read(task, set(checked) - set(TaskRun._fields), cells[0].hyper, batch)
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk is {chunk}; it must be at least 1")
     finished: dict[int, Any] = {}

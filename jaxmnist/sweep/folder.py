@@ -160,7 +160,8 @@ def _read_cells(path: Path) -> dict[int, Any]:
         try:
             kept = json.loads(line)
             finished[int(kept["cell"])] = _history(
-                {name: np.array(c, kept["dtype"]) for name, c in kept["history"].items()}
+                {name: np.array(c, kept["dtype"]) for name, c in kept["history"].items()},
+                is_mapping=kept.get("task", False),
             )
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path} is damaged in line {number}: {error!r}") from error
@@ -170,11 +171,11 @@ def _read_cells(path: Path) -> dict[int, Any]:
     return finished
 
 
-def _history(metrics: dict[str, np.ndarray]) -> Any:
-    """Return metrics as the type that the run gave them: the tutorial's have the names of one."""
+def _history(metrics: dict[str, np.ndarray], is_mapping: bool) -> Any:
+    """Return metrics as the type that the run gave them."""
     if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
         raise KeyError(missing[0])
-    return History(**metrics) if metrics.keys() == set(History._fields) else metrics
+    return metrics if is_mapping else History(**metrics)
 
 
 def _line(index: int, history: Any) -> str:
@@ -184,6 +185,7 @@ def _line(index: int, history: Any) -> str:
         "cell": index,
         "diverged": None if at < 0 else at,
         "dtype": str(metrics["train_loss"].dtype),
+        **({} if isinstance(history, History) else {"task": True}),
         "history": {
             name: [results.number(value) for value in values] for name, values in metrics.items()
         },
