@@ -105,7 +105,7 @@ def _axes_of(file: "TaskFile", fields: Mapping[str, dataclasses.Field]) -> dict[
                 f"{file.path}: Config.{name} has no default; give it one: jaxmnist sweep builds "
                 "the task from the defaults to learn which hyperparameters it has"
             )
-    own = {name: fields[name].default for name in SIZES_HELP if name in fields}
+    own: dict[str, Any] = {name: fields[name].default for name in SIZES_HELP if name in fields}
     usual = Config(
         **{name: value for name, value in own.items() if plain_number(value) is not None}
     )

@@ -171,7 +171,7 @@ def _read_cells(path: Path) -> dict[int, Any]:
     return finished
 
 
-def _history(metrics: dict[str, np.ndarray], is_mapping: bool) -> Any:
+def _history(metrics: dict[str, Any], is_mapping: bool) -> Any:
     """Return metrics as the type that the run gave them."""
     if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
         raise KeyError(missing[0])

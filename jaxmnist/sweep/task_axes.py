@@ -120,6 +120,8 @@ class Recorded(dict[str, Any]):
     >>> hyper = Recorded({"a": 1, "b": 2, "c": 3, "d": 4}, names)
     >>> hyper["a"], hyper.get("b"), "c" in hyper, sorted(names)
     (1, 2, True, ['a', 'b'])
+    >>> jax.jit(lambda values: values["a"] + values["b"])(hyper).item()
+    3
     >>> {**hyper} == dict(hyper) == jax.tree.map(lambda leaf: leaf, hyper), len(names)
     (True, 4)
     """
@@ -158,12 +160,14 @@ class Recorded(dict[str, Any]):
         return self.copy() | other
 
 
-def _flatten(recorded: Recorded) -> tuple[list[Any], list[str]]:
-    names = sorted(recorded)
+def _flatten(recorded: Recorded) -> tuple[list[Any], tuple[str, ...]]:
+    names = tuple(sorted(recorded))
     return [recorded[name] for name in names], names
 
 
+def _unflatten(names: Any, leaves: Any) -> Any:
+    return dict(zip(names, leaves, strict=True))
+
+
 # To `jax.tree.map` it is a dict, and not a leaf.
-jax.tree_util.register_pytree_node(
-    Recorded, _flatten, lambda names, leaves: dict(zip(names, leaves, strict=True))
-)
+jax.tree_util.register_pytree_node(Recorded, _flatten, _unflatten)
