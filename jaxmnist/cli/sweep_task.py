@@ -109,7 +109,14 @@ def _axes_of(file: "TaskFile", fields: Mapping[str, dataclasses.Field]) -> dict[
     usual = Config(
         **{name: value for name, value in own.items() if plain_number(value) is not None}
     )
-    hyper = file.task(usual).hyper
+    hyper: dict[str, Any] = {}
+
+    @in_its_precision
+    def build(config: Any) -> None:
+        del config  # Only its dtype counts.
+        hyper.update(file.task(usual).hyper)
+
+    build(file.config(usual))
     names = [name for name, value in hyper.items() if plain_number(value) is not None]
     for name in names:
         if name in (*SIZES_HELP, *_OPTIONS) or not name.isidentifier():

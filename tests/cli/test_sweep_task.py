@@ -274,6 +274,10 @@ def test_field_dtype_turns_64_bit_numbers_on(signs, tmp_path, run_command):
         SIGNS.replace("width: int = 3", 'width: int = 3\n    dtype: str = "float64"')
         .replace("jnp.zeros(inputs.shape[1])", "jnp.zeros(inputs.shape[1], config.dtype)")
         .replace(".astype(np.float32)", "")
+        .replace(
+            "    hyper = {",
+            "    assert jnp.zeros(1, config.dtype).dtype == 'float64'\n    hyper = {",
+        )
     )
     run_command("sweep", signs, "--seed", "0", *SIZES, "--out", tmp_path / "out")
     (line,) = (tmp_path / "out" / "cells.jsonl").read_text().splitlines()
