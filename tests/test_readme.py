@@ -67,12 +67,15 @@ def test_python_snippets_run_one_after_the_other(tmp_path):
 
 def test_commands_run_one_after_the_other(tmp_path):
     (commands,) = (block for block in SHELL if not is_setup(block))
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")  # They are typed in a clone.
     output = run(["sh", "-eu", "-c", commands], tmp_path)
     assert "epoch: 1, Train Loss: 0." in output
     assert (tmp_path / "runs/adam/curves.png").exists()
     assert (tmp_path / "digits.png").exists()
     assert (tmp_path / "verify.json").exists()
     assert (tmp_path / "runs/adam/model.stablehlo").exists()
+    assert (tmp_path / "runs/pendulum/task.py").exists()
+    assert (tmp_path / "runs/rates/results.csv").exists()
 
 
 def test_ci_runs_the_set_up_blocks():

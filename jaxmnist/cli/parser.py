@@ -30,6 +30,7 @@ from jaxmnist.cli.figures import figures
 from jaxmnist.cli.predict import predict
 from jaxmnist.cli.race import race
 from jaxmnist.cli.sweep import sweep
+from jaxmnist.cli.sweep_task import for_swept_file
 from jaxmnist.cli.train import train
 from jaxmnist.cli.train_task import for_task_file
 from jaxmnist.cli.verify import verify
@@ -86,6 +87,8 @@ def parse(arguments: Sequence[str] | None) -> Callable[[], None]:
         path.append(word)
     if found is train:
         found, words = for_task_file(words)
+    elif found is sweep:
+        found, words = for_swept_file(words)
     return _parse_command(found, " ".join(path), words)
 
 

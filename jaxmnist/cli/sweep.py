@@ -5,10 +5,10 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
@@ -16,6 +16,9 @@ from jaxmnist.cli.console import make_console, progress, say
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.config import Config
 from jaxmnist.conventions import HYPERPARAMETERS, NAMES, describe
+
+if TYPE_CHECKING:
+    from jaxmnist.tasks import Task
 
 
 def _axes() -> Iterator[tuple[str, str, str]]:
@@ -54,19 +57,24 @@ class SweepAxes(
 
 
 def with_one_device_per_core(command: Callable[..., None]) -> Callable[..., None]:
-    """Make every core a device with one thread, unless JAX has started or is told otherwise."""
+    """Run a command after `make_cores_devices`."""
 
     @functools.wraps(command)
     def run_command(*args: Any, **kwargs: Any) -> None:
-        flags = os.environ.get("XLA_FLAGS", "")
-        if "jax" not in sys.modules and "device_count" not in flags:
-            affinity = getattr(os, "sched_getaffinity", None)
-            cores = len(affinity(0)) if affinity else os.cpu_count()
-            own = f"--xla_force_host_platform_device_count={cores}"
-            os.environ["XLA_FLAGS"] = f"{flags} {own} --xla_cpu_multi_thread_eigen=false".strip()
+        make_cores_devices()
         return command(*args, **kwargs)
 
     return run_command
+
+
+def make_cores_devices() -> None:
+    """Make every core a device with one thread, unless JAX has started or is told otherwise."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "jax" not in sys.modules and "device_count" not in flags:
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count()
+        own = f"--xla_force_host_platform_device_count={cores}"
+        os.environ["XLA_FLAGS"] = f"{flags} {own} --xla_cpu_multi_thread_eigen=false".strip()
 
 
 @with_one_device_per_core
@@ -82,7 +90,7 @@ def sweep(
     data_dir: str | None = None,
     out: Path,
 ) -> None:
-    """Train every combination of values, and tabulate and draw the results.
+    """Train every combination of values, and tabulate and draw them; `sweep FILE` for any task.
 
     A value is a number (0.1), or a range that includes both ends: 0..3 whole numbers, 0..1:5 five
     numbers at equal distances, 1e-3..1:log12 twelve at equal ratios. A sweep that was stopped
@@ -101,13 +109,8 @@ def sweep(
     config = Config(
         epochs=epochs, eval_batch_size=eval_batch_size, convention=convention, dtype=dtype
     )
-    from rich.markup import escape
-    from rich.table import Table
-
-    from jaxmnist import plots
     from jaxmnist import sweep as sweeping
     from jaxmnist.data import load_dataset
-    from jaxmnist.plots.save import write_picture
 
     words = {name: given for name, given in asdict(axes).items() if given}
     values = {name: sweeping.parse(name, given) for name, given in words.items()}
@@ -124,38 +127,71 @@ def sweep(
     for name, given in (*words.items(), *((name, (value,)) for name, value in fixed.items())):
         command += ["--" + name.replace("_", "-"), *map(str, given)]
     images = load_dataset(dataset, data_dir)
+    run_sweep(config, values, images, out, command=shlex.join(command))
+
+
+def run_sweep(
+    task: "Config | Task",
+    values: Mapping[str, Any],
+    data: Any,
+    out: Path,
+    text: str | None = None,
+    **settings: Any,
+) -> None:
+    """Run a sweep of the tutorial's task or of another, and show what it found.
+
+    Args:
+        task: As `jaxmnist.sweep.run` takes it; so are the next two.
+        values: The axes.
+        data: What is trained on.
+        out: The sweep's folder.
+        text: Of the task's file, to be kept in the folder.
+        settings: More arguments of `jaxmnist.sweep.run`.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from jaxmnist import plots
+    from jaxmnist import sweep as sweeping
+    from jaxmnist.atomic import write_whole
+    from jaxmnist.plots.save import write_picture
+    from jaxmnist.training import by_name
 
     started = time.perf_counter()
     screen = make_console()
     finished: list[int] = []
-    with progress(screen, "training") as (bar, task):
+    with progress(screen, "training") as (bar, trained):
 
         def on_chunk(done: int, total: int) -> None:
             if not finished:
+                if text is not None:
+                    write_whole(out / "task.py", text.encode())
                 if done:
                     say(screen, f"{done} of {total} runs were finished before")
-                bar.reset(task, total=total, completed=done)
+                bar.reset(trained, total=total, completed=done)
             finished.append(done)
-            bar.update(task, completed=done)
+            bar.update(trained, completed=done)
 
-        found = sweeping.run(
-            config, values, images, out=out, command=shlex.join(command), on_chunk=on_chunk
-        )
+        found = sweeping.run(task, values, data, out=out, on_chunk=on_chunk, **settings)
     seconds = time.perf_counter() - started
 
-    summary = sweeping.summary(found)
+    summary, metrics = sweeping.summary(found), by_name(found.history)
     head, *lines = sweeping.table(summary)
+    epochs = len(metrics["eval_loss"][0])
     table = Table(*head, title=escape(f"After {epochs} epochs: {sweeping.LEGEND}"))
     for line in lines:
         table.add_row(*map(escape, line))  # "[inf, inf]" is no style.
     screen.print(table)
-    if sum(name != "seed" for name in values) > 2:
+    drawn = {"eval_accuracy", "train_accuracy"}
+    if not drawn <= metrics.keys():
+        say(screen, "no picture: it shows accuracies, and the task has no metric named accuracy")
+    elif sum(name != "seed" for name in values) > 2:
         say(screen, "no picture: it has room for two axes besides the seed")
     else:
         with plots.theme("light"):
-            write_picture(plots.sweep(summary, found.history._asdict()), out / "sweep.png")
+            write_picture(plots.sweep(summary, metrics), out / "sweep.png")
         with plots.theme("dark"):
-            figure = plots.sweep(summary, found.history._asdict())
+            figure = plots.sweep(summary, metrics)
             write_picture(figure, out / "sweep-dark.png")
     say(
         screen,

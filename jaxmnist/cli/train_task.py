@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import time
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,13 +18,13 @@ from jaxmnist.errors import InputError
 if TYPE_CHECKING:
     from jaxmnist.runs import Run, TaskFile
 
-_SIZES = {
+SIZES_HELP = {
     "epochs": "Passes over the training data.",
     "batch_size": "Samples in a training batch; the last, shorter batch is kept.",
     "eval_batch_size": "Samples in a test batch; the last, shorter batch is kept.",
     "seed": "Determines the run's key: its start, every epoch's order, and what is random in it.",
 }
-_DATASET = (
+DATASET_HELP = (
     "An .npz of any shapes, a folder of class-named folders of images, or a data set of the "
     "tutorial's form, such as mnist."
 )
@@ -46,16 +46,11 @@ def for_task_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]]
     Raises:
         InputError: The file cannot be used, or there is no such run.
     """
-    file = Path(words[0]) if words and not words[0].startswith("-") else None
+    file = file_among(words, "train")
     folder = _resumed(words)
     has_record = folder is not None and (folder / "task.py").is_file()
     if file is None and not has_record:
         return train, list(words)
-    if file is not None and file.suffix != ".py":
-        raise InputError(
-            f"train takes no {str(file)!r}; give the file of a task, a .py, before the options, or "
-            "options only; see jaxmnist train --help"
-        )
     started = time.perf_counter()  # JAX is loaded from here on.
     from jaxmnist.runs import read
     from jaxmnist.runs.task_file import TaskFile, read_text
@@ -67,6 +62,17 @@ def for_task_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]]
     assert run is not None
     assert run.task_file is not None
     return _command(run.task_file, run, started=started, is_recorded=True), list(words)
+
+
+def file_among(words: Sequence[str], command: str) -> Path | None:
+    """Return the task's file that comes first of the words of a command, or None."""
+    file = Path(words[0]) if words and not words[0].startswith("-") else None
+    if file is not None and file.suffix != ".py":
+        raise InputError(
+            f"{command} takes no {str(file)!r}; give the file of a task, a .py, before the "
+            f"options, or options only; see jaxmnist {command} --help"
+        )
+    return file
 
 
 def _resumed(words: Sequence[str]) -> Path | None:
@@ -83,17 +89,19 @@ def _command(
     file: "TaskFile", run: "Run | None", started: float, is_recorded: bool
 ) -> Callable[..., None]:
     """Return the command for a file; `run` is the one to resume, whose options are defaults."""
+    from jaxmnist.distributed.processes import Processes
     from jaxmnist.runs.task_file import SIZES, config_class, own_options
 
     kind = config_class(file.module)
     own = [field.name for field in dataclasses.fields(kind)]
     parameters = dict(inspect.signature(train).parameters)
     hints = typing.get_type_hints(train, include_extras=True)
-    hints["dataset"] = Annotated[str, arg(help=_DATASET)]
+    hints["dataset"] = Annotated[str, arg(help=DATASET_HELP)]
     if file.has_data:
         for name in ("dataset", "data_dir", "stream"):
             del parameters[name]
-    _check_names(file, own, parameters)
+    taken = {*parameters, *(field.name for field in dataclasses.fields(Processes)), *_TAKEN}
+    check_names(file, own, taken - {"config", "joining", "given"}, "train")  # These are no options.
 
     def command(config: Any, sizes: Any, joining: Any, **settings: Any) -> None:
         chosen = {name: getattr(config if name in own else sizes, name) for name in SIZES}
@@ -107,12 +115,7 @@ def _command(
             **{"dataset": None, "data_dir": None, "stream": False, **settings},
         )
 
-    added = [
-        (name, Annotated[int, arg(help=text)], dataclasses.field(default=getattr(Config(), name)))
-        for name, text in _SIZES.items()
-        if name not in own
-    ]
-    sizes = dataclasses.make_dataclass("Sizes", added, frozen=True)
+    sizes = sizes_class([name for name in SIZES if name not in own])
     chosen = [
         inspect.Parameter("config", _KEYWORD, annotation=Annotated[kind, arg(name="")]),
         inspect.Parameter("sizes", _KEYWORD, annotation=Annotated[sizes, arg(name="")]),
@@ -127,34 +130,55 @@ def _command(
     if run is not None and run.task_file is not None:
         defaults = dataclasses.replace(file, options=run.task_file.options).config(run.config)
         chosen[0] = chosen[0].replace(default=defaults)
-    made = in_its_precision(command)
-    annotations = {each.name: hints.get(each.name, each.annotation) for each in chosen}
-    annotations |= {each.name: each.annotation for each in chosen[:2]}
-    layer: Any = made
-    while layer is not None:  # The parser looks below wrappers.
-        layer.__signature__, layer.__annotations__ = inspect.Signature(chosen), annotations
-        layer = getattr(layer, "__wrapped__", None)
-    made.__doc__ = _described(file, train.__doc__ or "")
+    typed = [
+        each if each.name in ("config", "sizes") else each.replace(annotation=hints[each.name])
+        for each in chosen[:-1]
+    ]
+    made = signed(in_its_precision(command), [*typed, chosen[-1]])
+    made.__doc__ = described(file, train.__doc__ or "")
     return made
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_TAKEN = ("help", "accept_changed_task", "dataset", "data_dir", "stream")
 
 
-def _check_names(file: "TaskFile", own: Sequence[str], parameters: dict[str, Any]) -> None:
-    from jaxmnist.distributed.processes import Processes
+def sizes_class(names: Sequence[str]) -> type:
+    """Return a dataclass of those of a run's sizes that a file's ``Config`` lacks."""
+    fields = [
+        (
+            name,
+            Annotated[int, arg(help=SIZES_HELP[name])],
+            dataclasses.field(default=getattr(Config(), name)),
+        )
+        for name in SIZES_HELP
+        if name in names
+    ]
+    return dataclasses.make_dataclass("Sizes", fields, frozen=True)
 
-    taken = {*parameters, *(field.name for field in dataclasses.fields(Processes)), "help"}
-    taken |= {"accept_changed_task", "dataset", "data_dir", "stream"}
-    taken -= {"config", "joining", "given"}  # These are no options.
+
+def signed(
+    command: Callable[..., None], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """Give a command the parameters that the parser is to see."""
+    layer: Any = command
+    while layer is not None:  # The parser looks below wrappers.
+        layer.__signature__ = inspect.Signature(parameters)
+        layer.__annotations__ = {each.name: each.annotation for each in parameters}
+        layer = getattr(layer, "__wrapped__", None)
+    return command
+
+
+def check_names(file: "TaskFile", own: Sequence[str], taken: Collection[str], command: str) -> None:
+    """Refuse a field of a file's ``Config`` that has the name of an option of the command."""
     if clash := [name for name in own if name in taken]:
         raise InputError(
             f"{file.path}: Config has a field {clash[0]}, which is the name of an option of "
-            "jaxmnist train; rename it"
+            f"jaxmnist {command}; rename it"
         )
 
 
-def _described(file: "TaskFile", of_train: str) -> str:
-    """Return the docstring of a file's command: the file's own first line, and train's options."""
-    first = (file.module.__doc__ or f"Train the task of {Path(file.path).name}.").strip()
-    return first.split("\n")[0] + of_train[of_train.index("\n") :]
+def described(file: "TaskFile", docstring: str) -> str:
+    """Return the docstring of a file's command: the file's own first line, then the command's."""
+    first = (file.module.__doc__ or f"The task of {Path(file.path).name}.").strip()
+    return first.split("\n")[0] + docstring[docstring.index("\n") :]

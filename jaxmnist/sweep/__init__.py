@@ -22,6 +22,7 @@ resumed has the bits of the uninterrupted one.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -59,6 +60,7 @@ def run(
     out: Path | None = None,
     chunk: int | None = None,
     command: str = "jaxmnist.sweep.run",
+    recorded: Mapping[str, Any] = MappingProxyType({}),
     on_chunk: Callable[[int, int], None] = lambda *_: None,
 ) -> Sweep:
     """Train every combination of the axes' values.
@@ -80,6 +82,8 @@ def run(
             stopped is resumed when it is run with the same folder again.
         chunk: Models trained in one call, at most; by default what the machine suggests.
         command: What to write into the folder as the sweep's origin.
+        recorded: What a task was built from by name, such as the SHA-256 of its file: it is
+            written into the folder, and only a sweep with the same is resumed.
         on_chunk: Called with the finished and all cells, first before the first chunk.
 
     Returns:
@@ -109,10 +113,12 @@ def run(
         task, epochs, batches = as_task(task, classes, epochs, batch_size, eval_batch_size)
         one = TaskRun(seed, epochs, *batches)
         checked, cells = task_cells(task, one, axes)
-        fixed = {**one._asdict(), **task.hyper}
-        check_read(task, set(checked) - set(TaskRun._fields), cells[0].hyper, parts[0])
+        fixed = {**one._asdict(), **task.hyper, **recorded}
     for cell in cells:
         check_batches_fit(cell.config, data)
+    if isinstance(task, Task):
+        batch = jax.tree.map(lambda leaf: leaf[: cells[0].config.batch_size], parts[0])
+        check_read(task, set(checked) - set(TaskRun._fields), cells[0].hyper, batch)
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk is {chunk}; it must be at least 1")
     finished: dict[int, Any] = {}

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -19,7 +19,8 @@ AXIS_NAMES: Final = ("optimizer", "hidden", "batch_size", "seed", "init_scale", 
 """The axes of a sweep. The first three change the program; the others are its input."""
 
 _FIELDS: Final = ("optimizer", "hidden", "batch_size", "seed", "learning_rate")  # Of Config.
-_WHOLE: Final = ("batch_size", "seed")
+WHOLE: Final = ("batch_size", "seed")
+"""The axes of whole numbers, besides those of a task's own hyperparameters that are."""
 _LARGEST: Final = 10_000  # Values of one range; a typing error asks for more.
 
 Axes = Mapping[str, tuple[Any, ...]]
@@ -36,12 +37,17 @@ class Cell(NamedTuple):
     """The argument of ``train``: the defaults, and what the axes have in place of them."""
 
 
-def check_axes(axes: Mapping[str, Any], known: Sequence[str] = AXIS_NAMES) -> Axes:
+def check_axes(
+    axes: Mapping[str, Any],
+    known: Sequence[str] = AXIS_NAMES,
+    whole: Collection[str] = WHOLE,
+) -> Axes:
     """Return the axes with plain Python values, or refuse them.
 
     Args:
         axes: Lists, ranges, arrays, tensors or iterators of values by the axis's name.
         known: The names that an axis may have.
+        whole: The names of axes of whole numbers.
 
     Returns:
         The same as strings, whole numbers, floats and, for hidden, tuples. A float32 has its exact
@@ -64,7 +70,7 @@ def check_axes(axes: Mapping[str, Any], known: Sequence[str] = AXIS_NAMES) -> Ax
             )
         if not _is_many(values):
             raise InputError(f"the axis {name} is {shown(values)}; it must be a list of values")
-        checked[name] = tuple(_plain(name, value) for value in values)
+        checked[name] = tuple(_plain(name, value, whole) for value in values)
         if not checked[name]:
             raise InputError(f"the axis {name} has no values; give at least one")
         for value, again in itertools.pairwise(sorted(checked[name])):
@@ -118,7 +124,7 @@ def groups(cells: Sequence[Cell]) -> Mapping[Any, list[int]]:
     return gathered
 
 
-def parse(name: str, words: Sequence[str]) -> tuple[Any, ...]:
+def parse(name: str, words: Sequence[str], whole: Collection[str] = WHOLE) -> tuple[Any, ...]:
     """Read the values of an axis as a person writes them.
 
     A word is a value or a range. ``A..B`` are the whole numbers from A to B, ``A..B:5`` five
@@ -129,6 +135,7 @@ def parse(name: str, words: Sequence[str]) -> tuple[Any, ...]:
     Args:
         name: The axis.
         words: As on a command line.
+        whole: The names of axes of whole numbers.
 
     Returns:
         The values, in order.
@@ -147,7 +154,7 @@ def parse(name: str, words: Sequence[str]) -> tuple[Any, ...]:
         return tuple(words)
     if name == "hidden":
         return tuple(_layers(word) for word in words)
-    kind = int if name in _WHOLE else float
+    kind = int if name in whole else float
     return tuple(value for word in words for value in _range(name, word, kind))
 
 
@@ -168,14 +175,14 @@ def _is_many(values: Any) -> bool:
     return isinstance(values, Iterable) and not one
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: Any, whole: Collection[str]) -> Any:
     if name == "optimizer":
         return str(value) if isinstance(value, str) else _refuse(name, value, "the name of one")
     if name == "hidden":
         if not _is_many(value):
             _refuse(name, value, "a tuple of layer sizes")
         return tuple(_whole(name, size, "made of whole numbers") for size in value)
-    if name in _WHOLE:
+    if name in whole:
         return _whole(name, value, "a whole number")
     number = plain_number(value)
     if number is None:

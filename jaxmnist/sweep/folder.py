@@ -56,7 +56,8 @@ def enter(
         "axes": axes,
         "data": _identity(data),
     }
-    about = json.loads(json.dumps(about))
+    # A task's hyperparameters may be arrays.
+    about = json.loads(json.dumps(about, default=lambda value: np.asarray(value).tolist()))
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not (path / _ABOUT).exists():
@@ -159,7 +160,8 @@ def _read_cells(path: Path) -> dict[int, Any]:
         try:
             kept = json.loads(line)
             finished[int(kept["cell"])] = _history(
-                {name: np.array(c, kept["dtype"]) for name, c in kept["history"].items()}
+                {name: np.array(c, kept["dtype"]) for name, c in kept["history"].items()},
+                is_mapping=kept.get("task", False),
             )
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path} is damaged in line {number}: {error!r}") from error
@@ -169,11 +171,11 @@ def _read_cells(path: Path) -> dict[int, Any]:
     return finished
 
 
-def _history(metrics: dict[str, Any]) -> Any:
-    """Return metrics as the type that the run gave them: the tutorial's have the names of one."""
+def _history(metrics: dict[str, Any], is_mapping: bool) -> Any:
+    """Return metrics as the type that the run gave them."""
     if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
         raise KeyError(missing[0])
-    return History(**metrics) if metrics.keys() == set(History._fields) else metrics
+    return metrics if is_mapping else History(**metrics)
 
 
 def _line(index: int, history: Any) -> str:
@@ -183,6 +185,7 @@ def _line(index: int, history: Any) -> str:
         "cell": index,
         "diverged": None if at < 0 else at,
         "dtype": str(metrics["train_loss"].dtype),
+        **({} if isinstance(history, History) else {"task": True}),
         "history": {
             name: [results.number(value) for value in values] for name, values in metrics.items()
         },

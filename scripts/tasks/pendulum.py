@@ -23,12 +23,14 @@ class Config:
         steps: The length of that schedule.
         hidden: Units of the hidden layer.
         samples: Pendulums to train on; a quarter as many are for the test.
+        dtype: Of the parameters; `jaxmnist train` turns 64-bit numbers on for float64.
     """
 
     learning_rate: float = 1e-2
     steps: int = 3200
     hidden: int = 32
     samples: int = 1024
+    dtype: str = "float64"
 
 
 def log_period(amplitude: np.ndarray, length: np.ndarray) -> np.ndarray:
@@ -55,8 +57,8 @@ def task(config: Config) -> jm.Task:
     def init(key):
         first, last = jax.random.split(key)
         scale = config.hidden**-0.5
-        w1 = jax.random.normal(first, (2, config.hidden), jnp.float64)
-        w2 = scale * jax.random.normal(last, (config.hidden,), jnp.float64)
+        w1 = jax.random.normal(first, (2, config.hidden), config.dtype)
+        w2 = scale * jax.random.normal(last, (config.hidden,), config.dtype)
         return {"w1": w1, "b1": jnp.zeros(config.hidden), "w2": w2, "b2": jnp.zeros(())}
 
     def apply(params, x):

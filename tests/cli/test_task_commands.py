@@ -153,6 +153,16 @@ def test_field_dtype_turns_64_bit_numbers_on(line):
     assert model.params.dtype == np.float64
 
 
+def test_pendulum_is_trained_in_float64(tmp_path, run_command):
+    file = Path(__file__).parents[2] / "scripts" / "tasks" / "pendulum.py"
+    sizes = ("--hidden", "4", "--samples", "20", "--batch-size", "10", "--eval-batch-size", "5")
+    run_command("train", file, *sizes, "--epochs", "1", "--out", tmp_path / "run")
+    found = runs.read(tmp_path / "run")
+    with jax.enable_x64(True):
+        model = runs.load_model(found, found.data(jm.data.load_arrays))
+    assert {leaf.dtype for leaf in jax.tree.leaves(model.params)} == {np.dtype("float64")}
+
+
 def test_diverged_task_keeps_its_whole_epochs(line, tmp_path, refused):
     file, data = line.parent / "line.py", line.parent / "xy.npz"
     words = ("--batch-size", "8", "--eval-batch-size", "4", "--epochs", "90", "--rate", "1e9")

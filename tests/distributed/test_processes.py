@@ -38,12 +38,12 @@ import os, signal, sys
 from jaxmnist import cli, training
 run_epochs = training.run_epochs
 
-def stopping(run_epoch, state, indices, on_epoch):
+def stopping(run_epoch, state, indices, on_epoch, shapes):
     def then_stop(index, *reached):
         on_epoch(index, *reached)
         if index == 2:
             os.kill(os.getpid(), signal.{})
-    return run_epochs(run_epoch, state, indices, then_stop)
+    return run_epochs(run_epoch, state, indices, then_stop, shapes)
 
 training.run_epochs = stopping
 cli.main(sys.argv[1:])

@@ -225,7 +225,7 @@ def broken(layer):
             {"params": jm.MLP(()).init(jax.random.key(0), jnp.zeros((1, 784)))},
             r"0\.weight has shape \(10, 784\) here and \(16, 784\)",
         ),
-        ({"params": with_nan}, r"2\.bias\[3\] is nan; every number must be finite"),
+        ({"params": with_nan}, r"params\.dense_1\.bias\[3\] is nan; every number must be finite"),
         ({"inputs": np.full((2, 784), np.inf)}, r"inputs\[0, 0\] is inf"),
         ({"labels": np.arange(48)}, r"labels\[10\] is 10; with 10 logits it must be 0 to 9"),
         (

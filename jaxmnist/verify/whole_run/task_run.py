@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxmnist.config import Hyper
 from jaxmnist.data.batches import permutation
@@ -110,7 +110,7 @@ def compare_task(
         )
         run = jax.jit(partial(_run_in_jax, task.program(), batches))
 
-        def trained_from(params: PyTree[Array]) -> _Losses:
+        def trained_from(params: PyTree) -> _Losses:
             end, losses, history = run(key, hyper, parts, orders, Model(params, start.state))
             moved = _displacement(end.params, params)
             return _Losses(np.asarray(losses), np.asarray(by_name(history)["eval_loss"]), moved)
@@ -133,7 +133,7 @@ def _as_dtype(dtype: str, leaf: Any) -> Any:
 def _run_in_jax(
     task: Task,
     batches: BatchSizes,
-    key: Array,
+    key: Key[Array, ""],
     hyper: Hyper,
     parts: tuple[Batch, Batch],
     orders: Int[Array, "epochs samples"],
