@@ -43,8 +43,9 @@ def ink_of(
     strokes = strongest >= 0.8 * np.percentile(strongest, 99.5)
     for window in _WINDOWS[:-1]:
         ink = _above_paper(flat, calm, window, dark)
-        # A stroke wider than the window is taken for paper, and its ink is gone.
-        if np.mean(ink.max(axis=2)[strokes] > 0.3 * strongest[strokes]) > 0.95:
+        # A stroke wider than the window is taken for paper, and its ink is gone; where two strokes
+        # nearly meet, the grey between them is, and ink is too weak.
+        if np.mean(ink.max(axis=2)[strokes] > 0.9 * strongest[strokes]) > 0.95:
             return ink
     return widest
 
