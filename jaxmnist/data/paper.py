@@ -81,12 +81,13 @@ def _flattened(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     for channel in range(3):
         values = sample[..., channel].ravel()
         fit = _least_absolute(design, values, weights)
-        residual = values - design @ fit
-        balance += float(np.sum(weights * residual * np.abs(residual)))
+        paper = np.clip(design @ fit, values.min(), values.max()) + _OFFSET
+        # As a ratio, ink is farther from paper than a shadow is; the cube lets it count for more.
+        balance += float(np.sum(weights * np.log((values + _OFFSET) / paper) ** 3))
         surface = np.clip(full @ fit, values.min(), values.max()).reshape(height, width) + _OFFSET
         level = np.median(surface)
         flat[..., channel] = (picture[..., channel] + _OFFSET) * (level / surface) - _OFFSET
-    # Ink is what deviates most from the page; more above than below is light ink on dark paper.
+    # Ink is what is farthest from the page; farther above than below is light ink on dark paper.
     return (255 - flat, False) if balance > 0 else (flat, True)
 
 
