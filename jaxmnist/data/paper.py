@@ -72,7 +72,8 @@ def _flattened(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     height, width, _ = picture.shape
     step = max(1, max(height, width) // _SMALL)
     rows, columns = np.arange(height), np.arange(width)
-    sample = ndimage.uniform_filter(picture, (step, step, 1), mode="nearest")[::step, ::step]
+    down = ndimage.uniform_filter1d(picture, step, axis=0, mode="nearest")
+    sample = ndimage.uniform_filter1d(down, step, axis=1, mode="nearest")[::step, ::step]
     design = _quadratic(rows[::step], columns[::step], (height, width))
     weights = _edge_weights(*sample.shape[:2])
     full = _quadratic(rows, columns, (height, width))

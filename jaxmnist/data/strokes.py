@@ -68,11 +68,11 @@ def find_digit(picture: Float[np.ndarray, "height width 3"], name: str) -> Found
     colour = np.median(chosen, axis=0)
     colour /= np.linalg.norm(colour)
     ink = np.clip(colours @ colour, 0, None) * (ink > 0)
-    if ndimage.distance_transform_edt(core).max() > 6:  # Wide enough to lose single pixels.
+    if _depth(core).max() > 6:  # Wide enough to lose single pixels.
         ink = ndimage.median_filter(ink, 3)
     strength = np.percentile(ink[core], 95)
-    size = max(np.ptp(np.flatnonzero(core.any(axis=axis))) + 1 for axis in (0, 1))
-    distance = ndimage.distance_transform_edt(~core) / max(1.5, size / 9)
+    size = max(int(np.ptp(np.flatnonzero(core.any(axis=axis)))) + 1 for axis in (0, 1))
+    distance = _depth(~core) / max(1.5, size / 9)
     inked = _inked(ink, strength, distance, max(1, size // 30))
     edges = ndimage.binary_propagation(core, mask=(distance <= 1) & inked)
     drawn = np.where(core | edges, np.minimum(ink, strength), 0)
@@ -169,8 +169,7 @@ def _without_lines(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         whole = turned[:, :2].any(axis=1) & turned[:, -2:].any(axis=1)
         filled = whole & (turned.mean(axis=1) > 0.85)
         thickest = max(2, height // 40)
-        bands, count = ndimage.label(filled)
-        for (band,) in ndimage.find_objects(bands)[:count]:
+        for (band,) in ndimage.find_objects(_labels(filled, np.ones(3, bool))):
             if band.stop - band.start > thickest:
                 continue
             wide = slice(max(0, band.start - 1), band.stop + 1)
@@ -194,7 +193,7 @@ def _digit(ink: np.ndarray, name: str) -> tuple[Bool[np.ndarray, "height width"]
     marks, left_out = _without_frames(marks)
     main = int(np.argmax(marks.areas * _inside(marks)))
     core = marks.labels == main + 1
-    distance = ndimage.distance_transform_edt(~core)
+    distance = _depth(~core)
     size = _size(marks.boxes[main])
     others = 0
     for index, area in enumerate(marks.areas):
@@ -222,9 +221,21 @@ def _digit(ink: np.ndarray, name: str) -> tuple[Bool[np.ndarray, "height width"]
 
 
 def _marks(mask: np.ndarray) -> _Marks:
-    labels, count = ndimage.label(mask, _EIGHT)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    labels = _labels(mask, _EIGHT)
+    areas = np.bincount(labels.ravel(), minlength=1)[1:]
     return _Marks(labels, areas, ndimage.find_objects(labels))
+
+
+def _labels(mask: np.ndarray, structure: np.ndarray) -> np.ndarray:
+    """Number the connected parts of a mask 1, 2 ...; 0 is outside it."""
+    labels = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, structure, output=labels)
+    return labels
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """Return each pixel's distance to the nearest pixel outside the mask."""
+    return np.asarray(ndimage.distance_transform_edt(mask))
 
 
 def _size(box: tuple[slice, slice]) -> int:
@@ -256,7 +267,7 @@ def _without_frames(marks: _Marks) -> tuple[_Marks, tuple[str, ...]]:
     found = False
     for outer in order[:3]:
         box = marks.boxes[outer]
-        hole = ndimage.binary_fill_holes(marks.labels[box] == outer + 1)
+        hole = np.asarray(ndimage.binary_fill_holes(marks.labels[box] == outer + 1))
         within = np.bincount(marks.labels[box][hole], minlength=len(marks.areas) + 1)[1:]
         if any(
             index != outer
