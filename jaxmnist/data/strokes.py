@@ -109,7 +109,7 @@ def _inked(
     return (ink >= _EDGE * strength) | (wide >= 0.01 * strength + 1.5 * noise)
 
 
-def _percentile(values: np.ndarray, share: float) -> float:
+def _percentile(values: np.ndarray, share: int) -> float:
     """Return a percentile; that of no values is 0."""
     return float(np.percentile(values, share)) if values.size else 0.0
 
