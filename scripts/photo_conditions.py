@@ -7,7 +7,7 @@ reader's own estimates: a picture is paper times light plus noise, and a share o
 
     python scripts/photo_conditions.py RUN --out figures
 
-Writes `photo_conditions.json`. RUN is any run on MNIST. About a minute on one core.
+Writes `photo_conditions.json`. RUN is any run on MNIST. About ten minutes with `--each 5` on a slow core.
 """
 
 import io
