@@ -7,7 +7,7 @@ reader's own estimates: a picture is paper times light plus noise, and a share o
 
     python scripts/photo_conditions.py RUN --out figures
 
-Writes `photo_conditions.json`. RUN is any run on MNIST. About a minute on one core.
+Writes `photo_conditions.json`. RUN is any run on MNIST. About ten minutes with `--each 5` on a slow core.
 """
 
 import io
@@ -337,7 +337,7 @@ def main(run: tyro.conf.Positional[Path], out: Path = Path("figures"), each: int
             results[name] = right(images)
             print(f"{name}: {results[name]} of {len(picked)}", flush=True)
     about = {
-        **provenance.record("python scripts/photo_conditions.py RUN", "pillow", "scipy"),
+        **provenance.record(f"python scripts/photo_conditions.py RUN --each {each}", "pillow", "scipy"),
         "run": runs.about(trained),
         "pictures of each condition": len(picked),
         "right": results,

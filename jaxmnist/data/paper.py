@@ -43,8 +43,9 @@ def ink_of(
     strokes = strongest >= 0.8 * np.percentile(strongest, 99.5)
     for window in _WINDOWS[:-1]:
         ink = _above_paper(flat, calm, window, dark)
-        # A stroke wider than the window is taken for paper, and its ink is gone.
-        if np.mean(ink.max(axis=2)[strokes] > 0.3 * strongest[strokes]) > 0.95:
+        # A stroke wider than the window is taken for paper, and its ink is gone; where two strokes
+        # nearly meet, the grey between them is, and ink is too weak.
+        if np.mean(ink.max(axis=2)[strokes] > 0.9 * strongest[strokes]) > 0.95:
             return ink
     return widest
 
@@ -71,7 +72,8 @@ def _flattened(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     height, width, _ = picture.shape
     step = max(1, max(height, width) // _SMALL)
     rows, columns = np.arange(height), np.arange(width)
-    sample = ndimage.uniform_filter(picture, (step, step, 1), mode="nearest")[::step, ::step]
+    down = ndimage.uniform_filter1d(picture, step, axis=0, mode="nearest")
+    sample = ndimage.uniform_filter1d(down, step, axis=1, mode="nearest")[::step, ::step]
     design = _quadratic(rows[::step], columns[::step], (height, width))
     weights = _edge_weights(*sample.shape[:2])
     full = _quadratic(rows, columns, (height, width))
@@ -80,12 +82,13 @@ def _flattened(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     for channel in range(3):
         values = sample[..., channel].ravel()
         fit = _least_absolute(design, values, weights)
-        residual = values - design @ fit
-        balance += float(np.sum(weights * residual * np.abs(residual)))
+        paper = np.clip(design @ fit, values.min(), values.max()) + _OFFSET
+        # As a ratio, ink is farther from paper than a shadow is; the cube lets it count for more.
+        balance += float(np.sum(weights * np.log((values + _OFFSET) / paper) ** 3))
         surface = np.clip(full @ fit, values.min(), values.max()).reshape(height, width) + _OFFSET
         level = np.median(surface)
         flat[..., channel] = (picture[..., channel] + _OFFSET) * (level / surface) - _OFFSET
-    # Ink is what deviates most from the page; more above than below is light ink on dark paper.
+    # Ink is what is farthest from the page; farther above than below is light ink on dark paper.
     return (255 - flat, False) if balance > 0 else (flat, True)
 
 

@@ -38,8 +38,10 @@ def in_aligned_memory(array: np.ndarray) -> np.ndarray:
 
 def test_dataset_arrays_are_device_copies(small_arrays):
     # jax.device_put shares memory that is aligned to 64 bytes.
-    aligned = {field: in_aligned_memory(array) for field, array in small_arrays().items()}
-    dataset = Dataset(**aligned, num_classes=10, name="small")
+    arrays = small_arrays()
+    for field in FIELDS:
+        arrays[field] = in_aligned_memory(arrays[field])
+    dataset = Dataset(**arrays, num_classes=10, name="small")
     arrays = dataset.arrays()
     dataset.train_images[:] = 0
     for field, array in arrays._asdict().items():

@@ -22,6 +22,7 @@ CONDITIONS = (
     "blackboard, light to 0.5",
     "light to 0.7",
     "shadow, hard edge",
+    "shadow, hard edge, 0.5",
     "ruled",
     "one speck",
     "salt, blackboard",
