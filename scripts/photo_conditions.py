@@ -337,7 +337,9 @@ def main(run: tyro.conf.Positional[Path], out: Path = Path("figures"), each: int
             results[name] = right(images)
             print(f"{name}: {results[name]} of {len(picked)}", flush=True)
     about = {
-        **provenance.record(f"python scripts/photo_conditions.py RUN --each {each}", "pillow", "scipy"),
+        **provenance.record(
+            f"python scripts/photo_conditions.py RUN --each {each}", "pillow", "scipy"
+        ),
         "run": runs.about(trained),
         "pictures of each condition": len(picked),
         "right": results,
