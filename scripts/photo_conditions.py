@@ -1,13 +1,12 @@
 """Measure how many of 100 pictures of digits are read right under each condition of the camera.
 
-The first ten test images of each digit are drawn as pen on paper, and pictures made of them: other
-pens, boards, uneven light, shadows, ruled paper, dust, file formats. Each is read by
-`jaxmnist.data.pictures.read_digit` and classified by one trained network. Nothing here uses the
-reader's own estimates: a picture is paper times light plus noise, and a share of ink.
+The first test images of each digit are drawn as pen on paper, and pictures made of them: pens,
+boards, uneven light, shadows, ruled paper, dust, file formats. Each is read by
+`jaxmnist.data.pictures.read_digit` and classified by one trained network.
 
-    python scripts/photo_conditions.py RUN --out figures
+    python scripts/photo_conditions.py RUN
 
-Writes `photo_conditions.json`. RUN is any run on MNIST. About ten minutes with `--each 5` on a slow core.
+Writes `photo_conditions.json`. RUN is any run on MNIST. `--each 5` takes ten minutes.
 """
 
 import io
@@ -336,10 +335,15 @@ def main(run: tyro.conf.Positional[Path], out: Path = Path("figures"), each: int
                     refused[f"{name}, test image {index}"] = str(error).removeprefix(str(path))
             results[name] = right(images)
             print(f"{name}: {results[name]} of {len(picked)}", flush=True)
+    command = f"python scripts/photo_conditions.py RUN --each {each}"
     about = {
+<<<<<<< HEAD
         **provenance.record(
             f"python scripts/photo_conditions.py RUN --each {each}", "pillow", "scipy"
         ),
+=======
+        **provenance.record(command, "pillow", "scipy"),
+>>>>>>> pics
         "run": runs.about(trained),
         "pictures of each condition": len(picked),
         "right": results,

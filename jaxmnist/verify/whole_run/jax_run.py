@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxmnist import interop
 from jaxmnist.config import Config, Hyper, default_hyper
@@ -132,11 +132,11 @@ def _every_batch(
     return np.pad(np.asarray(values), ((0, 0), (0, missing)), constant_values=np.nan)
 
 
-def perturbed(params: Params, seed: int | tuple[int, ...]) -> Params:
+def perturbed(params: PyTree, seed: int | tuple[int, ...]) -> Params:
     """Move every weight to its next number up or down, at random.
 
     Args:
-        params: Floating arrays.
+        params: Floating arrays, of JAX or NumPy.
         seed: Of the directions.
 
     Returns:
@@ -144,7 +144,7 @@ def perturbed(params: Params, seed: int | tuple[int, ...]) -> Params:
     """
     generator = np.random.default_rng(seed)
 
-    def perturb(leaf: Array) -> Array:
+    def perturb(leaf: Any) -> Array:
         values = np.asarray(leaf)
         towards = np.where(generator.random(values.shape) < 0.5, -np.inf, np.inf)
         return jnp.asarray(np.nextafter(values, towards.astype(values.dtype)))
