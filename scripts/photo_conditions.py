@@ -337,13 +337,7 @@ def main(run: tyro.conf.Positional[Path], out: Path = Path("figures"), each: int
             print(f"{name}: {results[name]} of {len(picked)}", flush=True)
     command = f"python scripts/photo_conditions.py RUN --each {each}"
     about = {
-<<<<<<< HEAD
-        **provenance.record(
-            f"python scripts/photo_conditions.py RUN --each {each}", "pillow", "scipy"
-        ),
-=======
         **provenance.record(command, "pillow", "scipy"),
->>>>>>> pics
         "run": runs.about(trained),
         "pictures of each condition": len(picked),
         "right": results,
