@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import time
 import typing
 from collections.abc import Callable, Collection, Sequence
@@ -77,7 +78,7 @@ def file_among(words: Sequence[str], command: str) -> Path | None:
 
 def _resumed(words: Sequence[str]) -> Path | None:
     """Return the folder after `--resume`."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*words, ""]):
         if word.startswith("--resume="):
             return Path(word.removeprefix("--resume="))
         if word == "--resume" and following:

@@ -208,3 +208,8 @@ def test_question_loads_neither_jax_nor_matplotlib(option):
     loaded = {line.split("|")[-1].strip() for line in process.stderr.splitlines()}
     assert "jaxmnist.cli.parser" in loaded
     assert not {"jax", "matplotlib"} & loaded
+
+
+def test_every_command_is_parsed_without_any_option():
+    for name in ("train", "verify", "figures", "race"):
+        assert callable(parser.parse([name]))
