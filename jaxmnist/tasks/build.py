@@ -48,6 +48,7 @@ def task(
         InputError: The model is of no known kind, the optimizer is none, or a metric has the name
             of the loss.
 
+    >>> import jax.numpy as jnp
     >>> line = task(
     ...     (lambda key, x: jnp.zeros(x.shape[1]), lambda params, x: x @ params),
     ...     lambda hyper: optax.sgd(hyper["learning_rate"]),

@@ -43,9 +43,10 @@ def batch_means(metrics: Any, batch: Batch) -> Means:
     Raises:
         InputError: They have no ``loss``, or one is of another shape.
 
-    >>> batch_means({"loss": jnp.array([1.0, 2.0]), "rate": jnp.array(0.5)}, jnp.zeros((2, 3)))
-    Means(per_example={'loss': Array(1.5, dtype=float32)},
-          per_batch={'rate': Array(0.5, dtype=float32)})
+    >>> measured = {"loss": jnp.array([1.0, 2.0]), "rate": jnp.array(0.5)}
+    >>> means = batch_means(measured, jnp.zeros((2, 3)))
+    >>> float(means.per_example["loss"]), float(means.per_batch["rate"])
+    (1.5, 0.5)
     """
     samples = samples_in(batch, "the batch")
     named = _by_name(metrics)

@@ -75,6 +75,7 @@ def make_train(
 
     Any task is trained in the same way, here a line through ``y = 2x``:
 
+    >>> import optax
     >>> def measure(model, batch, key, training):
     ...     x, y = batch
     ...     return {"loss": (x @ model.params - y) ** 2}, model.state

@@ -83,7 +83,7 @@ def optimizer(
     (True, ['displacement', 'average square'])
     >>> other = optimizer(optim.rmsprop(eps=1e-5, eps_root=0.0), numpy_reference("rmsprop"))
     >>> other.first_divergence.step, other.first_divergence.leaf, other["average square"].passed
-    (0, 'scale 1e-04', True)
+    (0, 'scale 1e+00', True)
     """
     check_dtype(dtype)
     if steps < 1:

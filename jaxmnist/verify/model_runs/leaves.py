@@ -30,7 +30,7 @@ def leaves_by_name(value: Any, who: str) -> dict[str, Any]:
         InputError: Something in it is no array.
 
     >>> leaves_by_name({"a": (1.0, None), "b": [2.0]}, "apply_fn")
-    {'a.0': 1.0, 'b.0': 2.0}
+    {'a.0': array(1.), 'b.0': array(2.)}
     """
     return {".".join(path): leaf for path, leaf in _leaves(value, (), who)}
 
