@@ -25,7 +25,7 @@ from jaxmnist.training import (
     update_epoch,
 )
 from jaxmnist.training.means import epoch_metrics
-from jaxmnist.verify.compare import Curve, compare_curves, compare_means, distance, relative_error
+from jaxmnist.verify.compare import Curve, compare_curves, compare_means
 from jaxmnist.verify.rounding import (
     PERTURBATIONS,
     allowed_by_growth,
@@ -33,7 +33,12 @@ from jaxmnist.verify.rounding import (
     epsilon,
 )
 from jaxmnist.verify.whole_run.jax_run import perturbed
-from jaxmnist.verify.whole_run.verdict import TrainingResult, check_finite
+from jaxmnist.verify.whole_run.verdict import (
+    TrainingResult,
+    check_finite,
+    loss_allowance,
+    loss_error,
+)
 
 
 class TorchProgram(NamedTuple):
@@ -235,13 +240,9 @@ def _judge(
     shape = theirs.train.shape
     steps = np.arange(theirs.train.size).reshape(shape)
     ulp, half = epsilon(dtype), allowed_without_growth(dtype)
-    allowed = np.full(shape, half)
-    growth = perturbation = None
-    if others:
-        perturbation = np.max([_error(other.train, ours.train) for other in others], axis=0)
-        finite = np.where(np.isfinite(perturbation), perturbation, 0.0)
-        grown = np.maximum.accumulate(np.maximum(finite, ulp).ravel())
-        growth, allowed = float(grown[-1]), allowed_by_growth(grown.reshape(shape))
+    allowed, growth, perturbation = loss_allowance(
+        ours.train, [other.train for other in others], dtype
+    )
     last = allowed[:, -1]
     comparisons = [
         compare_curves(
@@ -287,11 +288,7 @@ def _judge(
         f"a task in JAX and in PyTorch, {dtype}",
         tuple(comparisons),
         shape[1],
-        _error(ours.train, theirs.train).ravel(),
+        loss_error(ours.train, theirs.train).ravel(),
         None if perturbation is None else perturbation.ravel(),
         allowed.ravel(),
     )
-
-
-def _error(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    return relative_error(distance(actual, expected, equal_nan=False), np.abs(expected))

@@ -101,23 +101,16 @@ def judge(ours: JaxRun, theirs: TorchRun, config: Config, dtype: str) -> Trainin
     steps = np.arange(theirs.train.loss.size).reshape(shape)
     ends = steps[:, -1]
 
-    half = allowed_without_growth(dtype)
-    perturbation = loss_growth = weights_growth = None
-    allowed, weights_allowed = np.full(shape, half), half
+    allowed, loss_growth, perturbation = loss_allowance(
+        ours.batches.loss, [run.loss for run in ours.perturbed], dtype
+    )
+    weights_growth, weights_allowed = None, allowed_without_growth(dtype)
     if ours.perturbed:
-        perturbation = np.max(
-            [_error(run.loss, ours.batches.loss) for run in ours.perturbed], axis=0
-        )
-        # Where a run breaks, its distance is infinite and allows nothing.
-        finite = np.where(np.isfinite(perturbation), perturbation, 0.0)
-        grown = np.maximum.accumulate(np.maximum(finite, ulp).ravel())
         spread = max(
             compare_means("weights", run.displacement, ours.batches.displacement, dtype).max_error
             for run in ours.perturbed
         )
-        loss_growth = float(grown[-1])
         weights_growth = max(spread if np.isfinite(spread) else 0.0, ulp)
-        allowed = allowed_by_growth(grown.reshape(shape))
         weights_allowed = allowed_by_growth(weights_growth)
 
     rounding = allowed_by_growth(ulp)  # of an accuracy that no sample's class changes
@@ -142,7 +135,7 @@ def judge(ours: JaxRun, theirs: TorchRun, config: Config, dtype: str) -> Trainin
             ),
         ),
         shape[1],
-        _error(batch_loss.actual, batch_loss.expected).ravel(),
+        loss_error(batch_loss.actual, batch_loss.expected).ravel(),
         None if perturbation is None else perturbation.ravel(),
         allowed.ravel(),
     )
@@ -178,6 +171,31 @@ def _epoch_curves(
     return losses, accuracies
 
 
-def _error(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """The relative error of each batch's loss; without bound where a run breaks."""
+def loss_allowance(
+    losses: Float[np.ndarray, "epochs batches"],
+    perturbed: list[Float[np.ndarray, "epochs batches"]],
+    dtype: str,
+) -> tuple[np.ndarray, float | None, np.ndarray | None]:
+    """Derive the error that each batch's loss may have from the runs of perturbed starts.
+
+    Args:
+        losses: Our run's.
+        perturbed: Those of our runs from perturbed starts; none if the growth was not measured.
+        dtype: Of the arithmetic.
+
+    Returns:
+        The relative error that is allowed at each step, the error growth by the last one, and the
+        largest error of a perturbed run at each step; the last two None without such runs.
+    """
+    if not perturbed:
+        return np.full(losses.shape, allowed_without_growth(dtype)), None, None
+    perturbation = np.max([loss_error(other, losses) for other in perturbed], axis=0)
+    # Where a run breaks, its distance is infinite and allows nothing.
+    finite = np.where(np.isfinite(perturbation), perturbation, 0.0)
+    grown = np.maximum.accumulate(np.maximum(finite, epsilon(dtype)).ravel())
+    return allowed_by_growth(grown.reshape(losses.shape)), float(grown[-1]), perturbation
+
+
+def loss_error(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return the relative error of each batch's loss; without bound where a run breaks."""
     return relative_error(distance(actual, expected, equal_nan=False), np.abs(expected))
