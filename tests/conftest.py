@@ -53,6 +53,20 @@ def refused() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """A function from a folder to its files' contents."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+
+    return read
+
+
+@pytest.fixture(scope="session")
 def first_digits() -> Callable[[int, int], jm.Dataset]:
     """A function from two numbers to a data set of MNIST's first training and test images."""
     mnist = jm.load_dataset("mnist")

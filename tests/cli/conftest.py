@@ -214,20 +214,6 @@ def refused(capsys) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def contents() -> Callable[[Path], dict[str, bytes]]:
-    """A function from a folder to its files' contents."""
-
-    def read(folder: Path) -> dict[str, bytes]:
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-
-    return read
-
-
-@pytest.fixture(scope="session")
 def rows_of() -> Callable[[str], list[list[str]]]:
     """A function from a printed table to its cells, without its heading."""
 

@@ -48,20 +48,6 @@ def train() -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def contents() -> Callable[[Path], dict[str, bytes]]:
-    """A function from a folder to its files' contents."""
-
-    def read(folder: Path) -> dict[str, bytes]:
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-
-    return read
-
-
-@pytest.fixture(scope="session")
 def results(contents) -> Callable[[Path], dict[str, bytes]]:
     """The same without the checkpoints, whose files have random names."""
 
