@@ -12,13 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxmnist.verify.locate.align import Match, Sorted, informative, rearranged, same_elements
+from jaxmnist.verify.locate.align import Match, Sorted, informative
 from jaxmnist.verify.locate.jax_trace import JaxTrace
-from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.torch_trace import TorchTrace
 
-CANDIDATES = 12
-"""How many values of JAX's an operation is tried on, to see if an extra one came before it."""
+VIEWS = frozenset(
+    (
+        *("view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "unsqueeze"),
+        *("squeeze", "detach", "alias", "clone", "contiguous", "_reshape_alias", "flatten"),
+    )
+)
+"""Operations that leave the numbers what they are."""
 
 
 @dataclass
@@ -52,21 +56,6 @@ class Alignment:
         """Find an array among our values, to the rounding of a value of theirs."""
         match = self.sorted.nearest(array)
         return match if match and match.error <= self.allowed[number] else None
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where two programs diverge.
-
-    Attributes:
-        module: The dotted name of the torch submodule.
-        operation: The operation of the torch trace, by its position, or None.
-        extra: Where the JAX function computes something else in between, the number of that value.
-    """
-
-    module: str
-    operation: int | None
-    extra: int | None = None
 
 
 def align(theirs: TorchTrace, ours: JaxTrace, allowed: Sequence[float]) -> Alignment:
@@ -110,22 +99,20 @@ def align(theirs: TorchTrace, ours: JaxTrace, allowed: Sequence[float]) -> Align
     return Alignment(theirs, ours, searched, nearest, allowed, found, harmless)
 
 
-def first_divergence(alignment: Alignment) -> Place | None:
+def first_divergence(alignment: Alignment) -> int | None:
     """Find the first operation that is neither found nor harmless, of those that matter.
 
     Args:
         alignment: What `align` found.
 
     Returns:
-        The place; None if every result that the outputs are computed from is found.
+        Its position; None if every result that the outputs are computed from is found.
     """
-    theirs = alignment.theirs
-    needed = _needed(theirs)
-    for index, operation in enumerate(theirs.operations):
+    needed = _needed(alignment.theirs)
+    for index, operation in enumerate(alignment.theirs.operations):
         results = [x for x in operation.outputs if x in needed and x in alignment.nearest]
-        if not results or all(alignment.right(x) for x in results):
-            continue
-        return _before(alignment, index) or Place(operation.module, index)
+        if any(not alignment.right(x) for x in results):
+            return index
     return None
 
 
@@ -141,67 +128,3 @@ def _needed(theirs: TorchTrace) -> set[int]:
         if maker is not None:
             todo.extend(theirs.operations[maker].inputs)
     return needed
-
-
-def _before(alignment: Alignment, index: int) -> Place | None:
-    """The place where the JAX function does something more before it does what the operation does.
-
-    That is so if the operation, given a value of ours in the place of what it read, computes
-    another value of ours.
-    """
-    theirs, ours = alignment.theirs, alignment.ours
-    operation = theirs.operations[index]
-    for number in operation.inputs:
-        match = alignment.nearest.get(number)
-        value = theirs.values[number]
-        if not value.data or match is None or match.step is not None:
-            continue
-        if number not in alignment.found:
-            continue
-        like = ours.values[match.number].array
-        taken = value.array()
-        for candidate in _continuations(alignment, match.number)[:CANDIDATES]:
-            array = rearranged(ours.values[candidate].array, like, taken)
-            results = replayed(theirs, [index], {number: array})
-            result = results.get(operation.outputs[0])
-            if result is None or not informative(result) or same_elements(result, array):
-                continue
-            found = alignment.in_ours(result, operation.outputs[0])
-            if found is not None and found.number != candidate:
-                return Place(_maker_module(theirs, number), None, candidate)
-    return None
-
-
-def _continuations(alignment: Alignment, number: int) -> list[int]:
-    """Values of ours of the same shape that are computed from one, and found nowhere in theirs."""
-    ours = alignment.ours
-    shape = ours.values[number].array.shape
-    known = {match.number for x in alignment.found if (match := alignment.nearest[x])}
-    later: set[int] = {number}
-    continued = []
-    for index in range(number + 1, len(ours.values)):
-        value = ours.values[index]
-        if later.isdisjoint(value.parents):
-            continue
-        later.add(index)
-        if value.array.shape == shape and index not in known and informative(value.array):
-            continued.append(index)
-    return continued
-
-
-def _maker_module(theirs: TorchTrace, number: int) -> str:
-    """The submodule whose operation made a value's numbers."""
-    maker = theirs.values[number].maker
-    while maker is not None and theirs.operations[maker].name in VIEWS:
-        (number, *_) = theirs.operations[maker].inputs
-        maker = theirs.values[number].maker
-    return "" if maker is None else theirs.operations[maker].module
-
-
-VIEWS = frozenset(
-    (
-        *("view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "unsqueeze"),
-        *("squeeze", "detach", "alias", "clone", "contiguous", "_reshape_alias", "flatten"),
-    )
-)
-"""Operations that leave the numbers what they are."""

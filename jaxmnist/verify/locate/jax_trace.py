@@ -211,7 +211,6 @@ class _Evaluator:
         ]
 
 
-
 def _numbers(array: Any) -> Any:
     """A random key as the numbers that it is."""
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):

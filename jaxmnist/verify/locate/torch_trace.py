@@ -48,6 +48,8 @@ class Call(NamedTuple):
     """The number of operations before it."""
     stop: int
     """The number of operations before its end."""
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 @dataclass
@@ -250,22 +252,22 @@ class _Recorder:
             yield
 
     def _hook(self, stack: ExitStack, name: str, submodule: Any) -> None:
-        starts: list[tuple[int, tuple[int, ...]]] = []
+        starts: list[tuple[int, tuple[int, ...], Any, Any]] = []
         recorder = weakref.proxy(self)
 
         def before(module: Any, args: Any, kwargs: Any) -> None:
             del module
             given = recorder.numbers((args, kwargs))
-            starts.append((len(recorder.trace.operations), given))
+            starts.append((len(recorder.trace.operations), given, args, kwargs))
             recorder._stack.append(name)
 
-        def after(module: Any, args: Any, output: Any) -> None:
-            del module, args
+        def after(module: Any, _: Any, output: Any) -> None:
+            del module
             recorder._stack.pop()
-            start, given = starts.pop()
+            start, given, args, kwargs = starts.pop()
             stop = len(recorder.trace.operations)
             made = () if output is None else recorder.numbers(output)
-            recorder.trace.calls.append(Call(name, given, made, start, stop))
+            recorder.trace.calls.append(Call(name, given, made, start, stop, args, kwargs))
 
         handles = (
             submodule.register_forward_pre_hook(before, with_kwargs=True),

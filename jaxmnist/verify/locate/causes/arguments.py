@@ -1,0 +1,421 @@
+"""Causes that are one argument of an operation: epsilon, padding, an axis, a factor, a form."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from jaxmnist.verify.locate.align import ordered
+from jaxmnist.verify.locate.forward import Alignment
+from jaxmnist.verify.locate.replay import replayed
+from jaxmnist.verify.locate.torch_trace import Operation, Ref
+from jaxmnist.verify.locate.trial import (
+    Hypothesis,
+    counterparts,
+    data_inputs,
+    first,
+    then,
+    with_argument,
+)
+
+EPSILONS: Final = (
+    *(0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
+    *(float(np.finfo(np.float32).eps), float(np.finfo(np.float64).eps)),
+)
+NORMS: Final = frozenset(
+    (
+        *("native_layer_norm", "native_group_norm", "native_batch_norm", "_fused_rms_norm"),
+        *("_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "rms_norm"),
+        *("batch_norm", "cudnn_batch_norm", "_batch_norm_with_update"),
+    )
+)
+
+
+def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
+    """Yield what the operation's arguments might be in the JAX function.
+
+    Args:
+        alignment: Of the two programs.
+        index: The position of the operation.
+
+    Yields:
+        Changes to it.
+    """
+    operation = alignment.theirs.operations[index]
+    name = operation.name
+    if name in NORMS:
+        yield from _norm(alignment, index, operation)
+    if name in ("gelu", "gelu_") or name in _ACTIVATIONS:
+        yield from _activation(index, operation)
+    if name in ("_softmax", "_log_softmax"):
+        yield from _softmax(alignment, index, operation)
+    if name in ("mean", "sum", "var", "std", "var_mean", "amax", "max", "logsumexp"):
+        yield from _reduction(alignment, index, operation)
+    if "pool" in name:
+        yield from _pool(index, operation)
+    if name == "glu":
+        halves = _swap_halves(operation.arguments[1] if len(operation.arguments) > 1 else -1)
+        yield Hypothesis("halves of the gated unit swapped", {index: first(operation, 0, halves)})
+    if name == "embedding":
+        for shift in (1, -1):
+            move = _shift(shift, alignment.theirs.values[operation.inputs[0]].tensor.shape[0])
+            yield Hypothesis(
+                f"embedding: index shifted by {shift}", {index: first(operation, 1, move)}
+            )
+    yield from _scalars(alignment, index, operation)
+    yield from _operands(alignment, index, operation)
+    yield from _factor(alignment, index, operation)
+
+
+def _norm(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    position = len(operation.arguments) - 1
+    epsilon = operation.arguments[position]
+    keyword = not isinstance(epsilon, float)
+    if keyword:
+        epsilon = operation.keywords.get("eps")
+
+    def with_epsilon(value: float) -> Operation:
+        if keyword:
+            return operation._replace(keywords=operation.keywords | {"eps": value})
+        return with_argument(operation, position, value)
+
+    for value in EPSILONS:
+        if value != epsilon:
+            yield Hypothesis(_epsilon(value, epsilon), {index: with_epsilon(value)})
+    for counterpart in counterparts(alignment, index, 4):
+        value = _solved(alignment, index, with_epsilon, counterpart)
+        if value is not None:
+            yield Hypothesis(_epsilon(value, epsilon), {index: with_epsilon(value)})
+    for i, x in enumerate(operation.arguments):
+        if isinstance(x, bool):
+            used = "running" if x else "batch"
+            other = "batch" if x else "running"
+            yield Hypothesis(
+                f"BatchNorm: {used} statistics in JAX, {other} statistics in PyTorch",
+                {index: with_argument(operation, i, not x)},
+            )
+    names = {i: alignment.theirs.values[r.number].name for i, r in _refs(operation)}
+    for i, parameter in names.items():
+        if parameter and parameter.endswith(("weight", "bias")):
+            part = "bias" if parameter.endswith("bias") else "scale"
+            yield Hypothesis(f"missing {part}", {index: with_argument(operation, i, None)})
+            if part == "scale":
+                yield Hypothesis(
+                    "scale: 1 + weight in JAX", {index: first(operation, i, lambda w: 1 + w)}
+                )
+    if operation.name == "native_group_norm":
+        channels = operation.arguments[4]
+        for groups in (g for g in range(1, channels + 1) if channels % g == 0):
+            if groups != operation.arguments[6]:
+                yield Hypothesis(
+                    f"groups: {groups} in JAX, {operation.arguments[6]} in PyTorch",
+                    {index: with_argument(operation, 6, groups)},
+                )
+
+
+def _epsilon(ours: float, theirs: Any) -> str:
+    return f"epsilon: {ours:.3g} in JAX, {theirs if theirs is None else f'{theirs:.3g}'} in PyTorch"
+
+
+def _solved(
+    alignment: Alignment, index: int, changed: Callable[[float], Operation], counterpart: int
+) -> float | None:
+    """The epsilon under which the result has the mean square of one of our values."""
+    theirs = alignment.theirs
+    wanted = float(np.mean(np.square(alignment.ours.values[counterpart].array)))
+    own = theirs.operations[index].outputs[0]
+
+    def mean_square(epsilon: float) -> float | None:
+        made = replayed(theirs, [index], {}, {index: changed(epsilon)}).get(own)
+        return None if made is None else float(np.mean(np.square(made)))
+
+    low, high = -40.0, 3.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        found = mean_square(math.exp(middle))
+        if found is None:
+            return None
+        low, high = (middle, high) if found > wanted else (low, middle)
+    if low < -39 or high > 2.9:
+        return None
+    return float(f"{math.exp((low + high) / 2):.6g}")
+
+
+def activations(torch: Any) -> dict[str, Callable[[Any], Any]]:
+    """List elementwise functions by the words that name them as a cause."""
+    functional = torch.nn.functional
+    return {
+        "GELU's form: tanh approximation": lambda x: functional.gelu(x, approximate="tanh"),
+        "GELU's form: erf": functional.gelu,
+        "GELU's form: x·sigmoid(1.702 x)": lambda x: x * torch.sigmoid(1.702 * x),
+        "activation: ReLU": functional.relu,
+        "activation: ReLU6": functional.relu6,
+        "activation: SiLU": functional.silu,
+        "activation: tanh": torch.tanh,
+        "activation: sigmoid": torch.sigmoid,
+        "activation: ELU": functional.elu,
+        "activation: SELU": functional.selu,
+        "activation: CELU": functional.celu,
+        "activation: softplus": functional.softplus,
+        "activation: mish": functional.mish,
+        "activation: hard swish": functional.hardswish,
+        "activation: hard sigmoid": functional.hardsigmoid,
+        "activation: hard tanh": functional.hardtanh,
+        "activation: squared ReLU": lambda x: functional.relu(x) ** 2,
+        "activation: softsign": functional.softsign,
+        "activation: log sigmoid": functional.logsigmoid,
+        **{
+            f"activation: leaky ReLU of slope {slope}": lambda x, slope=slope: (
+                functional.leaky_relu(x, slope)
+            )
+            for slope in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3)
+        },
+    }
+
+
+_ACTIVATIONS: Final = frozenset(
+    name + end
+    for name in (
+        *("relu", "relu6", "gelu", "silu", "tanh", "sigmoid", "elu", "selu", "celu", "softplus"),
+        *("mish", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu", "_prelu_kernel"),
+        *("softsign", "log_sigmoid_forward", "clamp", "clamp_min", "pow", "exp", "erf"),
+    )
+    for end in ("", "_")
+)
+
+
+def _activation(index: int, operation: Operation) -> Iterator[Hypothesis]:
+    import torch
+
+    own = operation.name.rstrip("_")
+    form = operation.keywords.get("approximate", "none")
+    theirs = {"none": "erf", "tanh": "tanh approximation"}[form] if own == "gelu" else own
+    for words, function in activations(torch).items():
+        changed = operation._replace(
+            function=lambda x, *_, function=function, **__: function(x), keywords={}
+        )
+        yield Hypothesis(f"{words} in JAX, {theirs} in PyTorch", {index: changed})
+
+
+def _softmax(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    theirs = alignment.theirs
+    rank = theirs.values[operation.inputs[0]].tensor.ndim
+    axis = operation.arguments[1] % rank
+    for other in range(rank):
+        if other != axis:
+            yield Hypothesis(
+                f"axis of softmax: {other} in JAX, {axis} in PyTorch",
+                {index: with_argument(operation, 1, other)},
+            )
+    yield from scaled_scores(alignment, index)
+
+
+def scaled_scores(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
+    """Yield factors of the scores before a softmax."""
+    theirs = alignment.theirs
+    operation = theirs.operations[index]
+    near = theirs.operations[max(0, index - 12) : index + 1]
+    sizes = {d for o in near for n in o.inputs for d in theirs.values[n].tensor.shape if d > 1}
+    factors = {f for d in sizes for f in (d**0.5, d**-0.5, float(d), 1 / d)}
+    for factor in sorted(factors):
+        yield Hypothesis(
+            f"scale of attention: {factor:.4g} times PyTorch's in JAX",
+            {index: first(operation, 0, lambda x, factor=factor: x * factor)},
+        )
+
+
+def _reduction(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    import torch
+
+    keywords = operation.keywords
+    if "correction" in keywords:
+        other = 0 if keywords["correction"] in (None, 1) else 1
+        words = ("biased", "unbiased") if other == 0 else ("unbiased", "biased")
+        yield Hypothesis(
+            f"reduction: {words[0]} variance in JAX, {words[1]} in PyTorch",
+            {index: operation._replace(keywords=keywords | {"correction": other})},
+        )
+    tensor = alignment.theirs.values[operation.inputs[0]].tensor
+    axes = operation.arguments[1] if len(operation.arguments) > 1 else None
+    axes = [axes] if isinstance(axes, int) else axes
+    kept = bool(operation.arguments[2]) if len(operation.arguments) > 2 else False
+    reductions = {"mean": torch.mean, "sum": torch.sum, "maximum": torch.amax, "last": _last}
+    for words, function in reductions.items():
+        dims = list(axes) if axes else list(range(tensor.ndim))
+        changed = operation._replace(
+            function=lambda x, *_, function=function, dims=dims, **__: function(
+                x, dim=dims, keepdim=kept
+            ),
+            keywords={},
+        )
+        yield Hypothesis(
+            f"reduction: {words} in JAX, {operation.name} in PyTorch", {index: changed}
+        )
+    if axes is not None and len(axes) == 1:
+        for axis in range(tensor.ndim):
+            if axis != axes[0] % tensor.ndim:
+                yield Hypothesis(
+                    f"reduction over axis {axis} in JAX, {axes[0]} in PyTorch",
+                    {index: with_argument(operation, 1, [axis])},
+                )
+
+
+def _last(x: Any, dim: list[int], keepdim: bool) -> Any:
+    for axis in sorted((d % x.ndim for d in dim), reverse=True):
+        x = x.select(axis, -1).unsqueeze(axis) if keepdim else x.select(axis, -1)
+    return x
+
+
+def _pool(index: int, operation: Operation) -> Iterator[Hypothesis]:
+    import torch
+
+    name, arguments = operation.name, list(operation.arguments)
+    if name.startswith("avg_pool"):
+        arguments += [[], 0, False, True, None][len(arguments) - 2 :] if len(arguments) < 7 else []
+        for include, ceil in itertools.product((True, False), repeat=2):
+            if (include, ceil) != (arguments[5], arguments[4]):
+                changed = [*arguments[:4], ceil, include, *arguments[6:]]
+                yield Hypothesis(
+                    f"padding: count_include_pad={include}, ceil_mode={ceil} in JAX",
+                    {index: operation._replace(arguments=tuple(changed))},
+                )
+    kernel = arguments[1] if len(arguments) > 1 else [2]
+    stride = (arguments[2] if len(arguments) > 2 else None) or kernel
+    padding = arguments[3] if len(arguments) > 3 else [0]
+    dims = len(kernel)
+    if not any(name.startswith(x) for x in ("avg_pool", "max_pool")):
+        return
+    maximum = name.startswith("max_pool")
+    function = getattr(torch.nn.functional, f"{'max' if maximum else 'avg'}_pool{dims}d")
+    for before, after in _pads(padding, dims):
+        for fill in (-math.inf, 0.0) if maximum else (0.0,):
+            pads = [x for axis in reversed(range(dims)) for x in (before[axis], after[axis])]
+
+            def pooled(x: Any, *_: Any, pads: Any = pads, fill: Any = fill) -> Any:
+                padded = torch.nn.functional.pad(x, pads, value=fill)
+                return function(padded, kernel, stride)
+
+            yield Hypothesis(
+                _padding_words(before, after, padding, fill == 0.0 and maximum),
+                {index: operation._replace(function=pooled, keywords={})},
+            )
+
+
+def _pads(padding: Any, dims: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Other ways to pad: the same on all axes, up to two more or less on either side."""
+    own = [padding] * dims if isinstance(padding, int) else list(padding)
+    own = own * dims if len(own) == 1 else own
+    for low, high in itertools.product((-2, -1, 0, 1, 2), repeat=2):
+        before, after = (tuple(max(p + d, 0) for p in own) for d in (low, high))
+        yield before, after
+
+
+def _padding_words(before: Any, after: Any, theirs: Any, zeros: bool) -> str:
+    ours = f"({', '.join(map(str, (before[0], after[0])))})"
+    return f"padding: {ours}{' of zeros' if zeros else ''} in JAX, {theirs} in PyTorch"
+
+
+def _scalars(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """Numbers among the arguments: those of the list of epsilons, and what a counterpart says."""
+    for i, x in enumerate(operation.arguments):
+        if isinstance(x, bool) or not isinstance(x, int | float):
+            continue
+        if operation.name.rstrip("_") in ("add", "div", "mul", "sub") or abs(x) < 0.1:
+            small = 0 < abs(x) <= 1e-2
+            for value in EPSILONS if small else ():
+                yield Hypothesis(_epsilon(value, x), {index: with_argument(operation, i, value)})
+        if operation.name.rstrip("_") == "pow":
+            for value in (1, 2, 3, 0.5, -0.5):
+                yield Hypothesis(
+                    f"power: {value} in JAX, {x} in PyTorch",
+                    {index: with_argument(operation, i, value)},
+                )
+    del alignment
+
+
+def _operands(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    inputs = data_inputs(alignment.theirs, operation)
+    if len(operation.arguments) >= 2 and len(inputs) == 2:
+        a, b = inputs
+        arguments = list(operation.arguments)
+        arguments[a], arguments[b] = arguments[b], arguments[a]
+        if operation.name in ("sub", "div", "mm", "bmm", "matmul", "rsub"):
+            yield Hypothesis(
+                "operands swapped", {index: operation._replace(arguments=tuple(arguments))}
+            )
+    if operation.name == "cat":
+        order = list(reversed(operation.arguments[0]))
+        yield Hypothesis(
+            "order of concatenation reversed", {index: with_argument(operation, 0, order)}
+        )
+    if operation.name in ("mm", "bmm", "matmul", "addmm", "baddbmm"):
+        for i in range(len(operation.arguments) - 2, len(operation.arguments)):
+            argument = operation.arguments[i]
+            if not isinstance(argument, Ref):
+                continue
+            tensor = alignment.theirs.values[argument.number].tensor
+            if tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2]:
+                what = "product" if alignment.theirs.values[argument.number].data else "weight"
+                yield Hypothesis(
+                    f"transposed {what}", {index: first(operation, i, lambda x: x.mT.contiguous())}
+                )
+    if operation.name in ("addmm", "baddbmm"):
+        yield Hypothesis("missing bias", {index: first(operation, 0, lambda x: x * 0)})
+        yield Hypothesis("bias added twice", {index: first(operation, 0, lambda x: x * 2)})
+        yield Hypothesis("bias subtracted", {index: first(operation, 0, lambda x: -x)})
+
+
+def _factor(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """A constant factor, or a constant added: the sorted elements are then on a line."""
+    result = alignment.theirs.values[operation.outputs[0]].array()
+    x = ordered(result)
+    finite = np.abs(x) < 1e200
+    if finite.sum() < 3:
+        return
+    for number in counterparts(alignment, index):
+        y = ordered(alignment.ours.values[number].array)
+        both = finite & (np.abs(y) < 1e200)
+        spread = float(np.ptp(x[both])) if both.any() else 0.0
+        if not spread:
+            continue
+        for sign in (1.0, -1.0):
+            ours = y[both] if sign > 0 else y[both][::-1]
+            factor = float(sign * np.ptp(y[both]) / spread)
+            if not factor:
+                continue
+            offset = float(np.median(ours - factor * x[both]))
+            scale = float(np.abs(ours).max())
+            if abs(offset) < 1e-9 * scale and abs(factor - 1) > 1e-9:
+                yield Hypothesis(
+                    f"scale: {factor:.6g} times PyTorch's in JAX",
+                    {index: then(operation, lambda r, f=factor: r * f)},
+                )
+            elif abs(factor - 1) < 1e-9 and abs(offset) > 1e-12 * scale:
+                yield Hypothesis(
+                    f"constant: {offset:.6g} more than PyTorch's in JAX",
+                    {index: then(operation, lambda r, c=offset: r + c)},
+                )
+
+
+def _swap_halves(axis: int) -> Callable[[Any], Any]:
+    def swap(x: Any) -> Any:
+        a, b = x.chunk(2, axis)
+        return _cat((b, a), axis)
+
+    return swap
+
+
+def _cat(parts: Any, axis: int) -> Any:
+    import torch
+
+    return torch.cat(parts, axis)
+
+
+def _shift(by: int, size: int) -> Callable[[Any], Any]:
+    return lambda x: (x + by).clamp(0, size - 1)
+
+
+def _refs(operation: Operation) -> list[tuple[int, Ref]]:
+    return [(i, x) for i, x in enumerate(operation.arguments) if isinstance(x, Ref)]

@@ -1,0 +1,109 @@
+"""Causes that are a whole submodule's: the gates of a recurrent layer, an activation of many steps.
+
+The submodule runs again with changed weights, or another function runs in its place, and what comes
+out is looked for among the JAX function's values.
+"""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from jaxmnist.verify.locate.align import informative
+from jaxmnist.verify.locate.causes.arguments import activations
+from jaxmnist.verify.locate.forward import Alignment
+from jaxmnist.verify.locate.place import Place
+from jaxmnist.verify.locate.torch_trace import Call
+
+GATES = {"LSTM": ("i", "f", "g", "o"), "GRU": ("r", "z", "n")}
+
+
+def cause(alignment: Alignment, place: Place, module: Any) -> str | None:
+    """Try the changes of whole submodules.
+
+    Args:
+        alignment: Of the two programs.
+        place: Where they diverge.
+        module: The torch module that was recorded.
+
+    Returns:
+        The cause in short words, or None.
+    """
+    call = next((c for c in alignment.theirs.calls if c.module == place.module), None)
+    if call is None or not call.outputs:
+        return None
+    submodule = module.get_submodule(place.module)
+    kind = type(submodule).__name__.removesuffix("Cell")
+    if kind in GATES:
+        return _gates(alignment, call, submodule, GATES[kind])
+    inside = [c for c in alignment.theirs.calls if c.module.startswith(f"{place.module}.")]
+    if inside or any(True for _ in submodule.parameters()):
+        return None
+    return _function(alignment, call, type(submodule).__name__)
+
+
+def _function(alignment: Alignment, call: Call, kind: str) -> str | None:
+    """Another elementwise function in the place of the submodule's own."""
+    import torch
+
+    given = alignment.theirs.values[call.inputs[0]].tensor if call.inputs else None
+    if given is None or not given.is_floating_point():
+        return None
+    for words, function in activations(torch).items():
+        if _found(alignment, function(given).numpy(), call.outputs[0]):
+            return f"{words} in JAX, {kind} in PyTorch"
+    return None
+
+
+def _gates(alignment: Alignment, call: Call, submodule: Any, gates: tuple[str, ...]) -> str | None:
+    import torch
+
+    own = dict(submodule.named_parameters())
+    reruns: list[tuple[str, dict[str, Any]]] = []
+    for order in itertools.permutations(range(len(gates))):
+        if order != tuple(range(len(gates))):
+            words = "".join(gates[i] for i in order)
+            changed = {n: _permuted(p, order, len(gates)) for n, p in own.items() if _gated(n)}
+            reruns.append(
+                (f"gate order: {words} in JAX, {''.join(gates)} in PyTorch", {**own, **changed})
+            )
+    for part in ("bias_ih", "bias_hh"):
+        without = {n: p * 0 if n.startswith(part) else p for n, p in own.items()}
+        reruns.append((f"missing bias: {part}", without))
+    if len(gates) == 4:
+        reruns += [
+            (f"bias of the forget gate: {by:g} more in JAX", _forget(own, by)) for by in (1.0, -1.0)
+        ]
+    for words, parameters in reruns:
+        with torch.no_grad():
+            returned = torch.func.functional_call(submodule, parameters, call.args, call.kwargs)
+        output = returned[0] if isinstance(returned, tuple) else returned
+        if _found(alignment, output.numpy(), call.outputs[0]):
+            return words
+    return None
+
+
+def _gated(name: str) -> bool:
+    return name.startswith(("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+
+
+def _permuted(parameter: Any, order: tuple[int, ...], gates: int) -> Any:
+    import torch
+
+    parts = parameter.chunk(gates, 0)
+    return torch.cat([parts[i] for i in order], 0)
+
+
+def _forget(own: dict[str, Any], by: float) -> dict[str, Any]:
+    changed = dict(own)
+    for name, parameter in own.items():
+        if name.startswith("bias_hh"):
+            width = parameter.shape[0] // 4
+            moved = parameter.detach().clone()
+            moved[width : 2 * width] += by
+            changed[name] = moved
+    return changed
+
+
+def _found(alignment: Alignment, array: np.ndarray, number: int) -> bool:
+    return informative(array) and alignment.in_ours(array, number) is not None

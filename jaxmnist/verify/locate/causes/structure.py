@@ -1,0 +1,174 @@
+"""Causes in what is computed: an operation that one side lacks, or the order of its elements."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from jaxmnist.verify.locate.align import same_elements
+from jaxmnist.verify.locate.forward import VIEWS, Alignment
+from jaxmnist.verify.locate.place import Place
+from jaxmnist.verify.locate.torch_trace import Operation, Ref
+from jaxmnist.verify.locate.trial import Hypothesis, data_inputs, with_argument
+
+ACTIVATIONS = frozenset(
+    ("tanh", "logistic", "exp", "erf", "max", "log1p", "sin", "cos", "square", "integer_pow")
+)
+
+
+def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
+    """Yield what the JAX function might leave out, or do to elements in another order.
+
+    Args:
+        alignment: Of the two programs.
+        index: The position of the operation where they diverge.
+
+    Yields:
+        Changes to the torch module.
+    """
+    operation = alignment.theirs.operations[index]
+    yield from _reordered(alignment, index, operation)
+    yield from _left_out(alignment, index, operation)
+    yield from _slices(alignment, index, operation)
+
+
+def _left_out(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """The operation's result is one of what it read."""
+    theirs = alignment.theirs
+    shape = theirs.values[operation.outputs[0]].tensor.shape
+    inputs = [n for n in operation.inputs if theirs.values[n].data]
+    for number in dict.fromkeys(inputs):
+        tensor = theirs.values[number].tensor
+        if tensor.numel() != shape.numel() or not tensor.is_floating_point():
+            continue
+        array = theirs.values[number].array().reshape(tuple(shape))
+        what = f"missing {_noun(operation, len(inputs) > 1)}"
+        yield Hypothesis(what, given={operation.outputs[0]: array})
+
+
+def _noun(operation: Operation, several: bool) -> str:
+    name = operation.name.rstrip("_")
+    if name == "add":
+        return "residual connection" if several else "bias or constant"
+    if name in ("mul", "div"):
+        return "gate or scale" if several else "scale"
+    if "norm" in name:
+        return "normalisation"
+    return {"masked_fill": "mask", "where": "mask"}.get(name, name)
+
+
+def _reordered(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """Our own elements in our own order, in the shape that the operation reads."""
+    theirs, ours = alignment.theirs, alignment.ours
+    for position in data_inputs(theirs, operation):
+        reference = operation.arguments[position]
+        value = theirs.values[reference.number]
+        array = value.array()
+        match = alignment.nearest.get(reference.number)
+        if reference.number not in alignment.found or match is None:
+            continue
+        flattens = operation.name in ("addmm", "mm", "linear") and array.ndim == 2
+        words = "flatten order" if flattens and _flattened(alignment, reference.number) else None
+        tried: list[np.ndarray] = [array]
+        for number in range(match.number, len(ours.values)):
+            mine = ours.values[number].array
+            if mine.size != array.size or not same_elements(mine, array):
+                continue
+            for axes in _orders(mine.ndim):
+                other = mine.transpose(axes).reshape(array.shape)
+                if any(np.array_equal(other, one) for one in tried):
+                    continue
+                tried.append(other)
+                yield Hypothesis(
+                    words or "order of elements: a reshape or a transpose differs",
+                    given={reference.number: other},
+                )
+            if len(tried) > 40:
+                break
+
+
+def _orders(rank: int) -> list[tuple[int, ...]]:
+    return list(itertools.permutations(range(rank))) if rank <= 4 else [tuple(range(rank))]
+
+
+def _flattened(alignment: Alignment, number: int) -> bool:
+    """Whether a matrix's rows come from arrays of more axes."""
+    theirs = alignment.theirs
+    columns = theirs.values[number].tensor.shape[-1]
+    maker = theirs.values[number].maker
+    while maker is not None and theirs.operations[maker].name in VIEWS:
+        number = theirs.operations[maker].inputs[0]
+        shape = theirs.values[number].tensor.shape
+        if len(shape) > 2 and shape[-1] != columns:
+            return True
+        maker = theirs.values[number].maker
+    return False
+
+
+def _slices(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """A table that is read from another row on."""
+    theirs = alignment.theirs
+    for position, x in enumerate(operation.arguments):
+        if not isinstance(x, Ref) or theirs.values[x.number].data:
+            continue
+        maker = theirs.values[x.number].maker
+        while maker is not None and theirs.operations[maker].name in VIEWS:
+            maker = theirs.values[theirs.operations[maker].inputs[0]].maker
+        if maker is None:
+            continue
+        made = theirs.operations[maker]
+        source = theirs.values[made.inputs[0]].tensor if made.inputs else None
+        if made.name == "slice" and source is not None and len(made.arguments) >= 4:
+            axis, start, stop = made.arguments[1:4]
+            length = min(stop, source.shape[axis]) - start
+            for by in (1, -1, 2, -2):
+                if start + by >= 0 and start + by + length <= source.shape[axis]:
+                    rows = source.narrow(axis, start + by, length)
+                    rows = rows.reshape(theirs.values[x.number].tensor.shape)
+                    yield Hypothesis(
+                        f"offset of a table: {start + by} in JAX, {start} in PyTorch",
+                        {index: with_argument(operation, position, rows)},
+                    )
+
+
+def extra(alignment: Alignment, place: Place) -> str | None:
+    """Name what the JAX function computes in between.
+
+    Args:
+        alignment: Of the two programs.
+        place: With the value that is extra.
+
+    Returns:
+        In short words; None if the place has none.
+    """
+    if place.extra is None:
+        return None
+    ours = alignment.ours
+    value = ours.values[place.extra]
+    constants = [p for p in value.parents if not ours.values[p].data]
+    parameters = [
+        ours.values[n].name for p in constants for n in ours.ancestors(p) if ours.values[n].name
+    ]
+    if parameters:
+        what = {"add": "bias", "add_any": "bias", "mul": "scale"}.get(value.primitive)
+        return f"extra {what or value.primitive}: {parameters[0]}"
+    several = sum(ours.values[p].data for p in value.parents) > 1
+    if value.primitive in ("mul", "div"):
+        number = _constant(alignment, place.extra)
+        return "extra gate or scale" if several else f"extra scale: {value.primitive} {number}"
+    if value.primitive in ("add", "sub"):
+        return "extra residual connection" if several else "extra bias or constant"
+    if value.primitive in ACTIVATIONS:
+        return f"extra activation: {value.primitive}"
+    return f"extra {value.primitive}"
+
+
+def _constant(alignment: Alignment, number: int) -> str:
+    value = alignment.ours.values[number]
+    numbers = [x for x in value.literals if np.ndim(x) == 0]
+    numbers += [
+        alignment.ours.values[p].array
+        for p in value.parents
+        if not alignment.ours.values[p].data and np.size(alignment.ours.values[p].array) == 1
+    ]
+    return f"{float(np.ravel(numbers[0])[0]):.6g}" if numbers else ""
