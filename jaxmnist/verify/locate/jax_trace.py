@@ -120,6 +120,41 @@ def record(
     return trace
 
 
+def size_of(equation: Any) -> tuple[int, list[int | None]]:
+    """Count the values that an equation's own jaxprs add to a trace, besides its results.
+
+    Args:
+        equation: Of a jaxpr.
+
+    Returns:
+        Their number; and for a call, which of them are its results, None for one that is an
+        argument or a literal.
+    """
+    name, params = equation.primitive.name, equation.params
+    for inner in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        if (name in CALLS or name == "scan") and inner in params:
+            closed = params[inner]
+            jaxpr = getattr(closed, "jaxpr", closed)
+            known: dict[Any, int | None] = dict.fromkeys(jaxpr.invars)
+            count = 0
+            for variable in jaxpr.constvars:
+                known[variable], count = count, count + 1
+            for one in jaxpr.eqns:
+                inside, last = size_of(one)
+                if one.primitive.name in CALLS:
+                    numbers = [None if x is None else count + x for x in last]
+                    count += inside
+                else:
+                    count += inside
+                    numbers = [count + i for i in range(len(one.outvars))]
+                    count += len(one.outvars)
+                known.update(zip(one.outvars, numbers, strict=True))
+            return count, [
+                None if isinstance(x, jex.Literal) else known.get(x) for x in jaxpr.outvars
+            ]
+    return 0, []
+
+
 class _Evaluator:
     """Evaluates a jaxpr, and keeps what each equation computes; works on numbers of values."""
 

@@ -83,6 +83,8 @@ class TorchTrace:
     calls: list[Call] = field(default_factory=list)
     outputs: dict[str, int] = field(default_factory=dict)
     returned: Any = None
+    gradients: dict[int, np.ndarray] = field(default_factory=dict)
+    """In what submodules are given and return, by number, once backward has run."""
 
     def consumers(self) -> dict[int, list[int]]:
         """List the operations that read each value."""
@@ -152,6 +154,7 @@ class _Recorder:
         self._by_storage: dict[int, list[int]] = {}
         self._alive: list[Any] = []  # no storage is freed, so that no address is used twice
         self._stack = [""]
+        self._hooked: set[int] = set()
         self._owners: dict[int, list[str]] = {}
         for name, tensor in (*module.named_parameters(remove_duplicate=False),):
             self._owners.setdefault(self._storage(tensor), []).append(name.rpartition(".")[0])
@@ -206,7 +209,7 @@ class _Recorder:
         result = function(*args, **kwargs)
         index = len(self.trace.operations)
         data = any(values[number].data for number in inputs)
-        made = [x for x in _tensors(torch, (result, written)) if x.layout == torch.strided]
+        made = [x for x in tensors(torch, (result, written)) if x.layout == torch.strided]
         outputs = tuple(self.number(x, index, data) for x in made)
         self.trace.operations.append(
             Operation(
@@ -277,19 +280,33 @@ class _Recorder:
             stack.callback(handle.remove)
 
     def numbers(self, tree: Any) -> tuple[int, ...]:
-        tensors = _tensors(self.torch, tree)
-        return tuple(self.number(x) for x in tensors if x.layout == self.torch.strided)
+        strided = [x for x in tensors(self.torch, tree) if x.layout == self.torch.strided]
+        found = tuple(self.number(x) for x in strided)
+        for number, tensor in zip(found, strided, strict=True):
+            if tensor.requires_grad and number not in self._hooked:
+                self._hooked.add(number)
+                tensor.register_hook(self._keep(number))
+        return found
+
+    def _keep(self, number: int) -> Callable[[Any], None]:
+        gradients = self.trace.gradients
+
+        def keep(gradient: Any) -> None:
+            gradients[number] = gradient.detach().numpy().copy()
+
+        return keep
 
 
-def _tensors(torch: Any, tree: Any) -> Iterator[Any]:
+def tensors(torch: Any, tree: Any) -> Iterator[Any]:
+    """Yield the tensors of a nested value, in order."""
     if isinstance(tree, torch.Tensor):
         yield tree
     elif isinstance(tree, Mapping):
         for x in tree.values():
-            yield from _tensors(torch, x)
+            yield from tensors(torch, x)
     elif isinstance(tree, list | tuple):
         for x in tree:
-            yield from _tensors(torch, x)
+            yield from tensors(torch, x)
     elif hasattr(tree, "__dataclass_fields__"):
         for x in vars(tree).values():
-            yield from _tensors(torch, x)
+            yield from tensors(torch, x)

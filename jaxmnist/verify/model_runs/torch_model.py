@@ -22,6 +22,12 @@ class Measured(NamedTuple):
     """By name."""
     gradients: dict[str, np.ndarray]
     """Of the weighted sum of the outputs, by parameter and then by input."""
+    state: dict[str, np.ndarray]
+    """What is no parameter and may have changed, such as running statistics, after the run."""
+
+
+Cotangents = Mapping[str, tuple[np.ndarray, ...]]
+"""The weights of the real and the imaginary parts of outputs, by name."""
 
 
 def parameter_shapes(module: Any) -> dict[str, tuple[int, ...]]:
@@ -36,25 +42,85 @@ def parameter_shapes(module: Any) -> dict[str, tuple[int, ...]]:
         return {name: tuple(p.shape) for name, p in module.named_parameters()}
 
 
-def run_torch(
+class Prepared(NamedTuple):
+    """A copy of a module, and what it is to be called with."""
+
+    module: Any
+    positional: tuple[Any, ...]
+    keyword: dict[str, Any]
+    wanted: dict[str, Any]
+    """The parameters and inputs to differentiate in, by name."""
+    buffers: dict[str, Any]
+    flat: list[np.ndarray]
+
+    def call(self) -> Any:
+        """Run it.
+
+        Raises:
+            InputError: It raises.
+        """
+        with blamed_on(WHO, self.flat):
+            return self.module(*self.positional, **self.keyword)
+
+
+def prepared(
     torch: Any,
     module: Any,
     weights: Mapping[str, np.ndarray],
     inputs: Arguments,
     names: Mapping[int, str],
-    cotangents: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
     dtype: str,
-) -> Measured:
-    """Run a copy of a module with these weights, and differentiate a weighted sum of its outputs.
+) -> Prepared:
+    """Copy a module, with these weights, and its inputs.
 
     Args:
         torch: The library.
         module: The module, which is not changed.
-        weights: Its parameters by name.
+        weights: Parameters and buffers by name; what is not among them stays.
         inputs: Positional and keyword arguments, trees of NumPy arrays.
         names: Of the inputs to differentiate in, by their position among all leaves.
+        dtype: float64 or float32.
+
+    Returns:
+        The copy and its arguments.
+
+    Raises:
+        InputError: The module cannot be copied.
+    """
+    flat, structure = jax.tree.flatten(inputs)
+    with blamed(WHO, "when it was copied"):
+        module = copy.deepcopy(module).to("cpu", getattr(torch, dtype))
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    tied = dict(module.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.requires_grad_(parameter.is_floating_point())
+        for name, array in weights.items():
+            ({**tied, **buffers})[name].copy_(torch.from_numpy(np.array(array)))
+    module.zero_grad()
+    tensors = [torch.from_numpy(np.array(x)) for x in flat]
+    wanted = {name: tensors[i].requires_grad_(True) for i, name in names.items()}
+    # A module that changes its input in place must not change a leaf of the graph.
+    given = [x.clone() if x.requires_grad else x for x in tensors]
+    positional, keyword = structure.unflatten(given)
+    return Prepared(module, positional, keyword, {**parameters, **wanted}, buffers, flat)
+
+
+def run_torch(
+    torch: Any,
+    ready: Prepared,
+    cotangents: Callable[[dict[str, np.ndarray]], Cotangents],
+    dtype: str,
+    call: Callable[[], Any] | None = None,
+) -> Measured:
+    """Run a module, and differentiate a weighted sum of its outputs.
+
+    Args:
+        torch: The library.
+        ready: The module and its arguments.
         cotangents: From the outputs to the weights of the real and imaginary parts of the sum.
         dtype: float64 or float32.
+        call: Runs it; None just calls it.
 
     Returns:
         What it computed.
@@ -62,25 +128,10 @@ def run_torch(
     Raises:
         InputError: The module raises.
     """
-    flat, structure = jax.tree.flatten(inputs)
     # The same masks and samples in every run, so that a perturbed one differs by rounding alone.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        with blamed(WHO, "when it was copied"):
-            module = copy.deepcopy(module).to("cpu", getattr(torch, dtype))
-        parameters = dict(module.named_parameters())
-        with torch.no_grad():
-            for name, array in weights.items():
-                parameters[name].requires_grad_(True).copy_(torch.from_numpy(np.array(array)))
-        module.zero_grad()
-        tensors = [torch.from_numpy(np.array(x)) for x in flat]
-        wanted = {name: tensors[i].requires_grad_(True) for i, name in names.items()}
-        # A module that changes its input in place must not change a leaf of the graph.
-        given = [x.clone() if x.requires_grad else x for x in tensors]
-        positional, keyword = structure.unflatten(given)
-        with blamed_on(WHO, flat):
-            returned = module(*positional, **keyword)
-        found = leaves_by_name(returned, WHO)
+        found = leaves_by_name((call or ready.call)(), WHO)
         outputs = {name: _to_numpy(torch, x) for name, x in found.items()}
         terms = []
         for name, pair in cotangents(outputs).items():
@@ -94,9 +145,10 @@ def run_torch(
                 functools.reduce(torch.add, terms).backward()
     gradients = {
         name: np.zeros(tuple(x.shape), dtype) if x.grad is None else _to_numpy(torch, x.grad)
-        for name, x in {**parameters, **wanted}.items()
+        for name, x in ready.wanted.items()
     }
-    return Measured(outputs, gradients)
+    state = {name: _to_numpy(torch, x) for name, x in ready.buffers.items()}
+    return Measured(outputs, gradients, state)
 
 
 def _to_numpy(torch: Any, value: Any) -> np.ndarray:

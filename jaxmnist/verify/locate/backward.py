@@ -1,0 +1,200 @@
+"""The first submodule, from the outputs back, whose gradient a JAX function does not have.
+
+Where the values agree and a gradient does not, each submodule is asked, from the last to the first:
+does the gradient of the outputs agree in what it returned, and no longer in what it was given or
+in its own parameters? The JAX function's gradient in an intermediate value is that in a zero that
+is added to it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmnist.verify.locate.align import magnitude, ordered
+from jaxmnist.verify.locate.forward import Alignment
+from jaxmnist.verify.locate.jax_trace import CALLS, size_of
+
+
+class Backward(NamedTuple):
+    """Where gradients diverge."""
+
+    module: str
+    cause: str | None
+
+
+def gradients_in(
+    function: Callable[..., Any], params: Any, inputs: Any, numbers: Sequence[int]
+) -> Callable[[Mapping[str, Any]], dict[int, np.ndarray]]:
+    """Differentiate a function's outputs in its intermediate values.
+
+    Args:
+        function: ``function(params, inputs)`` to a dict of arrays.
+        params: A tree of arrays.
+        inputs: Another.
+        numbers: The values, as `jax_trace.record` numbers them.
+
+    Returns:
+        From the cotangents of the outputs to the gradients by number.
+    """
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(params, inputs)
+    flat = [jnp.asarray(x) for x in jax.tree.leaves((params, inputs))]
+
+    def outputs(added: dict[int, Any]) -> tuple[Any, dict[int, Any]]:
+        evaluator = _Adding(added)
+        arguments = [evaluator.new(x) for x in flat]
+        results = evaluator.run(closed.jaxpr, closed.consts, arguments)
+        return jax.tree.structure(shape).unflatten(results), evaluator.shapes
+
+    wanted = set(numbers)
+    _, shapes = jax.eval_shape(lambda: outputs({}))
+    zeros = {
+        n: jnp.zeros(s.shape, s.dtype)
+        for n, s in shapes.items()
+        if n in wanted and jnp.issubdtype(s.dtype, jnp.floating)
+    }
+
+    def gradients(cotangents: Mapping[str, Any]) -> dict[int, np.ndarray]:
+        def total(added: dict[int, Any]) -> Any:
+            found, _ = outputs(added)
+            terms = [jnp.sum(jnp.real(found[name]) * c) for name, c in cotangents.items()]
+            return sum(terms, jnp.zeros(()))
+
+        return {n: np.asarray(x) for n, x in jax.device_get(jax.jit(jax.grad(total))(zeros)).items()}
+
+    return gradients
+
+
+class _Adding:
+    """Evaluates a jaxpr, numbers its values as a trace does, and adds to some of them."""
+
+    def __init__(self, added: Mapping[int, Any]) -> None:
+        self._added, self._count = added, 0
+        self.shapes: dict[int, Any] = {}
+
+    def new(self, array: Any) -> Any:
+        number, self._count = self._count, self._count + 1
+        self.shapes[number] = array
+        return array + self._added[number] if number in self._added else array
+
+    def run(self, jaxpr: Any, constants: Any, arguments: list[Any]) -> list[Any]:
+        known: dict[Any, Any] = dict(zip(jaxpr.invars, arguments, strict=True))
+        known |= {v: self.new(c) for v, c in zip(jaxpr.constvars, constants, strict=True)}
+
+        def read(atom: Any) -> Any:
+            return atom.val if isinstance(atom, jex.Literal) else known[atom]
+
+        for equation in jaxpr.eqns:
+            results = self._equation(equation, [read(atom) for atom in equation.invars])
+            known.update(zip(equation.outvars, results, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _equation(self, equation: Any, arguments: list[Any]) -> list[Any]:
+        name, params = equation.primitive.name, equation.params
+        # A custom derivative is part of what is compared: such a call stays closed.
+        custom = name.startswith("custom")
+        for inner in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+            if name in CALLS and inner in params and not custom:
+                closed = params[inner]
+                return self.run(
+                    getattr(closed, "jaxpr", closed), getattr(closed, "consts", ()), arguments
+                )
+        found = equation.primitive.get_bind_params(params)
+        functions, bind_params = found if isinstance(found, tuple) else ((), found)
+        with equation.ctx.manager:
+            results = equation.primitive.bind(*functions, *arguments, **bind_params)
+        results = list(results) if equation.primitive.multiple_results else [results]
+        inside, last = size_of(equation)
+        if not custom:
+            self._count += inside
+            return [self.new(x) for x in results]
+        # In the trace, the call's result is the last value inside it.
+        start = self._count
+        self._count += inside
+        for i, offset in enumerate(last):
+            number = None if offset is None else start + offset
+            if number is not None:
+                self.shapes[number] = results[i]
+                results[i] = results[i] + self._added[number] if number in self._added else results[i]
+        return results
+
+
+def first_divergence(
+    alignment: Alignment,
+    ours: Mapping[int, np.ndarray],
+    noise: Mapping[int, float],
+    wrong_parameters: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> Backward | None:
+    """Find the first submodule in backward order whose gradient differs.
+
+    Args:
+        alignment: Of the two programs.
+        ours: The gradients in the JAX function's values, by number.
+        noise: The absolute error of their gradients that is rounding, by number.
+        wrong_parameters: The parameters whose gradients differ, by name: ours and theirs.
+
+    Returns:
+        The place, and the cause if it is known; None if no gradient differs.
+    """
+
+    theirs = alignment.theirs.gradients
+
+    def right(number: int) -> bool | None:
+        match = alignment.nearest.get(number)
+        if number not in theirs or match is None or match.number not in ours:
+            return None
+        a, b = theirs[number], ours[match.number]
+        if a.size != b.size:
+            return None
+        error = np.abs(ordered(a) - ordered(b)).max(initial=0.0)
+        return bool(error <= noise.get(number, 0.0))
+
+    for call in sorted(alignment.theirs.calls, key=lambda c: (-c.stop, -c.start)):
+        after = [right(n) for n in call.outputs]
+        if not after or False in after or True not in after:
+            continue
+        for name, (mine, other) in wrong_parameters.items():
+            if name.rpartition(".")[0] == call.module:
+                return Backward(call.module, cause(mine, other))
+        before = [n for n in call.inputs if right(n) is False]
+        if before:
+            match = alignment.nearest[before[0]]
+            assert match is not None
+            return Backward(call.module, cause(ours[match.number], theirs[before[0]]))
+    for name, (mine, other) in reversed(wrong_parameters.items()):
+        return Backward(name.rpartition(".")[0], cause(mine, other))
+    return None
+
+
+def cause(ours: np.ndarray, theirs: np.ndarray) -> str | None:
+    """Name what a gradient's difference comes from, as far as the numbers tell.
+
+    Args:
+        ours: The gradient in JAX.
+        theirs: In PyTorch, of the same size.
+
+    Returns:
+        In short words, or None.
+
+    >>> cause(np.zeros(3), np.ones(3))
+    'gradient stopped in JAX'
+    >>> cause(np.array([2.0, -6.0]), np.array([1.0, -3.0]))
+    'gradient scaled: 2 times PyTorch\\'s in JAX'
+    """
+    if not np.any(ours):
+        return "gradient stopped in JAX"
+    if not np.any(theirs):
+        return "gradient stopped in PyTorch"
+    if ours.shape == theirs.shape and ours.ndim > 1:
+        rows = np.any(theirs.reshape(len(theirs), -1), 1)
+        same = np.abs(ours - theirs).max(axis=tuple(range(1, ours.ndim))) < 1e-6 * magnitude(theirs)
+        if (same | ~rows).all() and (~same).sum() == 1:
+            return f"padding_idx: row {int(np.argmin(same))} has no gradient in PyTorch"
+    a, b = ordered(ours), ordered(theirs)
+    factor = float(np.dot(a, b) / np.dot(b, b))
+    if abs(factor - 1) > 1e-6 and np.abs(a - factor * b).max() < 1e-6 * magnitude(a):
+        return f"gradient scaled: {factor:.6g} times PyTorch's in JAX"
+    return "a derivative of its own"
