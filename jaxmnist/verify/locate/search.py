@@ -11,23 +11,11 @@ from jaxmnist.verify.locate.causes import cause
 from jaxmnist.verify.locate.forward import Alignment, align
 from jaxmnist.verify.locate.place import place
 from jaxmnist.verify.model_runs.leaves import leaves_by_name
+from jaxmnist.verify.model_runs.result import Layer
 from jaxmnist.verify.model_runs.torch_model import WHO, Cotangents, Prepared, run_torch
 from jaxmnist.verify.rounding import allowed_by_growth
 
 DTYPE = "float64"
-
-
-class Layer(NamedTuple):
-    """How far a submodule is from what the JAX function computes."""
-
-    module: str
-    """Its dotted name."""
-    forward: float | None
-    """The relative error of what it returns; None where the JAX function computes it otherwise."""
-    backward: float | None
-    """The relative error of the gradient in what it returns."""
-    passed: bool
-    """Whether both are rounding."""
 
 
 class Located(NamedTuple):

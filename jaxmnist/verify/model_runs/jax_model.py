@@ -13,47 +13,68 @@ from jaxmnist.verify.model_runs.noise import signs, with_perturbed_intermediates
 from jaxmnist.verify.model_runs.torch_model import Measured
 
 WHO = "apply_fn"
+STATE = "updated state."
+"""Before the names of what `apply_fn` returns besides its outputs."""
 
 Shapes = dict[str, jax.ShapeDtypeStruct]
 Cotangents = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 class JaxModel:
-    """A function of parameters and inputs, ready to run; inside `jax.enable_x64` only."""
+    """A function of parameters and inputs, ready to run; inside `jax.enable_x64` only.
+
+    Attributes:
+        function: ``function(params, flat)`` from arrays by path and the inputs' leaves to outputs
+            by name; the updated state has the paths of the parameters after `STATE`.
+        shapes: Of the outputs, and `state_shapes` of the updated state.
+        params: Arrays by path.
+        flat: The inputs' leaves.
+        names: Of the inputs to differentiate in, by their position among all leaves.
+    """
 
     def __init__(
         self,
         apply_fn: Callable[..., Any],
-        params: Any,
+        params: Mapping[str, np.ndarray],
         inputs: Arguments,
         names: Mapping[int, str],
-        named: Callable[[Any], dict[str, Any]],
+        build: Callable[[Mapping[str, Any]], Any],
+        named: Callable[[Any], Mapping[str, Any]],
     ) -> None:
         """Find the outputs' shapes.
 
         Args:
-            apply_fn: ``apply_fn(params, *positional, **keyword)``.
-            params: A tree of NumPy arrays.
+            apply_fn: ``apply_fn(params, *positional, **keyword)``, to outputs, or to outputs and
+                a tree whose paths are those of some of the parameters: the updated state.
+            params: NumPy arrays by path.
             inputs: Positional and keyword arguments, trees of NumPy arrays.
             names: Of the inputs to differentiate in, by their position among all leaves.
-            named: From a tree like the parameters to its leaves by name.
+            build: From arrays by path to the tree that `apply_fn` takes.
+            named: From such a tree, or a part of it, to arrays by path.
 
         Raises:
             InputError: The function raises, or returns what is no array.
         """
-        self._params, self._names, self._named = params, dict(names), named
-        self._flat, self._structure = jax.tree.flatten(inputs)
+        self.params, self.names = dict(params), dict(names)
+        self.flat, self._structure = jax.tree.flatten(inputs)
 
-        def outputs(params: Any, flat: list[Any]) -> dict[str, Any]:
+        def function(params: Mapping[str, Any], flat: list[Any]) -> dict[str, Any]:
             positional, keyword = self._structure.unflatten(flat)
-            returned = apply_fn(params, *positional, **keyword)
-            return {name: jnp.asarray(x) for name, x in leaves_by_name(returned, WHO).items()}
+            returned = apply_fn(build(params), *positional, **keyword)
+            state: Mapping[str, Any] = {}
+            if isinstance(returned, tuple) and len(returned) == 2:
+                found = _paths(named, returned[1])
+                if found and found.keys() <= self.params.keys():
+                    returned, state = returned[0], found
+            outputs = leaves_by_name(returned, WHO)
+            outputs |= {STATE + name: x for name, x in state.items()}
+            return {name: jnp.asarray(x) for name, x in outputs.items()}
 
-        self._outputs = outputs
-        with blamed_on(WHO, self._flat):
-            self.shapes: Shapes = jax.eval_shape(
-                outputs, jax.tree.map(jnp.asarray, params), [jnp.asarray(x) for x in self._flat]
-            )
+        self.function = function
+        with blamed_on(WHO, self.flat):
+            shapes = jax.eval_shape(function, *self._arrays())
+        self.shapes: Shapes = {n: s for n, s in shapes.items() if not n.startswith(STATE)}
+        self.state_shapes: Shapes = {n: s for n, s in shapes.items() if n.startswith(STATE)}
 
     def run(self, cotangents: Cotangents, dtype: str) -> Measured:
         """Compute the outputs, and the gradients of their weighted sum.
@@ -69,7 +90,7 @@ class JaxModel:
             InputError: The function cannot be differentiated.
         """
         with blamed(WHO, "when differentiated"):
-            return self._measured(jax.jit(self._function(cotangents, dtype))(*self._arguments()))
+            return self._measured(jax.jit(self._gradients(cotangents, dtype))(*self._arguments()))
 
     def perturbed(self, cotangents: Cotangents, dtype: str, times: int) -> list[Measured]:
         """Compute the same again, with every intermediate value perturbed.
@@ -82,22 +103,26 @@ class JaxModel:
         Returns:
             What was computed each time.
         """
-        again = jax.jit(with_perturbed_intermediates(self._function(cotangents, dtype), dtype))
+        again = jax.jit(with_perturbed_intermediates(self._gradients(cotangents, dtype), dtype))
         arguments = self._arguments()
         return [self._measured(again(signs(seed), *arguments)) for seed in range(times)]
 
-    def _arguments(self) -> tuple[Any, list[Any], list[Any]]:
-        flat = [jnp.asarray(x) for x in self._flat]
-        return jax.tree.map(jnp.asarray, self._params), [flat[i] for i in self._names], flat
+    def _arrays(self) -> tuple[dict[str, Any], list[Any]]:
+        params = {name: jnp.asarray(x) for name, x in self.params.items()}
+        return params, [jnp.asarray(x) for x in self.flat]
 
-    def _function(self, cotangents: Cotangents, dtype: str) -> Callable[..., Any]:
+    def _arguments(self) -> tuple[dict[str, Any], list[Any], list[Any]]:
+        params, flat = self._arrays()
+        return params, [flat[i] for i in self.names], flat
+
+    def _gradients(self, cotangents: Cotangents, dtype: str) -> Callable[..., Any]:
         """The gradients in the parameters and the chosen inputs, and the outputs."""
 
         def weighted_sum(params: Any, chosen: list[Any], flat: list[Any]) -> tuple[Any, Any]:
             flat = list(flat)
-            for index, x in zip(self._names, chosen, strict=True):
+            for index, x in zip(self.names, chosen, strict=True):
                 flat[index] = x
-            outputs = self._outputs(params, flat)
+            outputs = self.function(params, flat)
             total = jnp.zeros((), dtype)
             for name, (real, imaginary) in cotangents.items():
                 total += jnp.sum(jnp.real(outputs[name]).astype(dtype) * real)
@@ -108,6 +133,18 @@ class JaxModel:
         return jax.grad(weighted_sum, argnums=(0, 1), has_aux=True)
 
     def _measured(self, found: Any) -> Measured:
-        (params, inputs), outputs = jax.device_get(found)
-        gradients = self._named(params) | dict(zip(self._names.values(), inputs, strict=True))
-        return Measured(outputs, gradients)
+        (params, inputs), returned = jax.device_get(found)
+        outputs = {n: x for n, x in returned.items() if not n.startswith(STATE)}
+        state = {n.removeprefix(STATE): x for n, x in returned.items() if n.startswith(STATE)}
+        gradients = params | dict(zip(self.names.values(), inputs, strict=True))
+        return Measured(outputs, gradients, state)
+
+
+def _paths(named: Callable[[Any], Mapping[str, Any]], tree: Any) -> Mapping[str, Any]:
+    """Arrays by path; nothing where it is no tree."""
+    if hasattr(tree, "shape"):
+        return {}
+    try:
+        return named(tree)
+    except Exception:  # noqa: BLE001  (an output of any kind is no state)
+        return {}

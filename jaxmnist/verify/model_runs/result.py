@@ -1,0 +1,130 @@
+"""The result of comparing two models: the verdict, the place of the first divergence, its cause."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jaxmnist.verify.compare import Comparison, Comparisons
+
+
+class Layer(NamedTuple):
+    """How far a submodule is from what the JAX function computes."""
+
+    module: str
+    """Its dotted name."""
+    forward: float | None
+    """The relative error of what it returns; None where the JAX function computes it otherwise."""
+    backward: float | None
+    """The relative error of the gradient in what it returns."""
+    passed: bool
+    """Whether both are rounding."""
+
+
+@dataclass(frozen=True)
+class ModelResult(Comparisons):
+    """A model in JAX compared with one in PyTorch; prints as a table.
+
+    Attributes:
+        name: What was compared with what.
+        parts: The comparisons of outputs, gradients and running statistics.
+        location: The dotted name of the torch submodule where they first diverge: the first in
+            forward order whose result differs, or else the first in backward order whose gradient
+            does; "" is the module itself. None if they agree, or if no place was found.
+        cause: Why, in short words; None if no supposed cause made them agree.
+        layers: Every submodule's errors in forward order, where a divergence was looked for.
+        notes: What was assumed on the way, such as whose weights both models were run with.
+    """
+
+    location: str | None = None
+    cause: str | None = None
+    layers: tuple[Layer, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is something to compare, all of it passed, and no parameter is left over."""
+        return super().passed and self.location is None and self.cause is None
+
+    def __str__(self) -> str:
+        lines = [super().__str__()]
+        if self.location is not None:
+            where = self.location or "the module itself"
+            lines.append(f"  first divergence in PyTorch's forward order: {where}")
+        if self.cause is not None:
+            lines.append(f"  cause: {self.cause}")
+        elif not self.passed:
+            lines.append("  cause: none of those that are known")
+        failing = [layer for layer in self.layers if not layer.passed]
+        if failing:
+            lines.append(f"  {'submodule':32} {'forward':>10} {'backward':>10}")
+        for layer in failing[:10]:
+            errors = "".join(f" {_shown(x):>10}" for x in (layer.forward, layer.backward))
+            lines.append(f"  {layer.module:32}{errors}")
+        if len(failing) > 10:
+            lines.append(f"  and {len(failing) - 10} more")
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """Return the result as a JSON object.
+
+        Returns:
+            Its text: ``passed``, ``location``, ``cause``, ``comparisons``, ``layers``, ``notes``.
+        """
+        return json.dumps(
+            {
+                "name": self.name,
+                "passed": self.passed,
+                "location": self.location,
+                "cause": self.cause,
+                "comparisons": [_comparison(part) for part in self.parts],
+                "layers": [layer._asdict() for layer in self.layers],
+                "notes": list(self.notes),
+            }
+        )
+
+    def plot(self) -> Any:
+        """Draw the errors: of every submodule where a divergence was looked for, else of each part.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        from jaxmnist.plots import layer_errors
+
+        errors: Mapping[str, tuple[float | None, float | None]]
+        if self.layers:
+            errors = {layer.module: (layer.forward, layer.backward) for layer in self.layers}
+        else:
+            errors = {part.name: (part.max_error, None) for part in self.parts}
+        largest = max((part.tolerance for part in self.parts), default=0.0)
+        return layer_errors(errors, largest, self.location, self.name)
+
+
+def _shown(error: float | None) -> str:
+    return "" if error is None else f"{error:.0e}"
+
+
+def _comparison(part: Comparison) -> dict[str, Any]:
+    first = part.first_divergence
+    return {
+        "name": part.name,
+        "passed": part.passed,
+        "max_error": _number(part.max_error),
+        "tolerance": part.tolerance,
+        "first_divergence": first
+        and {
+            "leaf": first.leaf,
+            "position": list(first.position),
+            "jax": _number(first.actual),
+            "torch": _number(first.expected),
+        },
+        "untested": list(part.untested),
+    }
+
+
+def _number(x: complex) -> Any:
+    """As JSON has it: what is no finite real number as text."""
+    if isinstance(x, complex):
+        return str(x)
+    return x if x - x == 0 else str(x)
