@@ -5,9 +5,12 @@
     state_dict = opt_state_to_state_dict("adam", opt_state, params, convention="pytorch")
     opt_state, hyper = opt_state_from_state_dict("adam", optimizer.state_dict(), params)
 
-`save_safetensors` and `load_safetensors` do the first pair through a file.
+`save_safetensors` and `load_safetensors` do the first pair through a file. `match` finds which
+parameter is which in any other JAX model and PyTorch module.
 """
 
+from jaxmnist.interop.match import Match as Match
+from jaxmnist.interop.match import match as match
 from jaxmnist.interop.optimizer_state import (
     opt_state_from_state_dict as opt_state_from_state_dict,
 )
