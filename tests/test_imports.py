@@ -60,7 +60,7 @@ LAYERS = {
     "hypergradients": 6,
     "sweep": 6,
     "distributed": 6,
-    "verify": 6,
+    "verify": 8,
     "landscapes": 6,
     "plots": 7,
     "runs": 8,

@@ -144,6 +144,8 @@ def _layouts(
         leaf = leaves[name]
         alike = sum(size > 1 for size in leaf.shape) < 2
         told = seen.get(_kind(leaf), set()) or _CONVENTIONS.get(_kind(leaf), set())
+        if _same_name(leaf, options[0]):
+            told = {True}
         by_name = [option for option in options if option.in_torch_layout in told]
         # Of the kernels of a transposed convolution the first is Flax's default.
         usual = options[0] if alike or len({o.in_torch_layout for o in options}) == 1 else None
@@ -158,6 +160,12 @@ def _layouts(
         else:
             unclear[name] = options
     return chosen, unclear
+
+
+def _same_name(leaf: Leaf, option: Option) -> bool:
+    """Whether a leaf has the very name that PyTorch's parameter has: then it has its layout too."""
+    names = {source.name for block in option.blocks for source in block.sources}
+    return names == {".".join(leaf.parts)}
 
 
 _CONVENTIONS = {"w": {False}, "kernel": {False}, "weight": {True}}

@@ -170,6 +170,28 @@ class Match:
                 written[source.name][source.index] = np.nan
         return self._tensors(written)
 
+    def named(self, params: Any) -> dict[str, Any]:
+        """Return the arrays of a tree of the structure that was matched, or of a part of it.
+
+        Args:
+            params: The tree.
+
+        Returns:
+            Arrays by path, such as ``params/Dense_0/kernel``.
+        """
+        return self._tree.named(params)
+
+    def build(self, arrays: Mapping[str, Any]) -> Any:
+        """Return a tree of the structure that was matched.
+
+        Args:
+            arrays: By path; what is missing is as it was given to `match`.
+
+        Returns:
+            The tree.
+        """
+        return self._tree.build(arrays)
+
     def __str__(self) -> str:
         rows = [("params", "shape", "module", "shape", "layout", "why")]
         for entry in self.entries:

@@ -63,7 +63,8 @@ def gradients_in(
             terms = [jnp.sum(jnp.real(found[name]) * c) for name, c in cotangents.items()]
             return sum(terms, jnp.zeros(()))
 
-        return {n: np.asarray(x) for n, x in jax.device_get(jax.jit(jax.grad(total))(zeros)).items()}
+        found = jax.device_get(jax.jit(jax.grad(total))(zeros))
+        return {number: np.asarray(x) for number, x in found.items()}
 
     return gradients
 
@@ -118,7 +119,8 @@ class _Adding:
             number = None if offset is None else start + offset
             if number is not None:
                 self.shapes[number] = results[i]
-                results[i] = results[i] + self._added[number] if number in self._added else results[i]
+                if number in self._added:
+                    results[i] = results[i] + self._added[number]
         return results
 
 
@@ -139,7 +141,6 @@ def first_divergence(
     Returns:
         The place, and the cause if it is known; None if no gradient differs.
     """
-
     theirs = alignment.theirs.gradients
 
     def right(number: int) -> bool | None:
@@ -170,7 +171,7 @@ def first_divergence(
 
 
 def cause(ours: np.ndarray, theirs: np.ndarray) -> str | None:
-    """Name what a gradient's difference comes from, as far as the numbers tell.
+    r"""Name what a gradient's difference comes from, as far as the numbers tell.
 
     Args:
         ours: The gradient in JAX.
@@ -182,7 +183,7 @@ def cause(ours: np.ndarray, theirs: np.ndarray) -> str | None:
     >>> cause(np.zeros(3), np.ones(3))
     'gradient stopped in JAX'
     >>> cause(np.array([2.0, -6.0]), np.array([1.0, -3.0]))
-    'gradient scaled: 2 times PyTorch\\'s in JAX'
+    'gradient scaled: 2 times PyTorch\'s in JAX'
     """
     if not np.any(ours):
         return "gradient stopped in JAX"

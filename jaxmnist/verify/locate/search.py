@@ -66,6 +66,11 @@ def located(
     _, moved = _recorded(torch, prepare(True), theirs)
     record = jax_trace.record(ours.function, ours.params, ours.inputs, ours.names)
     alignment = align(trace, record, _allowed(trace, moved, least))
+    found = place(alignment)
+    if found is not None:
+        # Gradients follow the values that they are taken at: they say nothing more.
+        why = cause(alignment, found, module)
+        return Located(found.module, why, _layers(alignment, {}, {}))
     numbers = [match.number for match in alignment.nearest.values() if match is not None]
     gradients = backward.gradients_in(ours.function, ours.params, ours.inputs, numbers)(
         {name: pair[0] for name, pair in ours.cotangents.items()}
@@ -74,10 +79,6 @@ def located(
         number: max(_distance(x, moved.gradients.get(number, x)), least * magnitude(x))
         for number, x in trace.gradients.items()
     }
-    found = place(alignment)
-    if found is not None:
-        layers = _layers(alignment, gradients, noise)
-        return Located(found.module, cause(alignment, found, module), layers)
     back = backward.first_divergence(alignment, gradients, noise, wrong)
     layers = _layers(alignment, gradients, noise)
     return Located(*(back or (None, None)), layers)

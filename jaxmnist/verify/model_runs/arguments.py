@@ -59,6 +59,33 @@ def converted_inputs(inputs: Any, dtype: str, what: str = "inputs") -> Inputs:
     return Inputs(structure.unflatten(arrays), floats)
 
 
+class BothInputs(NamedTuple):
+    """What each of the models takes."""
+
+    ours: Inputs
+    theirs: Inputs
+    axes: dict[int, Axes] | None
+    """For each leaf of ours the order of its axes in theirs, or None where one is no transpose."""
+
+
+def arguments(inputs: Any, torch_inputs: Any, dtype: str) -> BothInputs:
+    """Convert what both models take.
+
+    Args:
+        inputs: What the JAX function takes.
+        torch_inputs: What the module takes, or None for the same.
+        dtype: Of the floats.
+
+    Returns:
+        Both.
+
+    Raises:
+        InputError: One holds no numbers, or one that is NaN or infinite.
+    """
+    ours = converted_inputs(inputs, dtype)
+    return BothInputs(ours, *torch_inputs_of(torch_inputs, ours, dtype))
+
+
 def torch_inputs_of(given: Any, ours: Inputs, dtype: str) -> tuple[Inputs, dict[int, Axes] | None]:
     """Convert what the torch module takes, and find how its axes are ours.
 

@@ -146,5 +146,5 @@ def _paths(named: Callable[[Any], Mapping[str, Any]], tree: Any) -> Mapping[str,
         return {}
     try:
         return named(tree)
-    except Exception:  # noqa: BLE001  (an output of any kind is no state)
+    except Exception:
         return {}

@@ -1,7 +1,8 @@
 """What models take and return, whatever holds it, as arrays by name."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -70,7 +71,9 @@ def _children(value: Any, path: tuple[str, ...], who: str) -> Iterator[tuple[str
 
 
 def paired_names(
-    ours: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple[int, ...]]
+    ours: Mapping[str, tuple[int, ...]],
+    theirs: Mapping[str, tuple[int, ...]],
+    fits: Callable[[tuple[int, ...], tuple[int, ...]], bool] = operator.eq,
 ) -> dict[str, tuple[str, str]]:
     """Pair the outputs of both models, in the torch module's order.
 
@@ -79,6 +82,7 @@ def paired_names(
     Args:
         ours: Shapes by name, of the JAX function.
         theirs: Of the torch module.
+        fits: Whether a shape here is one there, up to the layout.
 
     Returns:
         The name to report -> the names here and there.
@@ -100,7 +104,7 @@ def paired_names(
     else:
         raise InputError(f"{both}; both must return arrays of the same names")
     for name, (here, there) in pairs.items():
-        if ours[here] != theirs[there]:
+        if not fits(ours[here], theirs[there]):
             logits = len(pairs) == 1 and len(ours[here]) == 2
             what = (
                 "the logits have" if logits else f"output {name} has" if name else "the output has"

@@ -43,7 +43,7 @@ class ModelResult(Comparisons):
 
     @property
     def passed(self) -> bool:
-        """Whether there is something to compare, all of it passed, and no parameter is left over."""
+        """Whether something was compared, all of it passed, and no parameter is left over."""
         return super().passed and self.location is None and self.cause is None
 
     def __str__(self) -> str:

@@ -30,16 +30,16 @@ Cotangents = Mapping[str, tuple[np.ndarray, ...]]
 """The weights of the real and the imaginary parts of outputs, by name."""
 
 
-def parameter_shapes(module: Any) -> dict[str, tuple[int, ...]]:
-    """List the shapes of a module's parameters, in its own order.
+def check_module(module: Any) -> None:
+    """Refuse what is no ``torch.nn.Module``, or one that is not initialised.
 
     Raises:
-        InputError: It is no ``torch.nn.Module``, or not initialised.
+        InputError: It is not.
     """
     if not hasattr(module, "named_parameters"):
         raise InputError(f"{WHO} is a {type(module).__name__}; it must be a torch.nn.Module")
     with blamed(WHO, "when asked for its parameters"):
-        return {name: tuple(p.shape) for name, p in module.named_parameters()}
+        _ = [tuple(p.shape) for _, p in module.named_parameters()]
 
 
 class Prepared(NamedTuple):

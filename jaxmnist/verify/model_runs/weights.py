@@ -113,9 +113,9 @@ def _why(entry: Any, ours: np.ndarray, theirs: np.ndarray, same: bool, module: A
     if kind.startswith(("LSTM", "GRU")):
         return f"gate order of the weights: {names}"
     for axes in ((1, 0), (0, 1, 3, 2), (1, 0, 2, 3)):
-        if ours.ndim == len(axes) and ours.shape == theirs.transpose(axes).shape:
-            if _close(ours, theirs.transpose(axes)):
-                return f"transposed weight: {names}"
+        other = theirs.transpose(axes) if ours.ndim == len(axes) else theirs
+        if other is not theirs and other.shape == ours.shape and _close(ours, other):
+            return f"transposed weight: {names}"
     return f"order of a weight's elements: {names}"
 
 
