@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from jaxmnist import interop
+from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import require_torch
 from jaxmnist.verify.model_runs.arguments import arguments, converted_params
 from jaxmnist.verify.model_runs.conclusion import concluded, uses_narrower
 from jaxmnist.verify.model_runs.outcome import Outcome, Pairing, outcome
 from jaxmnist.verify.model_runs.result import ModelResult
 from jaxmnist.verify.model_runs.torch_model import check_module
-from jaxmnist.verify.model_runs.weights import weights
+from jaxmnist.verify.model_runs.weights import matched, weights
 from jaxmnist.verify.precision import check_dtype
 
 
@@ -102,14 +102,20 @@ def model(
     torch = require_torch()
     check_dtype(dtype)
     check_module(torch_module)
-    found = interop.match(params, torch_module, names)
+    found = matched(params, torch_module, names)
     arrays = converted_params(found.named(params), "float64")
     pairing = Pairing(torch, apply_fn, arrays, torch_module, weights(found, arrays, torch_module))
 
     def at(dtype: str, tolerance: float | None) -> Outcome:
         return outcome(pairing, arguments(inputs, torch_inputs, dtype), labels, dtype, tolerance)
 
-    first = at(dtype, tolerance)
+    try:
+        first = at(dtype, tolerance)
+    except InputError as error:
+        missing = [one.missing for one in pairing.weights.left_over if one.missing]
+        if not missing:
+            raise
+        raise InputError(f"{'; '.join(missing)}; {error}") from error
     if dtype == "float64":
         return concluded(pairing, first.parts, first if first.differs else None, dtype)
     if first.differs or (tolerance is None and pairing.weights.left_over):

@@ -211,21 +211,22 @@ def broken(layer):
     [
         (
             {"torch_module": torch.nn.Sequential(torch.nn.Linear(784, 12))},
-            r"0\.weight has shape \(16, 784\) here and \(12, 784\) in the torch module",
+            r"^the params have no '0\.weight', which is \(12, 784\) in the torch module; .*the torch "
+            r"module has no 'params/dense_0/weight', which is \(16, 784\) in the params; .*give names",
         ),
         (
             {"torch_module": named_without("4")},
-            r"no parameter '4\.weight', which is \(10, 8\) here; it has 0\.weight, 0\.bias, 2\.",
+            r"the torch module has no 'params/dense_2/weight', which is \(10, 8\) in the params; give",
         ),
         (
             {"torch_module": torch.nn.Sequential(*[torch.nn.Linear(784, 16)] * 0)},
-            r"no parameter '0\.weight'.*it has none",
+            r"the torch module has no 'params/dense_0/weight', which is \(16, 784\) in the params; and",
         ),
         (
             {"params": jm.MLP(()).init(jax.random.key(0), jnp.zeros((1, 784)))},
-            r"0\.weight has shape \(10, 784\) here and \(16, 784\)",
+            r"no '0\.weight', which is \(16, 784\) in .*no 'params/dense_0/weight', which is \(10, 784\)",
         ),
-        ({"params": with_nan}, r"params\.dense_1\.bias\[3\] is nan; every number must be finite"),
+        ({"params": with_nan}, r"params/dense_1/bias\[3\] is nan; every number must be finite"),
         ({"inputs": np.full((2, 784), np.inf)}, r"inputs\[0, 0\] is inf"),
         ({"labels": np.arange(48)}, r"labels\[10\] is 10; with 10 logits it must be 0 to 9"),
         (

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxmnist.errors import InputError
-from jaxmnist.interop.match import Match
+from jaxmnist.interop import Match, match
+from jaxmnist.interop.match.jax_tree import Tree
 from jaxmnist.interop.match.layout import assemble
+from jaxmnist.interop.match.torch_units import tied
 from jaxmnist.verify.locate.align import informative, ordered
 
 
@@ -18,6 +21,8 @@ class Difference(NamedTuple):
     module: str
     """The dotted name of the torch submodule."""
     cause: str
+    missing: str | None = None
+    """What one of the models is without, in words."""
 
 
 class Weights(NamedTuple):
@@ -36,14 +41,36 @@ class Weights(NamedTuple):
     notes: tuple[str, ...]
 
 
-def weights(match: Match, params: Mapping[str, np.ndarray], module: Any) -> Weights:
+def matched(params: Any, module: Any, names: Mapping[str, str] | None) -> Match:
+    """Match the parameters of two models, which may have none.
+
+    Args:
+        params: Ours.
+        module: The torch module.
+        names: What `interop.match` is told.
+
+    Returns:
+        The correspondence.
+
+    Raises:
+        InputError: One of the models has parameters and the other none; or as `interop.match` does.
+    """
+    ours = [x for x in jax.tree.leaves(params) if hasattr(x, "dtype")]
+    theirs = [name for name, _ in module.named_parameters()]
+    if ours or theirs:
+        return match(params, module, names)
+    tree = Tree((), (), lambda _: {}, lambda _: params)
+    return Match((), (), (), (), tree, tied(module))
+
+
+def weights(found: Match, params: Mapping[str, np.ndarray], module: Any) -> Weights:
     """Decide whether two models have the same weights, or the module is to be given ours.
 
     They have if at least half of the arrays that are more than a constant have the same elements,
     in whatever order: then the ones that differ are differences to report.
 
     Args:
-        match: The correspondence.
+        found: The correspondence.
         params: Our parameters by path.
         module: The torch module.
 
@@ -53,17 +80,16 @@ def weights(match: Match, params: Mapping[str, np.ndarray], module: Any) -> Weig
     Raises:
         InputError: A parameter has no certain counterpart.
     """
-    alone, unclear = _left_over(match)
+    alone, unclear = _left_over(found)
     if unclear:
-        listed = "; ".join(f"{each} ({_side(each.side)})" for each in unclear)
         raise InputError(
-            f"{len(unclear)} of the arrays have no certain counterpart: {listed}; give "
-            "names={path in params: name in the module} for them"
+            f"{_listed(unclear)}; give names={{path in params: name in the module}} for what is "
+            "the same under other names"
         )
-    match = replace(match, unmatched=())
+    found = replace(found, unmatched=())
     theirs = {name: _array(x) for name, x in module.state_dict(keep_vars=False).items()}
     compared = []
-    for entry in match.entries:
+    for entry in found.entries:
         ours, other = params[entry.jax], assemble(entry.blocks, theirs, entry.jax_shape)
         if informative(ours) and informative(other):
             compared.append((entry, ours, other, _same_elements(ours, other)))
@@ -75,8 +101,8 @@ def weights(match: Match, params: Mapping[str, np.ndarray], module: Any) -> Weig
             if not (same and _close(ours, other))
         ]
         note = "both models have the same weights, and ran with their own"
-        return Weights(match, {}, (*alone, *differing), (note,) if differing else ())
-    return Weights(match, _loaded(match, params), alone, ())
+        return Weights(found, {}, (*alone, *differing), (note,) if differing else ())
+    return Weights(found, _loaded(found, params), alone, ())
 
 
 def _loaded(match: Match, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -101,7 +127,7 @@ def _left_over(match: Match) -> tuple[tuple[Difference, ...], list[Any]]:
         words = "missing" if each.side == "torch" else "extra"
         where = "PyTorch has" if each.side == "torch" else "JAX has"
         cause = f"{words} {kind}: {where} {each.name} {each.shape}"
-        alone.append(Difference(min(owners, key=len), cause))
+        alone.append(Difference(min(owners, key=len), cause, left_over(each)))
     return tuple(alone), unclear
 
 
@@ -134,5 +160,30 @@ def _array(tensor: Any) -> np.ndarray:
     return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
 
 
-def _side(side: str) -> str:
-    return "in JAX" if side == "jax" else "in PyTorch"
+def _listed(unclear: list[Any]) -> str:
+    """Name the first few of each side."""
+    parts = []
+    for side in ("torch", "jax"):
+        found = [each for each in unclear if each.side == side]
+        parts += [left_over(each) for each in found[:2]]
+        if len(found) > 2:
+            parts.append(f"and {len(found) - 2} more")
+    return "; ".join(parts)
+
+
+def left_over(each: Any) -> str:
+    """Say what one side has alone.
+
+    Args:
+        each: An `interop.match.Unmatched`.
+
+    Returns:
+        In words, with its name and shape and what it might be on the other side.
+    """
+    if each.side == "torch":
+        words = f"the params have no {each.name!r}, which is {each.shape} in the torch module"
+    else:
+        words = f"the torch module has no {each.name!r}, which is {each.shape} in the params"
+    if each.candidates:
+        words += f": {each.reason} among {', '.join(each.candidates[:4])}"
+    return words

@@ -80,7 +80,8 @@ def _rounded(alignment: Alignment, place: Place, number: int) -> str | None:
         value = theirs.values[x]
         if value.data or not value.tensor.is_floating_point():
             continue
-        table = value.array().astype(np.float32).astype(value.array().dtype)
+        with np.errstate(over="ignore"):
+            table = value.array().astype(np.float32).astype(value.array().dtype)
         made = replayed(theirs, [place.operation], {x: table}).get(own)
         if made is not None and alignment.in_ours(made, own) is not None:
             return f"float32: a {'scalar' if table.size == 1 else 'table'} in JAX"
