@@ -78,9 +78,7 @@ def read(params: Any) -> Tree:
     return Tree(tuple(leaves), tuple(others), named, build)
 
 
-def arrays_of(
-    tree: Tree, params: Any, what: str, partly: bool = False
-) -> dict[str, np.ndarray]:
+def arrays_of(tree: Tree, params: Any, what: str, partly: bool = False) -> dict[str, np.ndarray]:
     """Return a tree's numbers by the names of the leaves.
 
     Args:
@@ -189,6 +187,8 @@ def _stateful(eqx: Any, params: Any) -> Any:
 
     def build(arrays: Mapping[str, Any]) -> Any:
         module, state = params
+        # Setting a value ends a state's use, so it is a copy that is set.
+        state = jax.tree.map(lambda leaf: leaf, state)
         for path, index in indices(module).items():
             held = state.get(index)
             parent = path.rpartition("/")[0]

@@ -164,8 +164,12 @@ def _linear(unit: Unit, slot: Slot, leaf: Leaf) -> list[Option]:
             else:
                 at, shape = (slice(None), slice(start, start + size)), (inputs, size)
             layout = permuted(source.sliced, axes, shape, words)
-            if layout is None or (len(slot) > 1 and leaf.shape != (total, inputs)[::-1] and not heads
-                                  and not in_torch_layout):
+            if layout is None or (
+                len(slot) > 1
+                and leaf.shape != (total, inputs)[::-1]
+                and not heads
+                and not in_torch_layout
+            ):
                 break
             blocks.append(Block((source,), layout, at))
             start += size
@@ -178,27 +182,25 @@ def _linear(unit: Unit, slot: Slot, leaf: Leaf) -> list[Option]:
 def _transposed_convolution(
     unit: Unit, shape: Shape, leaf: Leaf
 ) -> list[tuple[bool, Layout | None]]:
-    """Return the layouts of (in, out/groups, ...): of Flax with either kernel, and of Equinox."""
+    """Return the layouts of (in, out/groups, ...): Haiku's, Flax's with either kernel, Equinox's."""
     spatial = tuple(range(2, len(shape)))
     flipped = tuple(range(len(spatial)))
     kernel = _kernel(spatial)
     ways: list[tuple[bool, Layout | None]] = []
-    if unit.groups == 1:
-        plain = permuted(
-            shape,
-            (*spatial, 0, 1),
-            leaf.shape,
-            f"transpose to {kernel}, in, out and flip the kernel (transpose_kernel=False)",
-            flipped,
-        )
-        kept = permuted(
-            shape,
-            (*spatial, 1, 0),
-            leaf.shape,
-            f"transpose to {kernel}, out, in (transpose_kernel=True)",
-        )
-        told = getattr(leaf.owner, "transpose_kernel", leaf.parts[-1] == "w" or None)
-        ways += [(False, way) for way, is_kept in ((plain, False), (kept, True)) if told in (None, is_kept)]
+    into, out_of = (*spatial, 0, 1), (*spatial, 1, 0)
+    flip, to_out = "and flip the kernel", f"transpose to {kernel}, out, in"
+    if unit.groups > 1:
+        pass  # Flax and Haiku have none.
+    elif leaf.parts[-1] == "w" and "transpose" in "".join(leaf.parts[-2:-1]):
+        ways.append((False, permuted(shape, out_of, leaf.shape, f"{to_out} {flip}", flipped)))
+    else:
+        told = getattr(leaf.owner, "transpose_kernel", None)
+        if told is not True:
+            words = f"transpose to {kernel}, in, out {flip} (transpose_kernel=False)"
+            ways.append((False, permuted(shape, into, leaf.shape, words, flipped)))
+        if told is not False:
+            words = f"{to_out} (transpose_kernel=True)"
+            ways.append((False, permuted(shape, out_of, leaf.shape, words)))
     inputs, outputs, *sizes = shape
     groups = unit.groups
     after = (groups * outputs, inputs // groups, *sizes)
@@ -246,5 +248,3 @@ def _plain(slot: Slot, leaf: Leaf) -> list[Option]:
 
 def _squeezed(shape: Shape) -> Shape:
     return tuple(size for size in shape if size != 1)
-
-

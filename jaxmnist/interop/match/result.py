@@ -175,9 +175,7 @@ class Match:
         for entry in self.entries:
             shapes = " + ".join(dict.fromkeys(map(str, entry.torch_shapes)))
             shown = " + ".join(entry.torch_shown)
-            rows.append(
-                (entry.jax, str(entry.jax_shape), shown, shapes, entry.layout, entry.why)
-            )
+            rows.append((entry.jax, str(entry.jax_shape), shown, shapes, entry.layout, entry.why))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)).rstrip()

@@ -177,7 +177,9 @@ def _attention(owner: str, held: dict[str, Source], split_attention: bool) -> It
     """Yield the layers of ``nn.MultiheadAttention``, but for its output, a module of its own."""
     inside = {name: (source,) for name, source in held.items()}
     fused = {"weight": inside.pop("in_proj_weight", ()), "bias": inside.pop("in_proj_bias", ())}
-    separate = {name: inside.pop(f"{name[0]}_proj_weight", ()) for name in ("query", "key", "value")}
+    separate = {
+        name: inside.pop(f"{name[0]}_proj_weight", ()) for name in ("query", "key", "value")
+    }
     whole = {role: slot for role, slot in fused.items() if slot}
     if fused["weight"] and not split_attention:
         yield _unit("linear", owner, whole, "in_proj")
