@@ -49,7 +49,7 @@ class Source(NamedTuple):
     stop: int | None = None
 
     @property
-    def index(self) -> Any:
+    def where(self) -> Any:
         """Return what selects the slice."""
         if self.whole:
             return ...
@@ -77,7 +77,7 @@ class Source(NamedTuple):
     def take(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the slice of the array of this name."""
         array = arrays[self.name]
-        return array if self.whole else array[self.index]
+        return array if self.whole else array[self.where]
 
     def __str__(self) -> str:
         if self.whole:

@@ -1,4 +1,4 @@
-"""Which layer of a JAX model is which of a PyTorch module: by shape, then by name, then by order."""
+"""Which layer of a JAX model is which of a PyTorch module: by shape, by name, by order."""
 
 import itertools
 import re

@@ -1,5 +1,7 @@
 """Layers of Equinox and of NNX with a PyTorch layer's weights compute what that layer does."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -170,6 +172,7 @@ def test_nnx_model(given, random_weights, inputs, there_and_back, close):
     graph, state = nnx.split(model)
     params = {"module": model, "state": state, "pure dict": nnx.to_pure_dict(state)}[given]
     module = random_weights(Torch())
+    converted: Any
     converted, found = there_and_back(params, module)
     if given == "state":
         converted = nnx.merge(graph, converted)

@@ -97,7 +97,7 @@ def test_a_single_parameter_can_be_given_to_another_role(there_and_back):
 
 
 def test_names_that_are_not_there_are_refused(two, refused):
-    shapes = "params has first/kernel (3, 3)", "the module has up.weight (3, 3)"
+    shapes = "params has first/bias (3,), first/kernel (3, 3)", "the module has up.weight (3, 3)"
     with refused("params has no 'frist'", "did you mean", *shapes):
         interop.match(PARAMS, two, {"frist": "up"})
     with refused("the module has no 'uq.weight'", "did you mean 'up.weight'", *shapes):
@@ -171,6 +171,27 @@ def test_square_matrix_of_a_name_without_convention_is_refused(refused):
     found = interop.match(params, module)
     with refused("dense/table (3, 3)", "as it is and transposed", "'weight.T'"):
         found.to_jax(module.state_dict())
+
+
+def test_a_square_array_of_no_layer_is_not_read_as_a_layers_weight(refused):
+    """A parameter of the model's own may be multiplied from either side."""
+    params, module = {"proj": np.ones((3, 3))}, tnn.Linear(3, 3, bias=False)
+    with refused("proj (3, 3)", "as it is and transposed"):
+        interop.match(params, module).to_jax(module.state_dict())
+    (entry,) = interop.match({"proj": np.ones((2, 3))}, tnn.Linear(2, 3, bias=False)).entries
+    assert entry.layout == "transpose"
+
+
+def test_kinds_of_normalization_are_told_by_name():
+    norm = {"scale": np.ones(3), "bias": np.ones(3)}
+    module = tnn.ModuleDict({"ln": tnn.LayerNorm(3), "bn": tnn.BatchNorm1d(3)})
+    found = interop.match({"BatchNorm_0": norm, "LayerNorm_0": norm}, module)
+    assert layers(found) == {("BatchNorm_0", "bn", "name"), ("LayerNorm_0", "ln", "name")}
+
+
+def test_a_module_without_shapes_is_refused(refused):
+    with refused("weight has no shape yet", "call the module once"):
+        interop.match(PARAMS, tnn.LazyLinear(3))
 
 
 def test_dtypes_are_kept_and_not_narrowed(refused):

@@ -1,5 +1,7 @@
 """LSTM, GRU and plain recurrent layers: gates in either order, and one bias for PyTorch's two."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -45,7 +47,7 @@ def test_linen_two_layers_in_both_directions(
 
     class Stack(nn.Module):
         @nn.compact
-        def __call__(self, x):
+        def __call__(self, x: Any) -> Any:
             for _ in range(2):
                 x = nn.Bidirectional(
                     nn.RNN(cell(4, param_dtype=F64)), nn.RNN(cell(4, param_dtype=F64))
@@ -122,7 +124,11 @@ def test_gradients_are_those_of_torch(kind, random_weights, inputs, shapes, ther
     layer, module = nn.RNN(LINEN[kind][-1](4, param_dtype=F64)), random_weights(both(kind))
     x = inputs(2, 5, 3)
     params, found = there_and_back(shapes(layer, x), module, same=False)
-    gradients = jax.grad(lambda params: jnp.sin(layer.apply(params, x)).sum())(params)
+
+    def loss(params):
+        return jnp.sin(jnp.asarray(layer.apply(params, x))).sum()
+
+    gradients = jax.grad(loss)(params)
     module(torch.from_numpy(x))[0].sin().sum().backward()
     converted = found.gradients_to_torch(gradients)
     for name, parameter in module.named_parameters():

@@ -1,5 +1,7 @@
 """Whole models as people write them in either framework, layers nested and named in other ways."""
 
+from collections import OrderedDict
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,9 @@ class Encoder(nn.Module):
     def __call__(self, x):
         y = nn.MultiHeadDotProductAttention(2, qkv_features=8)(x)
         x = nn.LayerNorm(1e-5, use_fast_variance=False)(x + y)
-        y = nn.Dense(8)(nn.relu(nn.Dense(8)(x)))
+        # In one expression the outer layer would be Dense_0.
+        y = nn.Dense(8)(x)
+        y = nn.Dense(8)(nn.relu(y))
         return nn.LayerNorm(1e-5, use_fast_variance=False)(x + y)
 
 
@@ -162,21 +166,25 @@ class Attention(tnn.Module):
         return self.c_proj(y.transpose(1, 2).flatten(2))
 
 
+class TorchBlock(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.ln_1, self.attn = tnn.LayerNorm(8, 1e-6), Attention()
+        self.ln_2 = tnn.LayerNorm(8, 1e-6)
+        gelu = tnn.GELU("tanh")
+        layers = {"c_fc": Conv1D(32, 8), "act": gelu, "c_proj": Conv1D(8, 32)}
+        self.mlp = tnn.Sequential(OrderedDict(layers))
+
+    def forward(self, x):
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
 class GPT2(tnn.Module):
     def __init__(self):
         super().__init__()
         self.wte, self.wpe = tnn.Embedding(11, 8), tnn.Embedding(5, 8)
-        self.h = tnn.ModuleList(
-            tnn.ModuleDict(
-                {
-                    "ln_1": tnn.LayerNorm(8, 1e-6),
-                    "attn": Attention(),
-                    "ln_2": tnn.LayerNorm(8, 1e-6),
-                    "mlp": tnn.ModuleDict({"c_fc": Conv1D(32, 8), "c_proj": Conv1D(8, 32)}),
-                }
-            )
-            for _ in range(2)
-        )
+        self.h = tnn.ModuleList(TorchBlock() for _ in range(2))
         self.ln_f = tnn.LayerNorm(8, 1e-6)
         self.lm_head = tnn.Linear(8, 11, bias=False)
         self.lm_head.weight = self.wte.weight
@@ -184,9 +192,7 @@ class GPT2(tnn.Module):
     def forward(self, ids):
         x = self.wte(ids) + self.wpe.weight
         for block in self.h:
-            x = x + block["attn"](block["ln_1"](x))
-            y = block["mlp"]["c_fc"](block["ln_2"](x))
-            x = x + block["mlp"]["c_proj"](tnn.functional.gelu(y, approximate="tanh"))
+            x = block(x)
         return self.lm_head(self.ln_f(x))
 
 
