@@ -143,7 +143,8 @@ def _unknown(
 ) -> InputError:
     leaves = [leaf for group in layers for leaf in group.leaves.values()]
     side, name = ("params", here) if missing_here else ("the module", there)
-    close = nearest(name, [leaf.name for leaf in leaves] if missing_here else list(shapes))
+    paths = [*map(str, layers), *(leaf.name for leaf in leaves)] if missing_here else shapes
+    close = nearest(name, paths)
     return InputError(
         f"names has {here!r}: {there!r}, and {side} has no {name!r} that is not paired already"
         f"{close}; params has {_shapes(leaves)}; the module has "

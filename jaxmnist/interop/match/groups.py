@@ -8,8 +8,8 @@ from jaxmnist.interop.match.jax_tree import Leaf
 from jaxmnist.interop.match.words import Words, read, role
 
 _CELLS = {
-    "lstm": frozenset("ii if ig io hi hf hg ho".split()),
-    "gru": frozenset("ir iz in hr hz hn".split()),
+    "lstm": frozenset(["ii", "if", "ig", "io", "hi", "hf", "hg", "ho"]),
+    "gru": frozenset(["ir", "iz", "in", "hr", "hz", "hn"]),
     "stacked": frozenset({"dense_i", "dense_h"}),
     "rnn": frozenset({"i", "h"}),
 }

@@ -78,9 +78,7 @@ def read(params: Any) -> Tree:
     return Tree(tuple(leaves), tuple(others), named, build)
 
 
-def arrays_of(
-    tree: Tree, params: Any, what: str, partly: bool = False
-) -> dict[str, np.ndarray]:
+def arrays_of(tree: Tree, params: Any, what: str, partly: bool = False) -> dict[str, np.ndarray]:
     """Return a tree's numbers by the names of the leaves.
 
     Args:
@@ -129,11 +127,12 @@ def _functions(
 
 def _flat(tree: Any) -> tuple[list[str], list[Any], Any]:
     """Return names, leaves and structure."""
-    nnx = sys.modules.get("flax.nnx")
     leaves, structure = jax.tree.flatten(tree)
-    # The same order, with a variable's name for the array in it.
-    variable = (lambda x: isinstance(x, nnx.Variable)) if nnx is not None else None
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree, variable)[0]]
+    # The same order, with the name of NNX's variable or of Linen's box for the array in it.
+    homes = (("flax.nnx", "Variable"), ("flax.core.meta", "AxisMetadata"))
+    boxes = tuple(getattr(sys.modules[home], name) for home, name in homes if home in sys.modules)
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree, lambda x: isinstance(x, boxes))
+    paths = [path for path, _ in flat]
     names = [keystr(path, simple=True, separator="/") or "w" for path in paths]
     return names, leaves, structure
 
@@ -189,6 +188,8 @@ def _stateful(eqx: Any, params: Any) -> Any:
 
     def build(arrays: Mapping[str, Any]) -> Any:
         module, state = params
+        # Setting a value ends a state's use, so it is a copy that is set.
+        state = jax.tree.map(lambda leaf: leaf, state)
         for path, index in indices(module).items():
             held = state.get(index)
             parent = path.rpartition("/")[0]

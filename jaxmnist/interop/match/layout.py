@@ -6,7 +6,7 @@ numbers in another order: a linear map, but for a constant, with an adjoint that
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,8 +49,10 @@ class Source(NamedTuple):
     stop: int | None = None
 
     @property
-    def index(self) -> tuple[slice, ...]:
+    def where(self) -> Any:
         """Return what selects the slice."""
+        if self.whole:
+            return ...
         return (*(slice(None),) * self.axis, slice(self.start, self.stop))
 
     @property
@@ -75,7 +77,7 @@ class Source(NamedTuple):
     def take(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the slice of the array of this name."""
         array = arrays[self.name]
-        return array if self.whole else array[self.index]
+        return array if self.whole else array[self.where]
 
     def __str__(self) -> str:
         if self.whole:
@@ -123,7 +125,7 @@ def disassemble(
             otherwise the first summand is the sum, and the others are zero.
     """
     for block in blocks:
-        part = leaf[block.at]
+        part = np.asarray(leaf[block.at])
         for position, source in enumerate(block.sources):
             numbers = block.layout.to_torch(part, source.sliced)
             if not gradients and block.plus:
@@ -156,7 +158,9 @@ def permuted(
     moved = tuple(shape[axis] for axis in axes)
     if not _splits(moved, after):
         return None
-    return Layout(shape, axes, flipped, after, words if moved == after else f"{words}, reshape to {after}")
+    return Layout(
+        shape, axes, flipped, after, words if moved == after else f"{words}, reshape to {after}"
+    )
 
 
 def _splits(shape: Shape, after: Shape) -> bool:

@@ -29,6 +29,9 @@ def match(params: Any, module: Any, names: Mapping[str, str] | None = None) -> M
        ``q_proj``), and numbers by their ranks (0, 2, 4 of an ``nn.Sequential`` are 0, 1, 2).
     4. Order, where names differ in numbers alone or the JAX model is a module of Equinox or NNX:
        that of the numbers or of the definition. A dict has no order, since JAX sorts it by key.
+       Flax Linen numbers layers as they are constructed, so that of
+       ``Dense(8)(relu(Dense(8)(x)))`` the outer one is ``Dense_0``: where both have the same
+       shape, only `names` can tell.
 
     The table says for every parameter which of these decided. What none decides is listed with its
     candidates, and refused when numbers are asked for. One square matrix cannot be told from its

@@ -14,8 +14,8 @@ def in_order(units: Sequence[Unit], layers: Sequence[Group]) -> tuple[list[Group
 
     A number counts by its rank, so that 0, 2, 4 of an ``nn.Sequential`` are 0, 1, 2. Where both
     have as many numbers they are paired by the words that they follow (block 3, norm 1), and
-    otherwise by how many different ones there are. Where PyTorch has more or fewer, its layers are
-    in the order of definition, and JAX's in that of their numbers.
+    otherwise as they come, or by how many different ones there are. Where PyTorch has more or
+    fewer, its layers are in the order of definition, and JAX's in that of their numbers.
 
     Args:
         units: PyTorch's layers in the order of definition.
@@ -31,11 +31,7 @@ def in_order(units: Sequence[Unit], layers: Sequence[Group]) -> tuple[list[Group
         return None
     if there is None or len(set(there)) < len(there) or len(here[0]) != len(there[0]):
         return _sorted(layers, here), "order"
-    same_words = sorted(here_tags) == sorted(there_tags) and len(set(here_tags)) == len(here_tags)
-    if same_words:
-        order = [here_tags.index(tag) for tag in there_tags]
-    else:
-        order = _by_counts(here, there)
+    order = _aligned(here_tags, there_tags, here, there)
     if order is None:
         return None
     here = [tuple(numbers[slot] for slot in order) for numbers in here]
@@ -44,7 +40,8 @@ def in_order(units: Sequence[Unit], layers: Sequence[Group]) -> tuple[list[Group
     if set(ranks) != at.keys():
         # As in stages of other lengths: the order alone is left, PyTorch's that of definition.
         return _sorted(layers, here), "order"
-    return [at[rank] for rank in ranks], "name" if same_words else "order"
+    shared = set(here_tags) & set(there_tags)
+    return [at[rank] for rank in ranks], "name" if shared else "order"
 
 
 def _sorted(layers: Sequence[Group], numbers: Sequence[Numbers]) -> list[Group]:
@@ -68,18 +65,22 @@ def _counts(rows: Sequence[Numbers]) -> list[int]:
     return [len(set(column)) for column in zip(*rows, strict=True)]
 
 
-def _by_counts(here: Sequence[Numbers], there: Sequence[Numbers]) -> list[int] | None:
-    """Return which number here is which there: as they come, or the only way that fits."""
+def _aligned(
+    here_tags: list[str],
+    there_tags: list[str],
+    here: Sequence[Numbers],
+    there: Sequence[Numbers],
+) -> list[int] | None:
+    """Return for each number there which it is here: by its word, or the only way that fits."""
+    ways = [[*way] for way in itertools.permutations(range(len(here_tags)))]
+    agreeing = [sum(here_tags[a] == b for a, b in zip(w, there_tags, strict=True)) for w in ways]
+    best = [way for way, number in zip(ways, agreeing, strict=True) if number == max(agreeing)]
     ours, theirs = _counts(here), _counts(there)
-    as_they_come = list(range(len(ours)))
-    if ours == theirs or sorted(ours) != sorted(theirs):
-        return as_they_come
-    ways = [
-        [*way]
-        for way in itertools.permutations(as_they_come)
-        if [ours[slot] for slot in way] == theirs
-    ]
-    return ways[0] if len(ways) == 1 else None
+    fitting = [way for way in best if [ours[slot] for slot in way] == theirs]
+    if len(best) == 1 or ways[0] in (fitting or best):
+        # As they come, where nothing speaks against it.
+        return best[0] if len(best) == 1 else ways[0]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _ranks(rows: Sequence[Numbers]) -> list[Numbers]:

@@ -1,4 +1,4 @@
-"""Which layer of a JAX model is which of a PyTorch module: by shape, then by name, then by order."""
+"""Which layer of a JAX model is which of a PyTorch module: by shape, by name, by order."""
 
 import itertools
 import re
@@ -85,19 +85,19 @@ def _is_optional(unit: Unit) -> bool:
     return unit.slots.keys() <= unit.optional
 
 
-def _distinct(
-    units: Sequence[Unit], layers: Sequence[Group]
-) -> tuple[list[Unit], list[Group]]:
-    """Leave out the words that all names of a side have: they tell nothing."""
+def _distinct(units: Sequence[Unit], layers: Sequence[Group]) -> tuple[list[Unit], list[Group]]:
+    """Leave out the words that all names of a side have and none of the other's: a prefix."""
+    theirs = [unit.words.words for unit in units]
+    ours = [group.words.words for group in layers]
 
-    def common(sets: list[frozenset[str]]) -> frozenset[str]:
-        return frozenset.intersection(*sets) if len(sets) > 1 else frozenset()
+    def prefix(side: list[frozenset[str]], other: list[frozenset[str]]) -> frozenset[str]:
+        common = frozenset.intersection(*side) if len(side) > 1 else frozenset[str]()
+        return common.difference(*other)
 
-    ours = common([group.words.words for group in layers])
-    theirs = common([unit.words.words for unit in units])
+    there, here = prefix(theirs, ours), prefix(ours, theirs)
     return (
-        [u._replace(words=u.words._replace(words=u.words.words - theirs)) for u in units],
-        [g._replace(words=g.words._replace(words=g.words.words - ours)) for g in layers],
+        [u._replace(words=u.words._replace(words=u.words.words - there)) for u in units],
+        [g._replace(words=g.words._replace(words=g.words.words - here)) for g in layers],
     )
 
 

@@ -90,8 +90,8 @@ def fit(unit: Unit, group: Group) -> Fit | None:
 
 def _paired(unit: Unit, group: Group) -> dict[str, tuple[Slot, Leaf]]:
     if len(group.leaves) == len(unit.slots) == 1 and "value" in {*group.leaves, *unit.slots}:
-        (slot,), (leaf,) = unit.slots.values(), group.leaves.values()
-        return {"value": (slot, leaf)}
+        (only,), (leaf,) = unit.slots.items(), group.leaves.values()
+        return {only[0]: (only[1], leaf)}
     return {
         role: (unit.slots[role], leaf) for role, leaf in group.leaves.items() if role in unit.slots
     }
@@ -141,35 +141,37 @@ def _linear(unit: Unit, slot: Slot, leaf: Leaf) -> list[Option]:
         return []
     out_axis = 1 if unit.kind == "linear_in_out" else 0
     found = []
+    total = sum(source.sliced[out_axis] for source in slot)
+    inputs = slot[0].sliced[1 - out_axis]
+    heads = "qkv" in unit.words.words and len(leaf.shape) > 2
     for in_torch_layout in (False, True):
+        plain = (total, inputs) if in_torch_layout else (inputs, total)
+        if heads and not in_torch_layout:
+            # In another order of axes, heads would be mixed with queries, keys and values.
+            possible = leaf.shape[:2] == (inputs, 3)
+        else:
+            # One layer's outputs or inputs may be in heads; three layers' are joined as they are.
+            possible = leaf.shape == plain or (len(slot) == 1 and not in_torch_layout)
         axes = (0, 1) if in_torch_layout == (out_axis == 0) else (1, 0)
         words = "transpose" if axes == (1, 0) else "same"
         blocks: list[Block] = []
         start = 0
-        total = sum(source.sliced[out_axis] for source in slot)
-        inputs = slot[0].sliced[1 - out_axis]
-        heads = "qkv" in unit.words.words and len(leaf.shape) > 2
-        if heads and (in_torch_layout or leaf.shape[:2] != (inputs, 3)):
-            continue
-        if in_torch_layout and leaf.shape != (total, inputs):
-            continue
-        for place, source in enumerate(slot):
+        for place, source in enumerate(slot if possible else ()):
             size = source.sliced[out_axis]
+            rows = slice(start, start + size)
             if len(slot) == 1:
                 at, shape = (), leaf.shape
             elif heads:
-                at, shape = (slice(None), slice(place, place + 1)), (inputs, 1, *leaf.shape[2:])
+                at = (slice(None), slice(place, place + 1))
+                shape = (inputs, 1, *leaf.shape[2:])
             elif in_torch_layout:
-                at, shape = (slice(start, start + size),), (size, inputs)
+                at, shape = (rows,), (size, inputs)
             else:
-                at, shape = (slice(None), slice(start, start + size)), (inputs, size)
-            layout = permuted(source.sliced, axes, shape, words)
-            if layout is None or (len(slot) > 1 and leaf.shape != (total, inputs)[::-1] and not heads
-                                  and not in_torch_layout):
-                break
-            blocks.append(Block((source,), layout, at))
+                at, shape = (slice(None), rows), (inputs, size)
+            if layout := permuted(source.sliced, axes, shape, words):
+                blocks.append(Block((source,), layout, at))
             start += size
-        else:
+        if possible and len(blocks) == len(slot):
             joined = "" if len(slot) == 1 else ", query, key and value joined"
             found.append(Option(tuple(blocks), in_torch_layout, blocks[0].layout.words + joined))
     return found
@@ -178,27 +180,25 @@ def _linear(unit: Unit, slot: Slot, leaf: Leaf) -> list[Option]:
 def _transposed_convolution(
     unit: Unit, shape: Shape, leaf: Leaf
 ) -> list[tuple[bool, Layout | None]]:
-    """Return the layouts of (in, out/groups, ...): of Flax with either kernel, and of Equinox."""
+    """Return the layouts of (in, out/groups, ...): of Haiku, of Flax's kernels, of Equinox."""
     spatial = tuple(range(2, len(shape)))
     flipped = tuple(range(len(spatial)))
     kernel = _kernel(spatial)
     ways: list[tuple[bool, Layout | None]] = []
-    if unit.groups == 1:
-        plain = permuted(
-            shape,
-            (*spatial, 0, 1),
-            leaf.shape,
-            f"transpose to {kernel}, in, out and flip the kernel (transpose_kernel=False)",
-            flipped,
-        )
-        kept = permuted(
-            shape,
-            (*spatial, 1, 0),
-            leaf.shape,
-            f"transpose to {kernel}, out, in (transpose_kernel=True)",
-        )
-        told = getattr(leaf.owner, "transpose_kernel", leaf.parts[-1] == "w" or None)
-        ways += [(False, way) for way, is_kept in ((plain, False), (kept, True)) if told in (None, is_kept)]
+    into, out_of = (*spatial, 0, 1), (*spatial, 1, 0)
+    flip, to_out = "and flip the kernel", f"transpose to {kernel}, out, in"
+    if unit.groups > 1:
+        pass  # Flax and Haiku have none.
+    elif leaf.parts[-1] == "w" and "transpose" in "".join(leaf.parts[-2:-1]):
+        ways.append((False, permuted(shape, out_of, leaf.shape, f"{to_out} {flip}", flipped)))
+    else:
+        told = getattr(leaf.owner, "transpose_kernel", None)
+        if told is not True:
+            words = f"transpose to {kernel}, in, out {flip} (transpose_kernel=False)"
+            ways.append((False, permuted(shape, into, leaf.shape, words, flipped)))
+        if told is not False:
+            words = f"{to_out} (transpose_kernel=True)"
+            ways.append((False, permuted(shape, out_of, leaf.shape, words)))
     inputs, outputs, *sizes = shape
     groups = unit.groups
     after = (groups * outputs, inputs // groups, *sizes)
@@ -233,7 +233,7 @@ def _plain(slot: Slot, leaf: Leaf) -> list[Option]:
         fits = leaf.shape[0] == len(slot) if stacked else leaf.shape == (start,)
         words = "same, query, key and value joined"
         return [Option(tuple(blocks), True, words)] if fits else []
-    (source,) = slot
+    source = next(iter(slot))
     shape = source.sliced
     layout = None
     if len(shape) <= 1 or _squeezed(shape) == _squeezed(leaf.shape):
@@ -246,5 +246,3 @@ def _plain(slot: Slot, leaf: Leaf) -> list[Option]:
 
 def _squeezed(shape: Shape) -> Shape:
     return tuple(size for size in shape if size != 1)
-
-

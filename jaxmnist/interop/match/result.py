@@ -124,18 +124,18 @@ class Match:
             def write(source: Source, numbers: np.ndarray, entry: Entry = entry) -> None:
                 target = self._target(written, source, numbers.dtype)
                 if source in done and not np.array_equal(
-                    target[source.index], numbers, equal_nan=True
+                    target[source.where], numbers, equal_nan=True
                 ):
                     raise InputError(
                         f"{done[source]} and {entry.jax} differ, and the module has one parameter "
                         f"for both, {source}"
                     )
-                target[source.index] = numbers
+                target[source.where] = numbers
                 done[source] = entry.jax
 
             disassemble(entry.blocks, leaves[entry.jax], write)
         for source in self.zero:
-            written[source.name][source.index] = 0
+            written[source.name][source.where] = 0
         return self._tensors(written)
 
     def gradients_to_torch(self, gradients: Any) -> dict[str, Any]:
@@ -161,13 +161,13 @@ class Match:
         for entry in self.entries:
 
             def add(source: Source, numbers: np.ndarray) -> None:
-                self._target(written, source, numbers.dtype)[source.index] += numbers
+                self._target(written, source, numbers.dtype)[source.where] += numbers
 
             if entry.jax in leaves:
                 disassemble(entry.blocks, leaves[entry.jax], add, gradients=True)
         for source in self.zero:
             if source.name in written:
-                written[source.name][source.index] = np.nan
+                written[source.name][source.where] = np.nan
         return self._tensors(written)
 
     def named(self, params: Any) -> dict[str, Any]:
@@ -197,9 +197,7 @@ class Match:
         for entry in self.entries:
             shapes = " + ".join(dict.fromkeys(map(str, entry.torch_shapes)))
             shown = " + ".join(entry.torch_shown)
-            rows.append(
-                (entry.jax, str(entry.jax_shape), shown, shapes, entry.layout, entry.why)
-            )
+            rows.append((entry.jax, str(entry.jax_shape), shown, shapes, entry.layout, entry.why))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)).rstrip()

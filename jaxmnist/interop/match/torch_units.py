@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from jaxmnist.errors import InputError
 from jaxmnist.interop.match.layout import Source
 from jaxmnist.interop.match.words import Words, read, split
 
@@ -46,8 +47,16 @@ _IGNORED = "num_batches_tracked"
 
 
 def tied(module: Any) -> Tied:
-    """List a module's parameters and buffers, and which are one under several names."""
+    """List a module's parameters and buffers, and which are one under several names.
+
+    Raises:
+        InputError: A parameter has no shape yet.
+    """
     import torch
+
+    for name, parameter in module.named_parameters():
+        if torch.nn.parameter.is_lazy(parameter):
+            raise InputError(f"the module's {name} has no shape yet; call the module once first")
 
     entries = {name for name in module.state_dict() if name.rpartition(".")[2] != _IGNORED}
     parameters = dict(module.named_parameters(remove_duplicate=False))
@@ -111,9 +120,9 @@ def _layers(owner: str, module: Any, names: Tied, split_attention: bool) -> Iter
         yield from _attention(owner, held, split_attention)
     else:
         kind = _kind(module, held, nn)
-        roles = {"running_mean": "mean", "running_var": "var"} if kind == "norm" else {}
-        known = ("weight", "bias", *roles)
-        slots = {roles.get(name, name): (s,) for name, s in held.items() if name in known}
+        known = {"weight": "weight", "bias": "bias"}
+        known |= {"running_mean": "mean", "running_var": "var"} if kind == "norm" else {}
+        slots: dict[str, Slot] = {known[name]: (s,) for name, s in held.items() if name in known}
         if slots:
             unit = _unit(kind, owner, slots, groups=getattr(module, "groups", 1))
             is_qkv = kind.startswith("linear") and "qkv" in unit.words.words
@@ -177,7 +186,9 @@ def _attention(owner: str, held: dict[str, Source], split_attention: bool) -> It
     """Yield the layers of ``nn.MultiheadAttention``, but for its output, a module of its own."""
     inside = {name: (source,) for name, source in held.items()}
     fused = {"weight": inside.pop("in_proj_weight", ()), "bias": inside.pop("in_proj_bias", ())}
-    separate = {name: inside.pop(f"{name[0]}_proj_weight", ()) for name in ("query", "key", "value")}
+    separate = {
+        name: inside.pop(f"{name[0]}_proj_weight", ()) for name in ("query", "key", "value")
+    }
     whole = {role: slot for role, slot in fused.items() if slot}
     if fused["weight"] and not split_attention:
         yield _unit("linear", owner, whole, "in_proj")

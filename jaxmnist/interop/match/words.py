@@ -5,20 +5,33 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 ROLES: Final = {
-    **dict.fromkeys(
-        "kernel weight weights w embedding embeddings scale gamma table slope alpha".split(),
-        "weight",
-    ),
-    **dict.fromkeys("bias biases b offset beta".split(), "bias"),
-    **dict.fromkeys("mean average".split(), "mean"),
-    **dict.fromkeys("var variance".split(), "var"),
+    "kernel": "weight",
+    "weight": "weight",
+    "weights": "weight",
+    "w": "weight",
+    "scale": "weight",
+    "gamma": "weight",
+    "slope": "weight",
+    "alpha": "weight",
+    "embedding": "weight",
+    "embeddings": "weight",
+    "table": "weight",
+    "bias": "bias",
+    "biases": "bias",
+    "b": "bias",
+    "offset": "bias",
+    "beta": "bias",
+    "mean": "mean",
+    "average": "mean",
+    "var": "var",
+    "variance": "var",
 }
 """What a parameter is in its layer, by the word for it."""
 
 _WHOLE: Final = (
     # Before a name is split at capitals and numbers.
     (r"([a-z])_?([123])_?d(?![a-z])", r"\1"),  # Conv2d, conv2_d
-    (r"(layer|batch|group|instance|rms)_?norm(alization)?", "norm"),
+    (r"(layer|batch|group|instance|rms)_?norm(alization)?", r"\1kind_norm"),
     (r"multi_?head(ed)?(_?dot_?product)?_?att(entio)?n", "attn"),
     (r"self_?att(entio)?n", "self_attn"),
     (r"feed_?forward|ffn|\bff\b", "mlp"),
@@ -31,7 +44,10 @@ _SYNONYMS: Final = {
     for meaning, words in {
         "linear": "dense fc lin affine",
         "conv": "convolution",
-        "norm": "ln bn gn layernorm batchnorm groupnorm rmsnorm",
+        "norm": "normalization",
+        "layerkind norm": "ln",
+        "batchkind norm": "bn",
+        "groupkind norm": "gn",
         "embed": "embedding embeddings emb",
         "token embed": "wte",
         "pos embed": "wpe",
@@ -69,7 +85,7 @@ def split(component: str) -> list[str | int]:
     """Split one part of a path into words and numbers.
 
     >>> split("MultiHeadDotProductAttention_0"), split("BatchNorm2d"), split("c_attn")
-    (['attn', 0], ['norm'], ['qkv'])
+    (['attn', 0], ['batchkind', 'norm'], ['qkv'])
     """
     for pattern, by in _WHOLE:
         component = re.sub(pattern, by, component, flags=re.IGNORECASE)

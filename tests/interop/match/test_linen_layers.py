@@ -1,4 +1,4 @@
-"""Every kind of layer of Flax Linen with a PyTorch layer's weights computes what that layer does."""
+"""Layers of Flax Linen with a PyTorch layer's weights compute what that layer does."""
 
 import jax.numpy as jnp
 import numpy as np
