@@ -29,12 +29,13 @@ class Layout(NamedTuple):
     def to_jax(self, array: np.ndarray) -> np.ndarray:
         """Reorder PyTorch's numbers as JAX has them."""
         moved = np.flip(array.reshape(self.before).transpose(self.axes), self.flipped)
-        return moved.reshape(self.after)
+        return np.asarray(moved.reshape(self.after))  # One without axes would be a scalar.
 
     def to_torch(self, array: np.ndarray, shape: Shape) -> np.ndarray:
         """Reorder JAX's numbers as PyTorch has them, in its shape: the inverse, and the adjoint."""
         moved = array.reshape([self.before[axis] for axis in self.axes])
-        return np.flip(moved, self.flipped).transpose(np.argsort(self.axes)).reshape(shape)
+        moved = np.flip(moved, self.flipped).transpose(np.argsort(self.axes))
+        return np.asarray(moved.reshape(shape))
 
 
 class Source(NamedTuple):

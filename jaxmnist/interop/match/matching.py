@@ -12,6 +12,7 @@ from jaxmnist.interop.match.layout import Source
 from jaxmnist.interop.match.pairing import Pair, pair
 from jaxmnist.interop.match.recipes import Option
 from jaxmnist.interop.match.result import Entry, Match, Unmatched
+from jaxmnist.interop.match.same_names import same_names, without
 from jaxmnist.interop.match.torch_units import Tied, Unit, tied, units
 from jaxmnist.interop.parameters import require_torch
 
@@ -67,16 +68,18 @@ def match(params: Any, module: Any, names: Mapping[str, str] | None = None) -> M
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"module is a {type(module).__name__}; it must be a torch.nn.Module")
     tree = read(params)
-    layers = groups(tree.leaves)
+    parameters = tied(module)
+    alike, leaves = same_names(tree.leaves, parameters, names or {})
+    layers = groups(leaves)
     known = frozenset[str]().union(*(group.words.words for group in layers))
     split = {"query", "key", "value"} <= known
-    parameters = tied(module)
     found = units(module, parameters, split, "qkv" in known and not split)
+    found = without(found, alike, parameters)
     given = settle(names or {}, found, layers, parameters.shapes)
     rest = pair(given.units, given.groups)
     pairs = [*given.pairs, *rest.pairs]
     chosen, unclear = _layouts(pairs, given.other_layout)
-    entries = tuple(
+    entries = alike + tuple(
         _entry(each, leaf, chosen[leaf.name], parameters)
         for each in pairs
         for leaf in each.group.leaves.values()
@@ -147,8 +150,6 @@ def _layouts(
         leaf = leaves[name]
         alike = sum(size > 1 for size in leaf.shape) < 2
         told = seen.get(_kind(leaf), set()) or _CONVENTIONS.get(_kind(leaf), set())
-        if _same_name(leaf, options[0]):
-            told = {True}
         by_name = [option for option in options if option.in_torch_layout in told]
         # Of the kernels of a transposed convolution the first is Flax's default.
         usual = options[0] if alike or len({o.in_torch_layout for o in options}) == 1 else None
@@ -163,12 +164,6 @@ def _layouts(
         else:
             unclear[name] = options
     return chosen, unclear
-
-
-def _same_name(leaf: Leaf, option: Option) -> bool:
-    """Whether a leaf has the very name that PyTorch's parameter has: then it has its layout too."""
-    names = {source.name for block in option.blocks for source in block.sources}
-    return names == {".".join(leaf.parts)}
 
 
 _CONVENTIONS = {"w": {False}, "kernel": {False}, "weight": {True}}

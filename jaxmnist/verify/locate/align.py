@@ -103,7 +103,7 @@ def magnitude(array: np.ndarray) -> float:
     >>> magnitude(np.array([-3.0, 2.0, np.inf]))
     3.0
     """
-    sizes = np.abs(array)
+    sizes = np.abs(array.astype(np.complex128 if np.iscomplexobj(array) else np.float64))
     return float(sizes[sizes < _FAR].max(initial=0.0)) or 1.0
 
 

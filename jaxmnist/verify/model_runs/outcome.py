@@ -277,7 +277,7 @@ def _in_both(ours: Parts, theirs: Parts, match: Match) -> tuple[Parts, Parts]:
         for source in match.zero:
             for arrays in (mine[part], other[part]):
                 if source.name in arrays:
-                    arrays[source.name][source.index] = 0
+                    arrays[source.name][source.where] = 0
         if not names:
             del mine[part], other[part]
     return mine, other
