@@ -11,19 +11,11 @@ from jaxmnist.verify.locate.causes import cause
 from jaxmnist.verify.locate.forward import Alignment, align
 from jaxmnist.verify.locate.place import place
 from jaxmnist.verify.model_runs.leaves import leaves_by_name
-from jaxmnist.verify.model_runs.result import Layer
+from jaxmnist.verify.model_runs.result import Layer, Located
 from jaxmnist.verify.model_runs.torch_model import WHO, Cotangents, Prepared, run_torch
 from jaxmnist.verify.rounding import allowed_by_growth
 
 DTYPE = "float64"
-
-
-class Located(NamedTuple):
-    """Where and why two programs diverge, and every submodule's errors in forward order."""
-
-    location: str | None
-    cause: str | None
-    layers: tuple[Layer, ...]
 
 
 class JaxSide(NamedTuple):

@@ -6,9 +6,9 @@ import jax
 
 from jaxmnist.verify.compare import Comparison
 from jaxmnist.verify.locate import statistics
-from jaxmnist.verify.locate.search import JaxSide, Located, located
+from jaxmnist.verify.locate.search import JaxSide, located
 from jaxmnist.verify.model_runs.outcome import Outcome, Pairing
-from jaxmnist.verify.model_runs.result import ModelResult
+from jaxmnist.verify.model_runs.result import Located, ModelResult
 
 
 def concluded(
@@ -31,25 +31,22 @@ def concluded(
         The result.
     """
     left_over = pairing.weights.left_over
-    found = Located(None, cause, ())
-    if differing is not None:
-        found = _located(pairing, differing)
-    if left_over:
-        # What a parameter explains at the place where they diverge, it explains better.
-        here = next((d for d in left_over if d.module == found.location), None)
-        if found.location is None or here is not None:
-            chosen = here or left_over[0]
-            found = found._replace(location=chosen.module, cause=chosen.cause)
-    notes = [*pairing.weights.notes]
-    notes += [f"{d.module}: {d.cause}" for d in left_over if d.cause != found.cause]
-    return ModelResult(
-        f"the model in JAX and in PyTorch, {dtype}",
-        tuple(parts),
-        found.location,
-        found.cause,
-        found.layers,
-        tuple(notes),
-    )
+
+    def search() -> Located:
+        found = Located(None, cause, ())
+        if differing is not None:
+            found = _located(pairing, differing)
+        if left_over:
+            # What a parameter explains at the place where they diverge, it explains better.
+            here = next((d for d in left_over if d.module == found.location), None)
+            if found.location is None or here is not None:
+                chosen = here or left_over[0]
+                found = found._replace(location=chosen.module, cause=chosen.cause)
+        return found
+
+    notes = [*pairing.weights.notes, *(f"{d.module}: {d.cause}" for d in left_over)]
+    name = f"the model in JAX and in PyTorch, {dtype}"
+    return ModelResult(name, tuple(parts), bool(left_over), search, tuple(notes))
 
 
 def _located(pairing: Pairing, differing: Outcome) -> Located:

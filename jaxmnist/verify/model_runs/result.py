@@ -1,8 +1,9 @@
 """The result of comparing two models: the verdict, the place of the first divergence, its cause."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from jaxmnist.verify.compare import Comparison, Comparisons
@@ -21,6 +22,14 @@ class Layer(NamedTuple):
     """Whether both are rounding."""
 
 
+class Located(NamedTuple):
+    """Where and why two programs diverge, and every submodule's errors in forward order."""
+
+    location: str | None
+    cause: str | None
+    layers: tuple[Layer, ...]
+
+
 @dataclass(frozen=True)
 class ModelResult(Comparisons):
     """A model in JAX compared with one in PyTorch; prints as a table.
@@ -28,23 +37,43 @@ class ModelResult(Comparisons):
     Attributes:
         name: What was compared with what.
         parts: The comparisons of outputs, gradients and running statistics.
-        location: The dotted name of the torch submodule where they first diverge: the first in
-            forward order whose result differs, or else the first in backward order whose gradient
-            does; "" is the module itself. None if they agree, or if no place was found.
-        cause: Why, in short words; None if no supposed cause made them agree.
-        layers: Every submodule's errors in forward order, where a divergence was looked for.
+        differs: Whether a parameter differs, or one of the models has it alone.
+        search: Finds the place of the divergence; it runs when that is first asked for.
         notes: What was assumed on the way, such as whose weights both models were run with.
     """
 
-    location: str | None = None
-    cause: str | None = None
-    layers: tuple[Layer, ...] = ()
+    differs: bool = False
+    search: Callable[[], Located] = field(default=lambda: Located(None, None, ()), repr=False)
     notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether something was compared, all of it passed, and no parameter is left over."""
-        return super().passed and self.location is None and self.cause is None
+        """Whether something was compared, all of it passed, and no parameter differs."""
+        return super().passed and not self.differs
+
+    @property
+    def location(self) -> str | None:
+        """The dotted name of the torch submodule where the two first diverge.
+
+        That is the first in forward order whose result differs, or else the first in backward
+        order whose gradient does; "" is the module itself. None if they agree, or if no place was
+        found.
+        """
+        return self._located.location
+
+    @property
+    def cause(self) -> str | None:
+        """Why they diverge, in short words; None if no supposed cause made them agree."""
+        return self._located.cause
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every submodule's errors in forward order, where a divergence was looked for."""
+        return self._located.layers
+
+    @cached_property
+    def _located(self) -> Located:
+        return Located(None, None, ()) if self.passed else self.search()
 
     def __str__(self) -> str:
         lines = [super().__str__()]
