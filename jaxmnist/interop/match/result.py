@@ -25,15 +25,16 @@ class Entry(NamedTuple):
     """The path of its layer, without Flax's collection."""
     torch: tuple[str, ...]
     """Names in the ``state_dict``; several are summed or joined."""
-    torch_shapes: tuple[Shape, ...]
     torch_shown: tuple[str, ...]
-    """The names with the slice that is meant."""
+    """The names with the slices that are meant."""
+    torch_shapes: tuple[Shape, ...]
+    """Of these slices."""
     torch_module: str
     """The dotted name of the submodule that owns it."""
     layout: str
     """What is done to PyTorch's numbers, in words."""
     why: str
-    """What decided: given, name, only shape, order, tied."""
+    """What decided: given, name, similar name, only shape, order, tied."""
     blocks: tuple[Block, ...]
     """How it is put together."""
 
@@ -56,7 +57,7 @@ class Unmatched(NamedTuple):
         return f"{self.name} {self.shape}: {self.reason}{among}"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Match:
     """Which parameter of a JAX model is which of a PyTorch module; prints as a table."""
 
@@ -68,8 +69,8 @@ class Match:
     """Buffers of the module without a counterpart, and arrays of JAX that are no parameters."""
     zero: tuple[Source, ...]
     """What JAX's model can only be without, such as the bias inside a GRU's product."""
-    _tree: Tree = dataclasses.field(repr=False)
-    _tied: Tied = dataclasses.field(repr=False)
+    _tree: Tree
+    _tied: Tied
 
     def to_jax(self, state_dict: Mapping[str, Any]) -> Any:
         """Convert a ``state_dict`` to parameters of the JAX model.
@@ -186,6 +187,9 @@ class Match:
         if self.ignored:
             lines.append(f"left as they are: {', '.join(self.ignored)}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _check(self) -> None:
         if self.unmatched:
