@@ -14,6 +14,9 @@ from jaxmnist.interop.match.layout import Block, Shape, Source, assemble, disass
 from jaxmnist.interop.match.torch_units import Tied
 from jaxmnist.interop.tensors import to_numpy, to_tensor
 
+_LISTED = 12
+"""So many arrays without a counterpart a message lists."""
+
 
 class Entry(NamedTuple):
     """A leaf of the JAX model with its counterpart."""
@@ -80,7 +83,9 @@ class Match:
 
         Returns:
             A tree of the structure that was matched, of the ``state_dict``'s dtypes; an NNX or an
-            Equinox module if one was given. What is no parameter is as it was given.
+            Equinox module if one was given. What is no parameter is as it was given, but for the
+            counters of Equinox's BatchNorm: they are set so that the running statistics are used
+            as they are, as PyTorch does.
 
         Raises:
             InputError: Something is unmatched or ambiguous; an entry is missing or of another
@@ -193,7 +198,9 @@ class Match:
 
     def _check(self) -> None:
         if self.unmatched:
-            listed = "; ".join(f"{each} ({each.side})" for each in self.unmatched)
+            first, more = self.unmatched[:_LISTED], len(self.unmatched) - _LISTED
+            listed = "; ".join(f"{each} ({each.side})" for each in first)
+            listed += f"; and {more} more, which print(match) lists" if more > 0 else ""
             raise InputError(
                 f"{len(self.unmatched)} of the arrays have no certain counterpart: {listed}; give "
                 "names={path in params: name in the module} for them"
