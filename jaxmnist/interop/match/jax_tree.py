@@ -64,9 +64,9 @@ def read(params: Any) -> Tree:
         if not jnp.issubdtype(array.dtype, jnp.inexact):
             others.append(name)
             continue
-        parts = tuple(part for part in name.split("/") if part != "~")
-        if len(parts) > 1 and parts[0] in _COLLECTIONS and isinstance(params, Mapping):
-            parts = parts[1:]
+        path = [part for part in name.split("/") if part != "~"]
+        in_collection = path[0] in _COLLECTIONS and isinstance(params, Mapping)
+        parts = tuple(path[1:] if in_collection and len(path) > 1 else path)
         position, owner = _owner(root, parts)
         library = type(owner).__module__.partition(".")[0]
         layout = True if library == "equinox" else False if parts[-1] == "kernel" else None
