@@ -78,20 +78,23 @@ def append(path: Path, content: bytes) -> None:
             flush_folder(path.parent)
 
 
-def read_whole(path: Path) -> bytes:
+def read_whole(path: Path, largest: int | None = None) -> bytes:
     """Read a regular file; a link to one is followed.
 
     Args:
         path: The file.
+        largest: How many bytes it may have; None for any number.
 
     Returns:
         Its content.
 
     Raises:
-        OSError: It cannot be read, or is a device, a FIFO or a socket.
+        OSError: It cannot be read, is too large, or is a device, a FIFO or a socket.
     """
     with os.fdopen(os.open(path, os.O_RDONLY | _NO_WAIT), "rb") as file:
-        _regular(file.fileno())
+        size = _regular(file.fileno()).st_size
+        if largest is not None and size > largest:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, and at most {largest} are read")
         return file.read()
 
 

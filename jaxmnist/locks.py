@@ -82,6 +82,18 @@ def released_at_end() -> Iterator[None]:
             release(folder)
 
 
+@contextlib.contextmanager
+def released_on_error() -> Iterator[None]:
+    """Release the locks that were taken in the block, if it raises."""
+    before = set(_held)
+    try:
+        yield
+    except BaseException:
+        for folder in set(_held) - before:
+            release(folder)
+        raise
+
+
 def _write_holder(descriptor: int) -> None:
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     holder = {

@@ -25,13 +25,13 @@ from jaxmnist.runs.folder import load as load
 from jaxmnist.runs.folder import read as read
 from jaxmnist.runs.named_arrays import from_named_arrays as from_named_arrays
 from jaxmnist.runs.named_arrays import named_arrays as named_arrays
+from jaxmnist.runs.resumption import reopen as reopen
 from jaxmnist.runs.run import Run as Run
 from jaxmnist.runs.run import about as about
 from jaxmnist.runs.run import from_about as from_about
 from jaxmnist.runs.session import Session as Session
 from jaxmnist.runs.session import open_run as open_run
 from jaxmnist.runs.session import record_epoch as record_epoch
-from jaxmnist.runs.session import reopen as reopen
 from jaxmnist.runs.task_file import TaskFile as TaskFile
 from jaxmnist.runs.weights import load_model as load_model
 from jaxmnist.runs.weights import named_model as named_model
