@@ -47,13 +47,13 @@ def test_old_run_stays_until_the_new_one_has_an_epoch(copy, npz, config, content
 def test_run_that_cannot_be_trained_leaves_the_old_one(copy, npz, train, contents, capsys):
     before = contents(copy)
     words = ["--dataset", npz, "--out", copy, "--overwrite", "--epochs", "1"]
-    with pytest.raises((SystemExit, MemoryError, RuntimeError, ValueError)):
-        train(*words, "--hidden", "99999999999")
+    with pytest.raises(Exception, match="(?i)allocate|memory|exhausted|overflow|too large"):
+        train(*words, "--hidden", "99999999999", "--eval-batch-size", "48")
     assert contents(copy) == before
-    with pytest.raises(SystemExit):  # The first epoch diverges.
+    with pytest.raises(SystemExit):
         train(*words, "--hidden", "8", "--learning-rate", "1e38", "--eval-batch-size", "48")
+    assert "0 whole epochs before it" in capsys.readouterr().err
     assert contents(copy) == before
-    assert f"wrote: {copy}" not in capsys.readouterr().out
 
 
 # Kills a process at each of its works on files while a new run takes the old one's place.
@@ -87,6 +87,9 @@ print(moment)
 
 def test_killed_at_any_moment_the_folder_has_one_of_the_two_runs(copy, npz, tmp_path, contents):
     new = jm.Config(hidden=(4,), epochs=1, eval_batch_size=48, seed=9)
+    shutil.rmtree(copy / "checkpoints")  # Of it a few files are enough.
+    (copy / "checkpoints" / "5").mkdir(parents=True)
+    (copy / "checkpoints" / "5" / "some").touch()
     session = runs.open_run(new, str(npz), path=copy, overwrite=True)
     beside = replacement.beside(session.run)
     params = session.run.model.init(jax.random.key(9), jnp.zeros((1, 28, 28)))
@@ -105,7 +108,7 @@ def test_killed_at_any_moment_the_folder_has_one_of_the_two_runs(copy, npz, tmp_
     for moment in range(1, int(process.stdout) + 1):
         place = tmp_path / "killed" / str(moment)
         (place / ".lock").unlink()
-        run, _ = runs.load(place)  # Finishes what was begun.
+        run = runs.read(place)  # Finishes what was begun.
         found.append(run.config.seed)
         if run.config == new:
             assert contents(place).keys() == expected
