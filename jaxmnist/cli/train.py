@@ -188,7 +188,8 @@ def train_run(
         f"time: import {imported - started:.1f} s, load {loaded - imported:.1f} s, "
         f"compile {compiled - loaded:.1f} s, train {trained - compiled:.1f} s",
     )
-    say(screen, f"wrote: {run.path}")
+    if epochs or not overwrite:
+        say(screen, f"wrote: {run.path}")
     processes.leave()
     if diverged is not None:
         rate = (run.config.learning_rate or "the default") if task_file is None else "the present"

@@ -47,7 +47,7 @@ def test_old_run_stays_until_the_new_one_has_an_epoch(copy, npz, config, content
 def test_run_that_cannot_be_trained_leaves_the_old_one(copy, npz, train, contents, capsys):
     before = contents(copy)
     words = ["--dataset", npz, "--out", copy, "--overwrite", "--epochs", "1"]
-    with pytest.raises(Exception, match="(?i)allocate|memory|exhausted|overflow|too large"):
+    with pytest.raises(Exception, match=r"(?i)allocate|memory|exhausted|overflow|too large"):
         train(*words, "--hidden", "99999999999", "--eval-batch-size", "48")
     assert contents(copy) == before
     with pytest.raises(SystemExit):
