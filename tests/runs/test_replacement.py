@@ -143,8 +143,12 @@ def test_second_writer_is_told_who_the_first_is_and_readers_are_not_kept_out(
     stopped, npz, refused, contents, options
 ):
     before = contents(stopped)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", HOLD, stopped], text=True, **pipes) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, stopped],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         words = f"{stopped} is in use by process {holder.pid} on ", " since ", str(stopped)
