@@ -48,6 +48,7 @@ LAYERS = {
     "provenance": 0,
     "conventions": 1,
     "atomic": 1,
+    "locks": 2,
     "calculus": 1,
     "config": 2,
     "losses": 2,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Suppress, arg
 
+from jaxmnist import locks
 from jaxmnist.cli.console import fail, make_console, progress, say
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.config import Config
@@ -80,6 +81,7 @@ def train(
     )
 
 
+@locks.released_at_end()
 def train_run(
     config: Config,
     joining: processes.Processes,
@@ -166,6 +168,8 @@ def train_run(
         return
     if resume is not None:
         say(screen, f"resuming after epoch {session.epoch} of {run.config.epochs}")
+        for note in session.notes:
+            say(screen, note)
     loaded = time.perf_counter()
     state, history, diverged, compiled = _train(session, data, fit, screen, stream)
     trained = time.perf_counter()
@@ -184,7 +188,8 @@ def train_run(
         f"time: import {imported - started:.1f} s, load {loaded - imported:.1f} s, "
         f"compile {compiled - loaded:.1f} s, train {trained - compiled:.1f} s",
     )
-    say(screen, f"wrote: {run.path}")
+    if epochs or not overwrite:
+        say(screen, f"wrote: {run.path}")
     processes.leave()
     if diverged is not None:
         rate = (run.config.learning_rate or "the default") if task_file is None else "the present"

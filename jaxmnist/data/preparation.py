@@ -13,6 +13,7 @@ import http.client
 import io
 import os
 import queue
+import secrets
 import shutil
 import tempfile
 import threading
@@ -203,10 +204,10 @@ def _download(standard: StandardSet, builder: Any, downloads: Path) -> Dataset:
 
 def _fetch(file: _File, path: Path, standard: StandardSet) -> None:
     """Download one file to `path`, which appears only when it is whole and has the checksum."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     try:
         digest = hashlib.sha256()
-        with contextlib.closing(_open(file.url)) as response, partial.open("wb") as out:
+        with contextlib.closing(_open(file.url)) as response, partial.open("xb") as out:
             while chunk := response.read(1 << 20):
                 digest.update(chunk)
                 out.write(chunk)

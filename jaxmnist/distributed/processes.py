@@ -19,6 +19,10 @@ from jaxmnist.errors import InputError
 LOST = "another process of this run stopped or cannot be reached, so this one stops too"
 
 
+_LONGEST = 4096
+"""Bytes of the longest objection to a run that is told to the other processes."""
+
+
 class LostProcessError(RuntimeError):
     """Another process stopped, and its share of every batch is missing."""
 
@@ -168,6 +172,35 @@ def from_first(decide: Callable[[], Any]) -> Any:
         leave()
         raise InputError(received["error"])
     return received["decided"]
+
+
+def agree(objection: str | None) -> None:
+    """Go on if no process objects, and otherwise end in all of them with the same error.
+
+    Args:
+        objection: What this process has against going on, to follow "process N"; None for nothing.
+
+    Raises:
+        InputError: In every process, if one objected: with the objection of the first that did.
+        LostProcessError: Another process stopped.
+    """
+    if not joined():
+        if objection is not None:
+            raise InputError(f"this process {objection}")
+        return
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    content = (objection or "").encode()[:_LONGEST]
+    padded = np.frombuffer(content.ljust(_LONGEST, b"\0"), np.uint8)
+    try:
+        gathered = np.asarray(multihost_utils.process_allgather(padded))
+    except (RuntimeError, ValueError) as error:
+        lost(error)
+    for index, row in enumerate(gathered.reshape(-1, _LONGEST)):
+        if text := bytes(row).rstrip(b"\0").decode(errors="replace"):
+            leave()
+            raise InputError(f"process {index} {text}")
 
 
 def broadcast(tree: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as save_bytes
 
-from jaxmnist.atomic import write_whole
+from jaxmnist.atomic import read_whole, write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.interop.names import expected_names, standard_names, warn_renamed
 from jaxmnist.interop.tensors import to_numpy, to_tensor
@@ -238,7 +238,7 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
         InputError: The file is not readable, not safetensors, or has numbers that NumPy lacks.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_whole(Path(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if mistake := mistaken_file(content):

@@ -16,8 +16,8 @@ from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.digits import is_digits
 from jaxmnist.plots.curves import CURVES
 from jaxmnist.plots.save import write_picture
-from jaxmnist.runs.folder import CURVES as CURVES_PICTURE
-from jaxmnist.runs.folder import PREDICTIONS
+from jaxmnist.runs.names import CURVES as CURVES_PICTURE
+from jaxmnist.runs.names import PREDICTIONS
 from jaxmnist.runs.run import Run
 from jaxmnist.tasks import Model, Task
 from jaxmnist.training import History, Params, by_name, predict, split_pair

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmnist import locks
 from jaxmnist.config import Config
 from jaxmnist.errors import InputError
 from jaxmnist.sweep import axes as _axes
@@ -48,6 +49,7 @@ from jaxmnist.tasks import Batch, Task
 from jaxmnist.training import as_task, check_batches_fit, check_labels, split_pair
 
 
+@locks.released_at_end()
 def run(
     task: Config | Task,
     axes: Mapping[str, Any],
@@ -92,7 +94,7 @@ def run(
 
     Raises:
         InputError: An axis or a combination is impossible, the task ignores what is swept, or the
-            folder has another sweep.
+            folder has another sweep or another process is writing to it.
 
     >>> from jaxmnist import Dataset
     >>> images, labels = np.zeros((64, 28, 28), np.uint8), np.arange(64) % 10

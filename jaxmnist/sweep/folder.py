@@ -1,14 +1,16 @@
 """A sweep on disk: what it is, a line for each finished run, and at the end its tables.
 
 A sweep's folder has `sweep.json` (config, axes, data, versions, command), `cells.jsonl` (a line
-per finished run, added when its chunk ends), and once all are there `results.csv` and
-`results.json` (a row per cell and epoch) and `summary.md`.
+per finished run with its own SHA-256, added when its chunk ends), and once all are there
+`results.csv` and `results.json` (a row per cell and epoch) and `summary.md`. One process at a time
+writes to it.
 """
 
 import csv
+import hashlib
 import io
 import json
-import os
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,10 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxmnist import provenance
-from jaxmnist.atomic import write_whole
+from jaxmnist import locks, provenance
+from jaxmnist.atomic import append as append_whole
+from jaxmnist.atomic import read_whole, remove_partial, write_whole
 from jaxmnist.config import Config
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
@@ -29,6 +33,17 @@ from jaxmnist.training import History, by_name, split_pair
 
 _ABOUT: Final = "sweep.json"
 _CELLS: Final = "cells.jsonl"
+_DAMAGE: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading a damaged line may raise."""
+_LARGEST: Final = 1 << 32
+"""Bytes of the largest file of a sweep that is read."""
 
 
 def enter(
@@ -37,7 +52,7 @@ def enter(
     """Begin a sweep in a folder, or find what an earlier start of the same sweep finished.
 
     Args:
-        path: The folder; it is made if it is not there.
+        path: The folder; it is made if it is not there, and its lock is taken.
         config: Everything that is no axis: a config, or of a task its sizes and hyperparameters.
         axes: The values by the axis's name.
         data: A `Dataset`, or a pair of training and test data.
@@ -47,8 +62,8 @@ def enter(
         The history ``[epochs]`` of each finished cell by its index.
 
     Raises:
-        InputError: The folder has another sweep, a file in it is damaged, or it cannot be
-            written.
+        InputError: The folder has another sweep, a file in it is damaged, another process holds
+            its lock, or it cannot be written.
     """
     fixed = asdict(config) if isinstance(config, Config) else config
     about = {
@@ -60,13 +75,15 @@ def enter(
     about = json.loads(json.dumps(about, default=lambda value: np.asarray(value).tolist()))
     try:
         path.mkdir(parents=True, exist_ok=True)
+        locks.take(path)
+        remove_partial(path)
         if not (path / _ABOUT).exists():
             if (path / _CELLS).exists():
                 raise InputError(f"{path} has a {_CELLS} but no {_ABOUT}; choose another --out")
             _write_about(path, about, command)
             return {}
         _check_same(path, about)
-        return _read_cells(path / _CELLS)
+        return _read_cells(path / _CELLS, axes)
     except OSError as error:
         raise InputError(f"cannot write a sweep to {path}: {error.strerror}") from error
 
@@ -82,13 +99,7 @@ def append(path: Path, finished: Mapping[int, Any]) -> None:
         InputError: The file cannot be written.
     """
     lines = [_line(index, history) for index, history in finished.items()]
-    try:
-        with (path / _CELLS).open("ab") as file:
-            file.write("".join(lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(f"cannot write {path / _CELLS}: {error.strerror}") from error
+    append_whole(path / _CELLS, "".join(lines).encode())
 
 
 def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
@@ -105,7 +116,7 @@ def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
         InputError: They cannot be written.
     """
     rows, summary = results.rows(sweep), results.summary(sweep)
-    about = json.loads((path / _ABOUT).read_text())
+    about = json.loads(read_whole(path / _ABOUT))
     whole = {**about, "confidence": results.CONFIDENCE, "summary": summary, "rows": rows}
     lines = io.StringIO()
     writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")
@@ -130,9 +141,9 @@ def _write_about(path: Path, about: Mapping[str, Any], command: str) -> None:
 
 def _check_same(path: Path, about: Mapping[str, Any]) -> None:
     try:
-        kept = json.loads((path / _ABOUT).read_text())
+        kept = json.loads(read_whole(path / _ABOUT, _LARGEST))
         parts = {part: kept[part].items() for part in about}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path / _ABOUT} is no sweep's description: {error!r}") from error
     for part, entries in parts.items():
         there, here = dict(entries), about[part]
@@ -150,25 +161,57 @@ def _check_same(path: Path, about: Mapping[str, Any]) -> None:
         )
 
 
-def _read_cells(path: Path) -> dict[int, Any]:
+def _read_cells(path: Path, axes: Axes) -> dict[int, Any]:
     if not path.exists():
         return {}
-    content = path.read_bytes()
+    content = read_whole(path, _LARGEST)
     whole = content[: content.rfind(b"\n") + 1]
+    cells = math.prod(map(len, axes.values()))
     finished = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
+    # Split at line feeds alone: other ends of lines may be damage.
+    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
             kept = json.loads(line)
-            finished[int(kept["cell"])] = _history(
-                {name: np.array(c, kept["dtype"]) for name, c in kept["history"].items()},
+            # Lines of earlier versions have none.
+            if "sha256" in kept and kept["sha256"] != _digest(kept):
+                raise ValueError("its SHA-256 is another")
+            index = kept["cell"]
+            if type(index) is not int or not 0 <= index < cells or index in finished:
+                raise ValueError(f"cell {ascii(index)[:40]} is none of 0 to {cells - 1}, or twice")
+            finished[index] = _history(
+                {name: np.array(c, _dtype(kept["dtype"])) for name, c in kept["history"].items()},
                 is_mapping=kept.get("task", False),
             )
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path} is damaged in line {number}: {error!r}") from error
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as e:
+            raise InputError(
+                f"{path} is damaged in line {number}: {e!r}; remove that line, and its run is "
+                "done again"
+            ) from e
     if len(whole) < len(content):
         # The process was killed while it wrote: that run is done again.
-        os.truncate(path, len(whole))
+        write_whole(path, whole)
     return finished
+
+
+def _dtype(name: Any) -> np.dtype:
+    """Return a dtype of floating numbers, and nothing else that a file may claim."""
+    dtype = jnp.dtype(name)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype is {ascii(name)[:40]}")
+    return dtype
+
+
+def _digest(kept: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a line without its own."""
+    rest = {name: value for name, value in kept.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
 
 
 def _history(metrics: dict[str, Any], is_mapping: bool) -> Any:
@@ -190,7 +233,7 @@ def _line(index: int, history: Any) -> str:
             name: [results.number(value) for value in values] for name, values in metrics.items()
         },
     }
-    return json.dumps(kept, allow_nan=False) + "\n"
+    return json.dumps({**kept, "sha256": _digest(kept)}, allow_nan=False) + "\n"
 
 
 def _identity(data: Any) -> dict[str, Any]:

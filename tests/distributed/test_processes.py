@@ -76,6 +76,7 @@ def running(
                 subprocess.Popen(
                     [sys.executable, *command, "train", "--distributed", *map(str, [*words, *own])],
                     env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables},
+                    cwd=variables.get("PWD"),
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
@@ -227,6 +228,32 @@ def test_what_the_first_process_refuses_all_refuse(npz, tmp_path):
             assert (status, out, err.count("\n")) == (2, [], 1)
             assert err.startswith(line)
     assert list(tmp_path.iterdir()) == [tmp_path / "curves.png"]
+
+
+@pytest.mark.parametrize("what", ["options", "data"])
+def test_process_with_other_options_or_data_stops_all_with_what_differs(what, npz, tmp_path):
+    """The same command on two hosts, whose files of the same name are not the same."""
+    places = by_options(2)
+    for index, place in enumerate(places):
+        (tmp_path / str(index)).mkdir()
+        place["PWD"] = tmp_path / str(index)
+        with np.load(npz) as arrays:
+            changed = dict(arrays)
+        if what == "data":
+            changed["y_train"] = np.roll(changed["y_train"], index)
+        else:
+            place["--batch-size"] = 32 + index
+        np.savez(tmp_path / str(index) / "few.npz", **changed)
+    words = ["--dataset", "few.npz", *OPTIONS, "--out", "run"]
+    said = {
+        "options": "was started with different options than process 0: batch_size is 33, and 32",
+        "data": "has other data than process 0: few.npz has the SHA-256 ",
+    }
+    with running(words, places) as started:
+        for status, out, err in map(ended, started):
+            assert (status, out, err.count("\n")) == (2, [], 1)
+            assert err.startswith(f"jaxmnist: process 1 {said[what]}")
+    assert not (tmp_path / "0" / "run").exists()
 
 
 def test_processes_that_do_not_meet_say_so(npz, tmp_path):
