@@ -48,6 +48,8 @@ LAYERS = {
     "provenance": 0,
     "conventions": 1,
     "atomic": 1,
+    "forms": 1,
+    "reading": 1,
     "calculus": 1,
     "config": 2,
     "losses": 2,
