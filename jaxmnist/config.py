@@ -1,6 +1,7 @@
 """What a run is: its shapes and names (static), and its hyperparameters (traced)."""
 
-import math
+import itertools
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -8,8 +9,13 @@ from typing import Any, Final
 from jaxmnist import conventions
 from jaxmnist.conventions import plain_number, shown
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.reading import check_bytes
 
 DTYPES: Final = ("float32", "float64", "bfloat16")
+MAX_LAYERS: Final = 1000
+"""The most hidden layers: each is traced, compiled and checkpointed by itself."""
+_LARGEST: Final = 2**31 - 1
+_FEW: Final = 10**6
 
 Hyper = dict[str, Any]
 """The optimizer's float arguments by name; None means that there is none (Adadelta's rate).
@@ -43,7 +49,8 @@ class Config:
             each.
 
     Raises:
-        InputError: A value that no run can have.
+        InputError: A value that no run can have, or weights that take more memory than
+            `jaxmnist.reading.max_bytes`.
 
     >>> Config().optimizer, default_hyper(Config())
     ('sgd', {'learning_rate': 0.1})
@@ -73,11 +80,13 @@ class Config:
                     f"{name} is {shown(getattr(self, name))}; "
                     "it must be a whole number of at least 1"
                 )
+            if value > _LARGEST:
+                raise InputError(f"{name} is {shown(value)}; at most {_LARGEST} is allowed")
             object.__setattr__(self, name, value)
         object.__setattr__(self, "hidden", _layer_sizes(self.hidden))
         if self.learning_rate is not None:
             rate = plain_number(self.learning_rate)
-            if rate is None or not (math.isfinite(rate) and rate >= 0):
+            if rate is None or not 0 <= rate <= sys.float_info.max:
                 raise InputError(
                     f"learning_rate is {shown(self.learning_rate)}; "
                     "it must be a finite number of at least 0"
@@ -152,4 +161,10 @@ def _layer_sizes(hidden: object) -> tuple[int, ...]:
                 "every size must be a whole number of at least 1"
             )
         sizes.append(size)
+        if len(sizes) > MAX_LAYERS:
+            raise InputError(f"hidden has more than {MAX_LAYERS} layers; give at most {MAX_LAYERS}")
+    # The weights between two layers, of an image's 784 inputs and of at least one output.
+    weights = sum(a * b for a, b in itertools.pairwise((784, *sizes, 1)))
+    if weights > _FEW:  # Of fewer the environment need not be asked.
+        check_bytes(f"a network with the hidden layers {shown(tuple(sizes))}", 4 * weights)
     return tuple(sizes)

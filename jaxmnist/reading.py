@@ -203,6 +203,8 @@ def parse_json(content: str | bytes, finite: bool = True) -> Any:
         value = json.loads(
             text, parse_constant=constant, parse_float=_parse_float, parse_int=_parse_int
         )
+    except json.JSONDecodeError as error:
+        raise json.JSONDecodeError(f"it is no JSON: {error.msg}", error.doc, error.pos) from None
     except RecursionError:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep") from None
     except UnicodeDecodeError as error:

@@ -31,41 +31,44 @@ def check_description(directory: Path) -> None:
             file is said to have more records than bytes; or a description is no JSON.
         OSError: A file cannot be read.
     """
-    for name in _class_names(_read(directory / "features.json")):
+    for file, check in (("features.json", _check_features), ("dataset_info.json", _check_splits)):
+        try:
+            check(read_json(directory / file), directory)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(
+                f"{directory}: cannot be read as a TFDS set: {file}: {error}; if it is damaged, "
+                "remove the folder and run jaxmnist data prepare again"
+            ) from error
+
+
+def _check_features(features: Any, directory: Path) -> None:
+    for name in _class_names(features):
         if not isinstance(name, str) or not _OWN.fullmatch(name):
             raise InputError(
                 f"{directory}: features.json has the class {str(name)[:100]!r}; only classes of "
                 "tensorflow_datasets are imported"
             )
-    about = _read(directory / "dataset_info.json")
+
+
+def _check_splits(about: Any, directory: Path) -> None:
     splits = about.get("splits", []) if isinstance(about, dict) else None
     if not isinstance(splits, list) or not all(isinstance(split, dict) for split in splits):
-        raise InputError(f"{directory}: dataset_info.json has no list of splits")
+        raise ValueError("it has no list of splits")
     size = sum(check_regular(path) for path in directory.iterdir())
     for split in splits:
         lengths = split.get("shardLengths", split.get("shard_lengths", []))
         if not isinstance(lengths, list):
-            raise InputError(f"{directory}: dataset_info.json has no list of shardLengths")
-        counts = [int(length) for length in lengths if re.fullmatch(r"\d{1,18}", str(length))]
-        if len(counts) < len(lengths) or sum(counts) > size:
-            claimed = f"{sum(counts):,} records" if len(counts) == len(lengths) else "no count"
-            raise InputError(
-                f"{directory}: dataset_info.json has {claimed} for the split "
-                f"{str(split.get('name'))[:40]!r}, and all its files have {size:,} bytes; if it is "
-                "damaged, remove the folder and run jaxmnist data prepare again"
+            raise ValueError("it has no list of shardLengths")
+        for length in lengths:
+            if not re.fullmatch(r"\d{1,18}", str(length), re.ASCII):
+                raise ValueError(f"shardLengths has {str(length)[:40]!r}; it must be a number")
+        if (records := sum(map(int, lengths))) > size:
+            raise ValueError(
+                f"it has {records:,} records for the split {str(split.get('name'))[:40]!r}, and "
+                f"all files together have {size:,} bytes"
             )
-
-
-def _read(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path.parent}: cannot be read as a TFDS set: {path.name}: {error}; if it is damaged, "
-            "remove the folder and run jaxmnist data prepare again"
-        ) from error
 
 
 def _class_names(value: Any) -> Iterator[Any]:
