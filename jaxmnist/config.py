@@ -9,13 +9,13 @@ from typing import Any, Final
 from jaxmnist import conventions
 from jaxmnist.conventions import plain_number, shown
 from jaxmnist.errors import InputError, nearest
-from jaxmnist.reading import check_bytes
 
 DTYPES: Final = ("float32", "float64", "bfloat16")
 MAX_LAYERS: Final = 1000
 """The most hidden layers: each is traced, compiled and checkpointed by itself."""
+MAX_WEIGHTS: Final = 2**30
+"""The most weights of a network."""
 _LARGEST: Final = 2**31 - 1
-_FEW: Final = 10**6
 
 Hyper = dict[str, Any]
 """The optimizer's float arguments by name; None means that there is none (Adadelta's rate).
@@ -49,8 +49,7 @@ class Config:
             each.
 
     Raises:
-        InputError: A value that no run can have, or weights that take more memory than
-            `jaxmnist.reading.max_bytes`.
+        InputError: A value that no run can have, or a network of more than 2**30 weights.
 
     >>> Config().optimizer, default_hyper(Config())
     ('sgd', {'learning_rate': 0.1})
@@ -165,6 +164,9 @@ def _layer_sizes(hidden: object) -> tuple[int, ...]:
             raise InputError(f"hidden has more than {MAX_LAYERS} layers; give at most {MAX_LAYERS}")
     # The weights between two layers, of an image's 784 inputs and of at least one output.
     weights = sum(a * b for a, b in itertools.pairwise((784, *sizes, 1)))
-    if weights > _FEW:  # Of fewer the environment need not be asked.
-        check_bytes(f"a network with the hidden layers {shown(tuple(sizes))}", 4 * weights)
+    if weights > MAX_WEIGHTS:
+        raise InputError(
+            f"hidden is {shown(tuple(sizes))}, which is {shown(weights)} weights; at most "
+            f"{MAX_WEIGHTS} are allowed (4 GiB in float32)"
+        )
     return tuple(sizes)

@@ -225,7 +225,11 @@ def _what_is_wanted(argument: str, value: Any, default: Any) -> str | None:
         return "it must be a number"
     below = ARGUMENTS[argument].below
     limit = "finite" if below == math.inf else f"less than {below:g}"
-    return None if 0 <= number < below and number <= sys.float_info.max else f"it must be at least 0 and {limit}"
+    return (
+        None
+        if 0 <= number < below and number <= sys.float_info.max
+        else f"it must be at least 0 and {limit}"
+    )
 
 
 def is_jax_array(value: Any) -> bool:

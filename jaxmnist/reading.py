@@ -72,7 +72,7 @@ def check_bytes(what: str, needed: int) -> None:
 
     >>> check_bytes("a.npz", 2**33)
     Traceback (most recent call last):
-    jaxmnist.errors.InputError: a.npz needs 8.0 GiB of memory; at most 4.0 GiB are allowed; raise ...
+    jaxmnist.errors.InputError: a.npz needs 8.0 GiB of memory; at most 4.0 GiB are ...
     """
     if needed > (allowed := max_bytes()):
         raise InputError(

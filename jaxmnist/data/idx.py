@@ -241,8 +241,9 @@ def read_idx(path: Path, ndim: int, dtype: Literal["uint8", "int32"] = "uint8") 
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     packed = content.startswith(b"\x1f\x8b")
-    file = gzip.open(io.BytesIO(content)) if packed else io.BytesIO(content)
+    stream = io.BytesIO(content)
     try:
+        file = gzip.GzipFile(fileobj=stream) if packed else stream
         beginning = file.read(1000)
         if mistake := mistaken_file(beginning):
             raise InputError(f"{path}: {mistake}")

@@ -60,7 +60,8 @@ def check_axes(
 
     Raises:
         InputError: There is no axis, one has an unknown name or no values, or a value twice or of
-            a wrong kind; or there are more combinations than ``max_cells``. `cells` refuses what an optimizer or a config does not take.
+            a wrong kind; or there are more combinations than ``max_cells``. `cells` refuses what
+            an optimizer or a config does not take.
 
     >>> check_axes({"learning_rate": np.array([0.5, 1]), "seed": range(2)})
     {'learning_rate': (0.5, 1.0), 'seed': (0, 1)}
@@ -68,7 +69,9 @@ def check_axes(
     if not axes:
         raise InputError(f"nothing to sweep: give at least one axis of {', '.join(known)}")
     if type(max_cells) is not int or max_cells < 1:
-        raise InputError(f"max_cells is {shown(max_cells)}; it must be a whole number of at least 1")
+        raise InputError(
+            f"max_cells is {shown(max_cells)}; it must be a whole number of at least 1"
+        )
     checked, count = {}, 1
     for name, values in axes.items():
         if name not in known:
@@ -82,8 +85,8 @@ def check_axes(
         checked[name] = tuple(_plain(name, value, whole) for value in some)
         if (count := count * len(checked[name])) > max_cells:
             raise InputError(
-                f"the axes up to {name} have {_counted(values, checked[name], count)} combinations, "
-                f"a run each; at most {max_cells:,} are allowed; raise that with --max-cells"
+                f"the axes up to {name} have {_counted(values, checked[name], count)} "
+                f"combinations, a run each; at most {max_cells:,} are allowed; raise that with --max-cells"
             )
         if not checked[name]:
             raise InputError(f"the axis {name} has no values; give at least one")
@@ -261,11 +264,17 @@ def _range(name: str, word: str, kind: type) -> list[Any]:
         raise InputError(f"{name} cannot be {shown(word)}; {allowed}") from None
     word = shown(word)
     logarithmic = count.startswith("log")
-    if not all(abs(end) <= sys.float_info.max for end in ends) or ends[0] >= ends[1] or (logarithmic and ends[0] <= 0):
+    if (
+        not all(abs(end) <= sys.float_info.max for end in ends)
+        or ends[0] >= ends[1]
+        or (logarithmic and ends[0] <= 0)
+    ):
         least = "0 < A < B" if logarithmic else "A < B"
         raise InputError(f"the range {word} must go from A to B with {least}")
     if not 2 <= number <= _LARGEST:
-        raise InputError(f"the range {word} has {shown(number)} values; 2 to {_LARGEST} are allowed")
+        raise InputError(
+            f"the range {word} has {shown(number)} values; 2 to {_LARGEST} are allowed"
+        )
     if not colon:
         return [kind(value) for value in range(ends[0], ends[1] + 1)]
     space = np.geomspace if logarithmic else np.linspace
