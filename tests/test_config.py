@@ -1,6 +1,7 @@
 """What a run is: the tutorial's defaults, and every value that no run can have."""
 
 import dataclasses
+
 import jax
 import jax.numpy as jnp
 import jaxtyping

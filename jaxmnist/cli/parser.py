@@ -169,7 +169,7 @@ def _app(group: Group) -> SubcommandApp:
 def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[], None]:
     own = name.removeprefix("jaxmnist ")
     given = [word.split("=")[0] for word in words if re.match("--[a-zA-Z]", word)]
-    known = [*_options(command), "--max-bytes", *_HELP, *_COMPLETION]
+    known = [*_options(command), *_HELP, *_COMPLETION]
     for option in given:
         if option.replace("_", "-") not in known:
             fail(f"{own} has no option {option}; see {name} --help{nearest(option, known)}")
@@ -205,7 +205,7 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
 
 def _options(command: Command) -> list[str]:
     """List the options of a command as they are written, without the parser's own."""
-    names: list[str] = []
+    names = ["max_bytes"]
     for name, hint in typing.get_type_hints(command, include_extras=True).items():
         kind, *marks = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
         if name == "return" or Positional in marks or Suppress in marks:

@@ -86,7 +86,8 @@ def check_axes(
         if (count := count * len(checked[name])) > max_cells:
             raise InputError(
                 f"the axes up to {name} have {_counted(values, checked[name], count)} "
-                f"combinations, a run each; at most {max_cells:,} are allowed; raise that with --max-cells"
+                f"combinations, a run each; at most {max_cells:,} are allowed; raise that with "
+                "--max-cells"
             )
         if not checked[name]:
             raise InputError(f"the axis {name} has no values; give at least one")
