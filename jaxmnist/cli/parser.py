@@ -58,8 +58,8 @@ _DESCRIPTIONS = {
     "data": "List, prepare and look at data sets.",
 }
 _LIMITS = (
-    "A data set, a model's file or a race may take 4 GiB of memory; --max-bytes, such as "
-    "--max-bytes 16G, allows another number of bytes."
+    "--max-bytes 16G, after any command, lets a data set, a model's file or a race take 16 GiB of "
+    "memory; without it, 4 GiB."
 )
 _CONFIG = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
 # Options that the parser adds: help, and scripts that complete commands in a shell.
