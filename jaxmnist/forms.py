@@ -36,7 +36,7 @@ class Among(NamedTuple):
 
 Form = Any
 """`str` or `bool`; `Numbers`, `Each` or `Among`; a mapping of forms by name, for an object with at
-least these entries; or a list of one form, for a list of at least one of it."""
+least these entries; a list of one form, for a list of at least one of it; or [] for any list."""
 
 
 def check_form(value: Any, form: Form, where: str = "it", lengths: Any = None) -> None:
@@ -66,14 +66,17 @@ def check_form(value: Any, form: Form, where: str = "it", lengths: Any = None) -
         if not isinstance(value, str) or value not in form.choices:
             raise ValueError(f"{where} is {_brief(value)}; it must be {' or '.join(form.choices)}")
     elif isinstance(form, Mapping):
-        _check_object(value, where, tuple(form))
+        _check_object(value, where, tuple(form))  # Of an empty form any object will do.
         for name, part in form.items():
             check_form(value[name], part, f"{where}.{name}", lengths)
     elif isinstance(form, list):
-        if not isinstance(value, list) or not 1 <= len(value) <= MAX_ENTRIES:
-            raise ValueError(f"{where} is {_brief(value)}; it must be a list of 1 to {MAX_ENTRIES}")
+        if not isinstance(value, list) or not bool(form) <= len(value) <= MAX_ENTRIES:
+            raise ValueError(
+                f"{where} is {_brief(value)}; it must be a list of at most {MAX_ENTRIES} entries"
+            )
         for index, entry in enumerate(value):
-            check_form(entry, form[0], f"{where}[{index}]", lengths)
+            if form:
+                check_form(entry, form[0], f"{where}[{index}]", lengths)
     elif type(value) is not form:
         wanted = {str: "a string", bool: "true or false"}[form]
         raise ValueError(f"{where} is {_brief(value)}; it must be {wanted}")

@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from jaxmnist import __version__, interop
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.runs.records import parse_metrics, read_about
 from jaxmnist.runs.run import Run, about, from_about
 from jaxmnist.runs.weights import MODEL, save_model
 from jaxmnist.tasks import Model
@@ -153,14 +154,10 @@ def read_metrics(run: Run) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for line in text.split("\n")[:-1]:
         try:
-            row = json.loads(line)
+            row = parse_metrics(line, len(lines), fields)
         except ValueError:
             break
-        if not isinstance(row, dict) or row.get("epoch") != len(lines):
-            break
         fields = fields or row.keys()  # A task's own metrics are those of its first epoch.
-        if row.keys() != fields:
-            break
         lines.append(row)
     return lines
 
@@ -188,7 +185,7 @@ def read(path: Path) -> Run:
         InputError: The folder holds no run, or its configuration is damaged.
     """
     try:
-        about = json.loads((path / CONFIG).read_text())
+        about = read_about(path / CONFIG)
         text = (path / TASK).read_text() if "task" in about else ""
         return from_about(path, about, text)
     except OSError as error:

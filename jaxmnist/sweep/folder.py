@@ -8,6 +8,7 @@ per finished run, added when its chunk ends), and once all are there `results.cs
 import csv
 import io
 import json
+import math
 import os
 import zlib
 from collections.abc import Mapping
@@ -23,8 +24,10 @@ from jaxmnist.atomic import write_whole
 from jaxmnist.config import Config
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.errors import InputError
+from jaxmnist.reading import read_json
 from jaxmnist.sweep import results
 from jaxmnist.sweep.axes import Axes
+from jaxmnist.sweep.records import parse_cell
 from jaxmnist.training import History, by_name, split_pair
 
 _ABOUT: Final = "sweep.json"
@@ -66,7 +69,8 @@ def enter(
             _write_about(path, about, command)
             return {}
         _check_same(path, about)
-        return _read_cells(path / _CELLS)
+        cells = math.prod(map(len, axes.values()))
+        return _read_cells(path / _CELLS, cells, fixed["epochs"])
     except OSError as error:
         raise InputError(f"cannot write a sweep to {path}: {error.strerror}") from error
 
@@ -130,7 +134,7 @@ def _write_about(path: Path, about: Mapping[str, Any], command: str) -> None:
 
 def _check_same(path: Path, about: Mapping[str, Any]) -> None:
     try:
-        kept = json.loads((path / _ABOUT).read_text())
+        kept = read_json(path / _ABOUT)
         parts = {part: kept[part].items() for part in about}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path / _ABOUT} is no sweep's description: {error!r}") from error
@@ -150,7 +154,7 @@ def _check_same(path: Path, about: Mapping[str, Any]) -> None:
         )
 
 
-def _read_cells(path: Path) -> dict[int, Any]:
+def _read_cells(path: Path, cells: int, epochs: int) -> dict[int, Any]:
     if not path.exists():
         return {}
     content = path.read_bytes()
@@ -158,24 +162,14 @@ def _read_cells(path: Path) -> dict[int, Any]:
     finished = {}
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            kept = json.loads(line)
-            finished[int(kept["cell"])] = _history(
-                {name: np.array(c, kept["dtype"]) for name, c in kept["history"].items()},
-                is_mapping=kept.get("task", False),
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path} is damaged in line {number}: {error!r}") from error
+            index, finished_history = parse_cell(line, cells, epochs)
+        except ValueError as error:
+            raise InputError(f"{path} is damaged in line {number}: {error}") from error
+        finished[index] = finished_history
     if len(whole) < len(content):
         # The process was killed while it wrote: that run is done again.
         os.truncate(path, len(whole))
     return finished
-
-
-def _history(metrics: dict[str, Any], is_mapping: bool) -> Any:
-    """Return metrics as the type that the run gave them."""
-    if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
-        raise KeyError(missing[0])
-    return metrics if is_mapping else History(**metrics)
 
 
 def _line(index: int, history: Any) -> str:
