@@ -13,7 +13,8 @@ class Numbers(NamedTuple):
     """A number, or nested lists of numbers with named lengths."""
 
     shape: str = ""
-    """Names of the axes, or their lengths: "runs epochs", "points 2"; a name means one length."""
+    """Names of the axes, or their lengths: "runs epochs", "points 2". A name means one length in an
+    object and all within it; of several objects of one form each may have its own."""
     least: float = -math.inf
     most: float = math.inf
     whole: bool = False
@@ -61,7 +62,7 @@ def check_form(value: Any, form: Form, where: str = "it", lengths: Any = None) -
     elif isinstance(form, Each):
         names = _check_object(value, where, form.names or ())
         for name in names if form.names is None else form.names:
-            check_form(value[name], form.form, f"{where}.{name[:40]}", lengths)
+            check_form(value[name], form.form, f"{where}.{name[:40]}", dict(lengths))
     elif isinstance(form, Among):
         if not isinstance(value, str) or value not in form.choices:
             raise ValueError(f"{where} is {_brief(value)}; it must be {' or '.join(form.choices)}")
@@ -76,7 +77,7 @@ def check_form(value: Any, form: Form, where: str = "it", lengths: Any = None) -
             )
         for index, entry in enumerate(value):
             if form:
-                check_form(entry, form[0], f"{where}[{index}]", lengths)
+                check_form(entry, form[0], f"{where}[{index}]", dict(lengths))
     elif type(value) is not form:
         wanted = {str: "a string", bool: "true or false"}[form]
         raise ValueError(f"{where} is {_brief(value)}; it must be {wanted}")
