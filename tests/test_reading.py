@@ -79,7 +79,7 @@ def test_devices_and_sockets_are_not_regular(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["~nobody_at_all/x", "~nobody_at_all", "a\0b"])
 @pytest.mark.parametrize("read", [load_dataset, load_arrays, data_directory])
 def test_names_that_are_no_paths_are_refused(name, read):
-    with pytest.raises(InputError, match="there is no user|null character"):
+    with pytest.raises(InputError, match=r"there is no user|null character"):
         read(name)
 
 

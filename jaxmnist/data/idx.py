@@ -249,7 +249,8 @@ def read_idx(path: Path, ndim: int, dtype: Literal["uint8", "int32"] = "uint8") 
             raise InputError(f"{path}: {mistake}")
         shape = _shape(beginning[:header], ndim, dtype, path)
         expected = header + math.prod(shape) * stored.itemsize
-        check_bytes(str(path), expected)
+        # A size of 0 makes the others no smaller: NumPy has no array of such a shape.
+        check_bytes(str(path), math.prod(max(1, size) for size in shape) * stored.itemsize)
         if packed:  # One byte more than the header means, whatever else is in there.
             content = beginning + file.read(max(0, expected + 1 - len(beginning)))
     except (OSError, EOFError, zlib.error) as error:
