@@ -64,8 +64,8 @@ def attack_readers(seconds: float, number: int) -> Mapping[str, Any]:
             inputs = _names(Path(place)) if name == "names" else _damaged(
                 next(each for each in readers if each.name == name), Path(place)
             )  # fmt: skip
-            slow = name in ("figure", "TFDS")
-            for what, call in _drawn(inputs, number + turn, 5 if slow else _AT_ONCE):
+            count = 2 if name == "figure" else _AT_ONCE  # A picture takes seconds to draw.
+            for what, call in _drawn(inputs, number + turn, count):
                 counts[name] += 1
                 outcome, finding = _watched(call)
                 outcomes[outcome] += 1
@@ -108,26 +108,30 @@ def _drawn(inputs: st.SearchStrategy[Input], number: int, count: int) -> Iterato
 
 
 def _damaged(reader: Reader, place: Path) -> st.SearchStrategy[Input]:
+    folder = place / "damaged" / reader.folder.name
+    sound = {file: (reader.folder / file).read_bytes() for file in reader.files}
+
     def prepared(file: str, content: bytes) -> Input:
         def call() -> None:
-            folder = place / "damaged" / reader.folder.name
-            shutil.rmtree(folder.parent, ignore_errors=True)
-            shutil.copytree(reader.folder, folder)
+            if not folder.exists():
+                shutil.copytree(reader.folder, folder)
             (folder / file).write_bytes(content)
             before = _digests(folder)
             try:
                 reader.read(folder)
             finally:
                 after = _digests(folder)
-                if reader.keeps and before != after:
-                    changed = sorted(set(before.items()) ^ set(after.items()))
-                    raise AssertionError(f"reading changed {changed[0][0]}")
+                (folder / file).write_bytes(sound[file])
+                if before != after:
+                    shutil.rmtree(folder)
+            if reader.keeps and before != after:
+                changed = sorted(set(before.items()) ^ set(after.items()))
+                raise AssertionError(f"reading changed {changed[0][0]}")
 
         return f"{reader.name}: {file} is {content[:300]!r} ({len(content)} bytes)", call
 
     def damage(file: str) -> st.SearchStrategy[Input]:
-        sound = (reader.folder / file).read_bytes()
-        return reader.damage(sound).map(lambda content: prepared(file, content))
+        return reader.damage(sound[file]).map(lambda content: prepared(file, content))
 
     return st.sampled_from(reader.files).flatmap(damage)
 
@@ -142,7 +146,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _watched(call: Callable[[], object]) -> tuple[str, str | None]:
     """Return what came of a call in a word, and what was wrong with that."""
-    before, begun = _largest_size(), time.monotonic()
+    before, begun = _largest_size(), time.process_time()
     said = io.StringIO()
     with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stderr(said):
         warnings.simplefilter("always")
@@ -161,8 +165,8 @@ def _watched(call: Callable[[], object]) -> tuple[str, str | None]:
         finding = f"said on stderr: {said.getvalue()[:300]}"
     if finding is None and _largest_size() - before > MOST_MEMORY:
         finding = f"took {(_largest_size() - before) / 2**20:.0f} MiB"
-    if finding is None and time.monotonic() - begun > MOST_SECONDS:
-        finding = f"took {time.monotonic() - begun:.0f} s"
+    if finding is None and time.process_time() - begun > MOST_SECONDS:
+        finding = f"took {time.process_time() - begun:.0f} s of the processor"
     return outcome, finding
 
 
