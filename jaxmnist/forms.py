@@ -92,7 +92,7 @@ def _check_object(value: Any, where: str, needed: tuple[str, ...]) -> list[str]:
 
 
 def _check_numbers(value: Any, form: Numbers, where: str, lengths: dict[str, int]) -> None:
-    level = [value]
+    level: list[Any] = [value]
     for axis in form.shape.split():
         found = {len(each) if isinstance(each, list) else -1 for each in level}
         if found == {0} or -1 in found:

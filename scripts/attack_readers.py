@@ -97,7 +97,7 @@ def _drawn(inputs: st.SearchStrategy[Input], number: int, count: int) -> Iterato
         database=None,
         deadline=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(inputs)
     def collect(each: Input) -> None:

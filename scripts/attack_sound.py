@@ -72,7 +72,7 @@ def sound_readers(place: Path) -> list[Reader]:
 def _npz(place: Path, images: np.ndarray, labels: np.ndarray) -> Reader:
     place.mkdir()
     arrays = {"x_train": images, "y_train": labels, "x_test": images[:3], "y_test": labels[:3]}
-    np.savez_compressed(place / "a.npz", **arrays)
+    np.savez_compressed(place / "a.npz", allow_pickle=False, **arrays)
 
     def read(path: Path) -> None:
         load_arrays(path / "a.npz")

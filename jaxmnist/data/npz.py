@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -178,6 +178,7 @@ def _names(archive: zipfile.ZipFile) -> list[str]:
 def _read_member(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
     try:
         size = archive.getinfo(f"{key}.npy").file_size
+        member: Any  # The type checker's has no `readinto`.
         with archive.open(f"{key}.npy") as member:
             shape, in_columns, dtype = _header(member)
             expected = math.prod(shape) * dtype.itemsize
@@ -200,7 +201,7 @@ def _read_member(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
     return array
 
 
-def _header(member: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read an array's shape, whether its columns are stored one by one, and its dtype."""
     version = np.lib.format.read_magic(member)
     if version == (1, 0):

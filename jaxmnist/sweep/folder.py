@@ -23,7 +23,7 @@ from jaxmnist import provenance
 from jaxmnist.atomic import write_whole
 from jaxmnist.config import Config
 from jaxmnist.data.dataset import Dataset
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, printable
 from jaxmnist.reading import read_json
 from jaxmnist.sweep import results
 from jaxmnist.sweep.axes import Axes
@@ -116,7 +116,10 @@ def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
     writer.writeheader()
     writer.writerows(rows)
     head, *body = results.table(summary)
-    markdown = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
+    markdown = [
+        "| " + " | ".join(printable(cell).replace("|", r"\|") for cell in line) + " |"
+        for line in (head, ["---"] * len(head), *body)
+    ]
     contents = {
         "results.csv": lines.getvalue(),
         "results.json": _records(whole),

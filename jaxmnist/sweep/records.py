@@ -34,7 +34,9 @@ def parse_cell(line: bytes, cells: int, epochs: int) -> tuple[int, Any]:
         },
         "the line",
     )
-    metrics = {name: np.array(values, kept["dtype"]) for name, values in kept["history"].items()}
+    metrics: dict[str, Any] = {
+        name: np.array(values, kept["dtype"]) for name, values in kept["history"].items()
+    }
     if kept.get("task", False) is True:
         if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
             raise ValueError(f"the line has no {missing[0]}")

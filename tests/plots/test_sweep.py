@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,7 +181,7 @@ def test_sweep_without_any_result_is_drawn(axes, lost):
     axes = check_axes(axes)
     cells = combined(Config(), axes)
     shape = len(cells), 2
-    history = {
+    history: dict[str, Any] = {
         name: np.full(shape, np.nan if lost == "loss" or "accuracy" in name else 1.0)
         for name in History._fields
     }
