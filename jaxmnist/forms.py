@@ -104,9 +104,11 @@ def _check_numbers(value: Any, form: Numbers, where: str, lengths: dict[str, int
         level = list(chain.from_iterable(level))
     kinds = (int,) if form.whole else (int, float)
     for number in level:
-        if number is None and form.none:
-            continue
-        if type(number) not in kinds or not form.least <= number <= form.most:
+        if number is None:
+            is_right = form.none
+        else:
+            is_right = type(number) in kinds and form.least <= number <= form.most
+        if not is_right:
             what = "a whole number" if form.whole else "a number"
             if math.isfinite(form.least) or math.isfinite(form.most):
                 what += f" from {form.least:g} to {form.most:g}"
