@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from jaxmnist.distributed import processes
+from jaxmnist.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,7 @@ def say(console: "Console", text: str) -> None:
         console: Where.
         text: The line.
     """
-    console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(printable(text), soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 @contextlib.contextmanager

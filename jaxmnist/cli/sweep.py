@@ -88,6 +88,7 @@ def sweep(
     dtype: str = "float32",
     dataset: str = "mnist",
     data_dir: str | None = None,
+    max_cells: int = 100_000,
     out: Path,
 ) -> None:
     """Train every combination of values, and tabulate and draw them; `sweep FILE` for any task.
@@ -104,6 +105,7 @@ def sweep(
         dtype: float32 or float64; or bfloat16 for the layers alone, as in `train`.
         dataset: As `train --dataset` takes it.
         data_dir: The folder of prepared sets, if not TFDS's own.
+        max_cells: The most runs of a sweep; more are refused before any is trained.
         out: The sweep's folder.
     """
     config = Config(
@@ -127,7 +129,7 @@ def sweep(
     for name, given in (*words.items(), *((name, (value,)) for name, value in fixed.items())):
         command += ["--" + name.replace("_", "-"), *map(str, given)]
     images = load_dataset(dataset, data_dir)
-    run_sweep(config, values, images, out, command=shlex.join(command))
+    run_sweep(config, values, images, out, command=shlex.join(command), max_cells=max_cells)
 
 
 def run_sweep(

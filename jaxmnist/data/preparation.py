@@ -38,6 +38,7 @@ from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.idx import FILE_NAMES, find_idx_files, read_idx_files
 from jaxmnist.data.tfds import import_tfds
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.reading import expanded
 
 # A host that has not answered by then counts as unreachable; TFDS itself would try for minutes.
 _ANSWER_SECONDS = 8.0
@@ -83,7 +84,7 @@ def prepare(
         with _silence():
             builder = tfds.builder(standard.name, data_dir=root, file_format="array_record")
         if source is not None:
-            data = _read_source(standard, Path(source).expanduser())
+            data = _read_source(standard, expanded(source))
         elif standard.name == "mnist":
             data = load_bundled()
         else:

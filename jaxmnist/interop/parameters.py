@@ -15,11 +15,12 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as save_bytes
 
-from jaxmnist.atomic import read_whole, write_whole
+from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.interop.names import expected_names, standard_names, warn_renamed
 from jaxmnist.interop.tensors import to_numpy, to_tensor
 from jaxmnist.mistaken_files import mistaken_file
+from jaxmnist.reading import read_bytes
 
 _DTYPES: Final = {
     **{f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
@@ -238,7 +239,7 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
         InputError: The file is not readable, not safetensors, or has numbers that NumPy lacks.
     """
     try:
-        content = read_whole(Path(path))
+        content = read_bytes(Path(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if mistake := mistaken_file(content):

@@ -14,6 +14,7 @@ from jaxmnist.atomic import append, read_whole, write_whole
 from jaxmnist.errors import InputError, nearest
 from jaxmnist.runs.metrics import read_metrics
 from jaxmnist.runs.names import CONFIG, CURVES, LARGEST_TEXT, METRICS, MODEL, OWN, PREDICTIONS, TASK
+from jaxmnist.runs.records import read_about
 from jaxmnist.runs.replacement import clear, settle, writing
 from jaxmnist.runs.run import Run, about, from_about
 from jaxmnist.runs.weights import check_model, has_its_model, recorded_models, save_model
@@ -131,7 +132,7 @@ def read(path: Path) -> Run:
     """
     settle(path)
     try:
-        about = json.loads(read_whole(path / CONFIG, LARGEST_TEXT).decode())
+        about = read_about(path / CONFIG)
         text = read_whole(path / TASK, LARGEST_TEXT).decode() if "task" in about else ""
         return from_about(path, about, text)
     except OSError as error:

@@ -1,12 +1,12 @@
 """A run's `metrics.jsonl`: a line for each epoch, whole and in order, or the file is refused."""
 
-import json
 import math
 import shlex
 from typing import Any, Final, NamedTuple
 
 from jaxmnist.atomic import read_whole
 from jaxmnist.errors import InputError
+from jaxmnist.reading import parse_json
 from jaxmnist.runs.names import CHECKPOINTS, METRICS
 from jaxmnist.runs.run import Run
 from jaxmnist.training import History
@@ -68,8 +68,8 @@ def read_metrics(run: Run) -> Epochs:
 
 def _row(line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return parse_json(line, finite=False)
+    except ValueError:
         return None
 
 

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.reading import check_regular
 from jaxmnist.tasks import Task
 from jaxmnist.training import split_pair
 
@@ -127,6 +128,7 @@ def read_text(path: Path) -> str:
             f"{path} is no task's file: give a .py with a function task(config), or options only"
         )
     try:
+        check_regular(path)
         return path.read_text(encoding="utf-8")
     except OSError as error:
         near = nearest(path.name, [each.name for each in path.absolute().parent.glob("*.py")])

@@ -61,6 +61,7 @@ def run(
     seed: int = 0,
     out: Path | None = None,
     chunk: int | None = None,
+    max_cells: int = _axes.MAX_CELLS,
     command: str = "jaxmnist.sweep.run",
     recorded: Mapping[str, Any] = MappingProxyType({}),
     on_chunk: Callable[[int, int], None] = lambda *_: None,
@@ -83,6 +84,7 @@ def run(
         out: A folder in which every chunk's results are stored when it ends. A sweep that was
             stopped is resumed when it is run with the same folder again.
         chunk: Models trained in one call, at most; by default what the machine suggests.
+        max_cells: The most combinations; more are refused before any is trained.
         command: What to write into the folder as the sweep's origin.
         recorded: What a task was built from by name, such as the SHA-256 of its file: it is
             written into the folder, and only a sweep with the same is resumed.
@@ -109,12 +111,12 @@ def run(
     if isinstance(task, Config):
         as_task(task, classes, epochs, batch_size, eval_batch_size)  # Refuses what a config has.
         check_labels(data, classes)
-        checked = _axes.check_axes(axes)
+        checked = _axes.check_axes(axes, max_cells=max_cells)
         cells, fixed = _axes.cells(task, checked), task
     else:
         task, epochs, batches = as_task(task, classes, epochs, batch_size, eval_batch_size)
         one = TaskRun(seed, epochs, *batches)
-        checked, cells = task_cells(task, one, axes)
+        checked, cells = task_cells(task, one, axes, max_cells)
         fixed = {**one._asdict(), **task.hyper, **recorded}
     for cell in cells:
         check_batches_fit(cell.config, data)

@@ -7,7 +7,6 @@ writes to it.
 """
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist import locks, provenance
@@ -26,9 +24,11 @@ from jaxmnist.atomic import append as append_whole
 from jaxmnist.atomic import read_whole, remove_partial, write_whole
 from jaxmnist.config import Config
 from jaxmnist.data.dataset import Dataset
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, printable
+from jaxmnist.reading import read_json
 from jaxmnist.sweep import results
 from jaxmnist.sweep.axes import Axes
+from jaxmnist.sweep.records import digest, parse_cell
 from jaxmnist.training import History, by_name, split_pair
 
 _ABOUT: Final = "sweep.json"
@@ -83,7 +83,8 @@ def enter(
             _write_about(path, about, command)
             return {}
         _check_same(path, about)
-        return _read_cells(path / _CELLS, axes)
+        cells = math.prod(map(len, axes.values()))
+        return _read_cells(path / _CELLS, cells, fixed["epochs"])
     except OSError as error:
         raise InputError(f"cannot write a sweep to {path}: {error.strerror}") from error
 
@@ -123,7 +124,10 @@ def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
     writer.writeheader()
     writer.writerows(rows)
     head, *body = results.table(summary)
-    markdown = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
+    markdown = [
+        "| " + " | ".join(printable(cell).replace("|", r"\|") for cell in line) + " |"
+        for line in (head, ["---"] * len(head), *body)
+    ]
     contents = {
         "results.csv": lines.getvalue(),
         "results.json": _records(whole),
@@ -141,7 +145,7 @@ def _write_about(path: Path, about: Mapping[str, Any], command: str) -> None:
 
 def _check_same(path: Path, about: Mapping[str, Any]) -> None:
     try:
-        kept = json.loads(read_whole(path / _ABOUT, _LARGEST))
+        kept = read_json(path / _ABOUT)
         parts = {part: kept[part].items() for part in about}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path / _ABOUT} is no sweep's description: {error!r}") from error
@@ -161,64 +165,28 @@ def _check_same(path: Path, about: Mapping[str, Any]) -> None:
         )
 
 
-def _read_cells(path: Path, axes: Axes) -> dict[int, Any]:
+def _read_cells(path: Path, cells: int, epochs: int) -> dict[int, Any]:
     if not path.exists():
         return {}
     content = read_whole(path, _LARGEST)
     whole = content[: content.rfind(b"\n") + 1]
-    cells = math.prod(map(len, axes.values()))
     finished = {}
     # Split at line feeds alone: other ends of lines may be damage.
     for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
-            kept = json.loads(line)
-            # Lines of earlier versions have none.
-            if "sha256" in kept and kept["sha256"] != _digest(kept):
-                raise ValueError("its SHA-256 is another")
-            index = kept["cell"]
-            if type(index) is not int or not 0 <= index < cells or index in finished:
-                raise ValueError(f"cell {ascii(index)[:40]} is none of 0 to {cells - 1}, or twice")
-            finished[index] = _history(
-                {name: np.array(c, _dtype(kept["dtype"])) for name, c in kept["history"].items()},
-                is_mapping=kept.get("task", False),
-            )
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as e:
+            index, history = parse_cell(line, cells, epochs)
+            if index in finished:
+                raise ValueError(f"cell {index} is there twice")
+        except ValueError as error:
             raise InputError(
-                f"{path} is damaged in line {number}: {e!r}; remove that line, and its run is "
+                f"{path} is damaged in line {number}: {error}; remove that line, and its run is "
                 "done again"
-            ) from e
+            ) from error
+        finished[index] = history
     if len(whole) < len(content):
         # The process was killed while it wrote: that run is done again.
         write_whole(path, whole)
     return finished
-
-
-def _dtype(name: Any) -> np.dtype:
-    """Return a dtype of floating numbers, and nothing else that a file may claim."""
-    dtype = jnp.dtype(name)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"dtype is {ascii(name)[:40]}")
-    return dtype
-
-
-def _digest(kept: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a line without its own."""
-    rest = {name: value for name, value in kept.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
-
-
-def _history(metrics: dict[str, Any], is_mapping: bool) -> Any:
-    """Return metrics as the type that the run gave them."""
-    if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
-        raise KeyError(missing[0])
-    return metrics if is_mapping else History(**metrics)
 
 
 def _line(index: int, history: Any) -> str:
@@ -233,7 +201,7 @@ def _line(index: int, history: Any) -> str:
             name: [results.number(value) for value in values] for name, values in metrics.items()
         },
     }
-    return json.dumps({**kept, "sha256": _digest(kept)}, allow_nan=False) + "\n"
+    return json.dumps({**kept, "sha256": digest(kept)}, allow_nan=False) + "\n"
 
 
 def _identity(data: Any) -> dict[str, Any]:
