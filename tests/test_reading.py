@@ -4,6 +4,8 @@ import os
 import socket
 
 import numpy as np
+from functools import partial
+
 import pytest
 
 from jaxmnist import InputError, load_dataset
@@ -13,7 +15,7 @@ from jaxmnist.data.pictures import read_picture
 from jaxmnist.errors import printable
 from jaxmnist.interop import load_safetensors
 from jaxmnist.reading import check_regular, parse_json, read_bytes, read_json
-from jaxmnist.runs.task_file import read_text
+from jaxmnist.runs.python_file import read_text
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,15 @@ def test_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "read", [load_dataset, load_arrays, read_picture, load_safetensors, read_text, read_json]
+    "read",
+    [
+        load_dataset,
+        load_arrays,
+        read_picture,
+        load_safetensors,
+        partial(read_text, what="a file"),
+        read_json,
+    ],
 )
 def test_fifo_is_not_read(tmp_path, read):
     path = tmp_path / ("x.npz" if read in (load_dataset, load_arrays) else "x.py")

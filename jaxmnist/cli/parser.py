@@ -34,6 +34,7 @@ from jaxmnist.cli.sweep_task import for_swept_file
 from jaxmnist.cli.train import train
 from jaxmnist.cli.train_task import for_task_file
 from jaxmnist.cli.verify import verify
+from jaxmnist.cli.verify_file import for_pairs_file
 from jaxmnist.errors import nearest
 from jaxmnist.reading import MAX_BYTES, parse_bytes
 
@@ -136,6 +137,8 @@ def _parse(words: list[str]) -> Callable[[], None]:
         found, words = for_task_file(words)
     elif found is sweep:
         found, words = for_swept_file(words)
+    elif found is verify:
+        found, words = for_pairs_file(words)
     return _parse_command(found, " ".join(path), words)
 
 

@@ -47,9 +47,10 @@ def for_swept_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]
     if path is None:
         return sweep, list(words)
     make_cores_devices()  # JAX is loaded from here on.
-    from jaxmnist.runs.task_file import TaskFile, read_text
+    from jaxmnist.runs.python_file import read_text
+    from jaxmnist.runs.task_file import TaskFile
 
-    file = TaskFile(str(path.absolute()), read_text(path))
+    file = TaskFile(str(path.absolute()), read_text(path, "the file of a task"))
     return _command(file, shlex.join(["jaxmnist", "sweep", *words])), list(words[1:])
 
 
