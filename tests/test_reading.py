@@ -2,10 +2,9 @@
 
 import os
 import socket
-
-import numpy as np
 from functools import partial
 
+import numpy as np
 import pytest
 
 from jaxmnist import InputError, load_dataset

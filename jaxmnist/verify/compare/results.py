@@ -199,7 +199,7 @@ def _as_dict(part: Comparison) -> dict[str, Any]:
     }
 
 
-def _number(x: complex) -> Any:
+def _number(x: float | complex) -> Any:
     """As JSON has it: what is no finite real number as text."""
     if isinstance(x, complex):
         return str(x)
