@@ -182,7 +182,7 @@ def _wrong(
     least = tolerance * largest * 1e-3
     for leaf, array in actual.get(part, {}).items():
         other = expected[part][leaf]
-        leaf_sizes = None if sizes is None else {part: {leaf: sizes[part][leaf]}}
+        leaf_sizes: Parts | None = sizes and {part: {leaf: sizes[part][leaf]}}
         (found,) = compared({part: {leaf: array}}, {part: {leaf: other}}, leaf_sizes, tolerance)
         if found.first_divergence is not None and found.errors.absolute > least:
             yield leaf, (array, other)
