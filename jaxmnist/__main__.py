@@ -42,9 +42,9 @@ def _open_closed_streams() -> set[int]:
         except OSError:
             closed.add(os.open(os.devnull, os.O_RDWR))
     if sys.stdout is None:
-        sys.stdout = open(1, "w")  # noqa: PTH123, SIM115
+        sys.stdout = open(1, "w")  # noqa: SIM115
     if sys.stderr is None:
-        sys.stderr = open(2, "w")  # noqa: PTH123, SIM115
+        sys.stderr = open(2, "w")  # noqa: SIM115
     return closed
 
 

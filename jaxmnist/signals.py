@@ -2,10 +2,13 @@
 
 A command that is asked to stop prints one line and ends with the exit status 128 + the signal's
 number, 130 or 143. The request reaches it as `Stopped`, raised in the main thread: at once, or
-where a block `held()` ends. Python delivers a signal only between two of its own instructions, and
-compiled code, such as a compilation or an epoch of training, may run for minutes. So a thread
-reads every signal as it arrives. It ends the process a second after the first one, unless the
-main thread is in a held block, and at once after the second one.
+where a block `held()` ends. While modules are imported the process is ended instead, because
+extension modules abort at an exception in their imports.
+
+Python delivers a signal only between two of its own instructions, and compiled code, such as a
+compilation or an epoch of training, may run for minutes. So a thread reads every signal as it
+arrives. It ends the process a second after the first one, unless the main thread is in a held
+block, and at once after the second one.
 
 A signal that was ignored when the process started stays ignored, as `nohup` and shells ask for.
 """
@@ -17,6 +20,7 @@ import signal
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -77,11 +81,10 @@ def take_over() -> None:
 
 
 def release() -> None:
-    """Leave the signals to the system from here on: the process has nothing left to do."""
+    """Ignore the signals from here on: the command is over, and its exit status is known."""
     if _state.is_installed:
         for number in _NAMES:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -133,12 +136,23 @@ def message(number: int) -> str:
     return f"stopped by {_NAMES.get(number, number)}{_state.progress}"
 
 
-def _note(number: int, _: object) -> None:
+def _note(number: int, frame: types.FrameType | None) -> None:
     """Remember the first signal, and pass it on where no block is held."""
     is_first = not _state.received
     _state.received = _state.received or number
     if is_first and not _state.holds:
+        if _state.is_installed and _is_importing(frame):
+            _exit(number)
         raise Stopped(number)
+
+
+def _is_importing(frame: types.FrameType | None) -> bool:
+    """Return whether an import is under way: extension modules abort at an exception in theirs."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _watch(reader: int) -> NoReturn:

@@ -190,6 +190,26 @@ def broadcast(tree: Any) -> Any:
         lost(error)
 
 
+def largest(value: int) -> int:
+    """Return the largest of the values of all processes, which agree on it.
+
+    Args:
+        value: This process's own.
+
+    Raises:
+        LostProcessError: Another process stopped.
+    """
+    if not joined():
+        return value
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    try:
+        return int(np.max(multihost_utils.process_allgather(np.int32(value))))
+    except (RuntimeError, ValueError) as error:
+        lost(error)
+
+
 def lost(error: Exception) -> NoReturn:
     """Raise the error of a program that several processes ran together."""
     if not joined():

@@ -1,13 +1,13 @@
 """One stretch of training a run: start or resume it, and record its epochs as they end."""
 
 import contextlib
-import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxmnist import signals
 from jaxmnist.config import Config
 from jaxmnist.data import load_dataset
 from jaxmnist.distributed import processes
@@ -204,7 +204,7 @@ def _shown(value: Any) -> str:
 
 
 def record_epoch(run: Run, epoch: int, state: TrainState, metrics: Metered) -> None:
-    """Write an epoch's metrics, model and, if it is due, checkpoint; Ctrl-C waits for all of them.
+    """Write an epoch's metrics, model and, if it is due, checkpoint; signals wait for all of them.
 
     Args:
         run: The run of a `Session`.
@@ -215,24 +215,6 @@ def record_epoch(run: Run, epoch: int, state: TrainState, metrics: Metered) -> N
     Raises:
         InputError: The files cannot be written.
     """
-    with _uninterrupted():
+    with signals.held():
         folder.append_epoch(run, epoch, state.params, metrics, state.model_state)
         checkpoints.save_checkpoint(run, epoch, state)
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block."""
-    interrupted = False
-
-    def note(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-
-    handler = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if interrupted:
-        raise KeyboardInterrupt
