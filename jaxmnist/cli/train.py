@@ -13,6 +13,7 @@ from tyro.conf import Suppress, arg
 from jaxmnist import signals
 from jaxmnist.cli.console import fail, make_console, say
 from jaxmnist.cli.epochs import standing, train_epochs
+from jaxmnist.cli.joining import check_alone
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.config import Config
 from jaxmnist.distributed import processes
@@ -124,8 +125,7 @@ def train_run(
     """
     started = time.perf_counter() if started is None else started
     _check_together(given, stream=stream, devices=devices, distributed=distributed, resume=resume)
-    if distributed:
-        processes.join(joining, on_abort=processes.hush())
+    on_abort = processes.hush() if distributed else None
     import jax.numpy as jnp
 
     from jaxmnist import runs
@@ -133,11 +133,23 @@ def train_run(
     from jaxmnist.training import by_name
 
     imported = time.perf_counter()
-    fit = _fit_on(None if distributed else devices)
     options = {**vars(config), "dataset": dataset, "data_dir": data_dir}
     options |= {"checkpoint_every": checkpoint_every, "keep": keep}
     options |= task_file.options if task_file else {}
+    options = {name: value for name, value in options.items() if name in given}
     in_memory = load_dataset if task_file is None else load_arrays
+    load = functools.cache(open_stream if stream else in_memory)
+    file = None if is_recorded else task_file
+    if distributed:
+        new = runs.Run(
+            out or Path(), config, 10, dataset, data_dir, checkpoint_every, keep, task_file
+        )
+        reopen = None
+        if resume is not None:
+            reopen = functools.partial(runs.reopen, resume, options, file, accept_changed_task)
+        check_alone(joining, new, out, overwrite, reopen, load)
+        processes.join(joining, on_abort)
+    fit = _fit_on(None if distributed else devices)
     session = runs.open_run(
         config,
         dataset,
@@ -147,9 +159,9 @@ def train_run(
         path=out,
         overwrite=overwrite,
         resume=resume,
-        options={name: value for name, value in options.items() if name in given},
-        load=open_stream if stream else in_memory,
-        task_file=None if is_recorded else task_file,
+        options=options,
+        load=load,
+        task_file=file,
         accept_changed_task=accept_changed_task,
     )
     run, data, first = session.run, session.data, processes.is_first()

@@ -35,7 +35,8 @@ class Processes:
     JAX itself detects: SLURM, Open MPI, Kubernetes, TPU pods.
 
     Attributes:
-        coordinator_address: HOST:PORT of process 0, which listens there.
+        coordinator_address: HOST:PORT of process 0, which listens there; of localhost, in any
+            spelling, at the loopback interface alone.
         num_processes: How many there are.
         process_id: Which this is, from 0.
         start_timeout: Seconds to wait for all of them to connect.
@@ -154,6 +155,22 @@ def _sum_over_loopback() -> None:
 
     if jax.config.values["jax_cpu_collectives_implementation"] == "gloo":
         register_backend_factory("cpu", make_client, priority=0, fail_quietly=False)
+
+
+def is_beside_first(processes: Processes) -> bool:
+    """Return whether this process is on process 0's machine, as far as can be told before it joins.
+
+    Args:
+        processes: How the processes connect.
+
+    Raises:
+        InputError: A variable of the environment has an impossible value.
+    """
+    processes = with_environment(processes)
+    address = processes.coordinator_address
+    return processes.process_id == 0 or (
+        address is not None and addresses.is_this_machine(addresses.host_and_port(address)[0])
+    )
 
 
 def joined() -> bool:
