@@ -76,7 +76,7 @@ def running(
             started.append(
                 subprocess.Popen(
                     [sys.executable, *command, "train", "--distributed", *map(str, [*words, *own])],
-                    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables},
+                    env={**os.environ, **variables},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
