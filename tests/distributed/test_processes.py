@@ -35,6 +35,7 @@ LIMIT = 240
 # The command, in a process that sends itself a signal when its third epoch is over.
 SIGNALLED = """
 import os, signal
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # As the program does, before JAX is loaded.
 from jaxmnist import training
 from jaxmnist.__main__ import main
 run_epochs = training.run_epochs
