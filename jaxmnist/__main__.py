@@ -20,9 +20,10 @@ def main() -> None:
         if 1 in closed:
             console.fail("standard output is closed; send it to /dev/null to see nothing of it")
         # What a library logs of a full disk, for one, a command says in one line. XLA reads the
-        # variable when it is loaded.
+        # variable when it is loaded; 1 is what JAX sets, for the programs that it starts as well.
         logging.disable(logging.CRITICAL)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         cli.main()
     except KeyboardInterrupt:  # Before or after the command itself.
         number = signals.received() or signal.SIGINT
