@@ -1,6 +1,5 @@
 """What processes are told of each other: addresses, ports, and what is refused before they join."""
 
-import re
 import socket
 
 import jax
@@ -20,15 +19,6 @@ from jaxmnist.distributed import addresses, processes
 )
 def test_spellings_of_this_machine_are_known(host, is_local):
     assert addresses.is_this_machine(host) is is_local
-
-
-def test_processes_that_are_not_known_say_what_is_missing():
-    with running([], [{}, {"--coordinator-address": "127.0.0.1:1"}]) as started:
-        (status, _, nothing), (also, _, no_number) = map(ended, started)
-    assert (status, also) == (2, 2)
-    for err, word in ((nothing, "coordinator_address"), (no_number, "Number of processes")):
-        assert re.fullmatch(rf"jaxmnist: the run's processes are not known \({word}[^\n]*\n", err)
-        assert "--coordinator-address HOST:PORT, --num-processes and --process-id" in err
 
 
 def test_port_in_use_is_refused():

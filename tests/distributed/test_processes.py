@@ -338,3 +338,12 @@ def test_processes_that_do_not_meet_say_so(npz, tmp_path):
             assert err.startswith(f"jaxmnist: not all 2 processes met at {address} within 2 s:")
             assert "--num-processes" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_are_not_known_say_what_is_missing():
+    with running([], [{}, {"--coordinator-address": "127.0.0.1:1"}]) as started:
+        (status, _, nothing), (also, _, no_number) = map(ended, started)
+    assert (status, also) == (2, 2)
+    for err, word in ((nothing, "coordinator_address"), (no_number, "Number of processes")):
+        assert re.fullmatch(rf"jaxmnist: the run's processes are not known \({word}[^\n]*\n", err)
+        assert "--coordinator-address HOST:PORT, --num-processes and --process-id" in err
