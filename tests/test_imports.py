@@ -46,6 +46,7 @@ LAYERS = {
     "errors": 0,
     "mistaken_files": 0,
     "provenance": 0,
+    "signals": 0,
     "conventions": 1,
     "atomic": 1,
     "forms": 1,

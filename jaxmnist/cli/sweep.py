@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
+from jaxmnist import signals
 from jaxmnist.cli.console import make_console, progress, say
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.config import Config
@@ -162,6 +163,7 @@ def run_sweep(
     started = time.perf_counter()
     screen = make_console()
     finished: list[int] = []
+    signals.report("; the runs that are finished are kept, and the same command trains the others")
     with progress(screen, "training") as (bar, trained):
 
         def on_chunk(done: int, total: int) -> None:

@@ -90,11 +90,12 @@ def prepare(
         else:
             data = _download(standard, builder, root / "downloads" / "jaxmnist")
         _write(builder, data)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # The second is what ArrayRecord makes of a full disk.
         if prepared := prepared_directory(standard.name, root):
             return prepared  # Another process was faster.
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
-            f"{root}: {standard.name} cannot be prepared there: {error.strerror or error}; "
+            f"{root}: {standard.name} cannot be prepared there: {reason}; "
             "give another folder with --data-dir"
         ) from error
     prepared = prepared_directory(standard.name, root)

@@ -1,18 +1,16 @@
 """One stretch of training a run: start or resume it, and record its epochs as they end."""
 
-import contextlib
 import functools
 import json
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxmnist import locks, provenance
+from jaxmnist import locks, provenance, signals
 from jaxmnist.config import Config
 from jaxmnist.data import load_dataset
 from jaxmnist.distributed import processes
@@ -255,7 +253,7 @@ def _new_path(dataset: str | None, optimizer: str, task_file: TaskFile | None) -
 
 
 def record_epoch(run: Run, epoch: int, state: TrainState, metrics: Metered) -> None:
-    """Write an epoch's metrics, model and, if it is due, checkpoint; Ctrl-C waits for all of them.
+    """Write an epoch's metrics, model and, if it is due, checkpoint; signals wait for all of them.
 
     The first epoch of a run that overwrites another takes the other's place; and what a resumed
     run was further with is removed when it is as far again.
@@ -271,27 +269,9 @@ def record_epoch(run: Run, epoch: int, state: TrainState, metrics: Metered) -> N
     """
     is_beside = (run.path / NEW).exists()
     place = replacement.beside(run) if is_beside else run
-    with _uninterrupted():
+    with signals.held():
         folder.append_epoch(place, epoch, state.params, metrics, state.model_state)
         checkpoints.save_checkpoint(place, epoch, state)
         if is_beside:
             replacement.replace_old(run.path)
         superseded.drop(run, epoch + 1)
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block."""
-    interrupted = False
-
-    def note(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-
-    handler = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if interrupted:
-        raise KeyboardInterrupt
