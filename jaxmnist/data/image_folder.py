@@ -6,6 +6,7 @@ Two layouts are read: ``DIR/train/CLASS/*.png`` with ``DIR/test/CLASS/*.png``, a
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,21 @@ _GREY = ("1", "L")
 _COLOUR = ("RGB", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 
 Part = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[Path, int]
+"""An image's file and its class."""
+
+
+class ImageFiles(NamedTuple):
+    """The files of a folder of images, and what all of them are."""
+
+    train: list[Labelled]
+    """In the order of class and file name."""
+    test: list[Labelled]
+    """The same."""
+    size: tuple[int, int]
+    """Width and height of every image."""
+    is_grey: bool
+    """Whether all are grey."""
 
 
 def is_image_folder(path: Path) -> bool:
@@ -33,13 +49,35 @@ def is_image_folder(path: Path) -> bool:
 
 
 def load_image_folder(path: Path) -> tuple[Part, Part]:
-    """Load images in class-named folders.
+    """Load the images that `list_image_folder` finds, at most 4 GiB together.
 
-    All images have the same size and are in memory, at most 4 GiB together. Classes are numbered
-    in the order of their folders' names, images follow in the order of class and file name. Other
-    files, and those whose names begin with a dot, are ignored. If all images are grey, they have
-    no channel axis; otherwise all have the channels red, green and blue, and transparency is
-    dropped. Images of 16 bits a channel are refused.
+    Args:
+        path: As `list_image_folder` takes it.
+
+    Returns:
+        ``((images, labels), (images, labels))``, as `read_images` returns them.
+
+    Raises:
+        InputError: As of `list_image_folder`, or there are too many of them.
+    """
+    files = list_image_folder(path)
+    width, height = files.size
+    count = len(files.train) + len(files.test)
+    total = count * width * height * (1 if files.is_grey else 3)
+    if total > _LIMIT:
+        raise InputError(
+            f"the {count} images need {total / 2**30:.1f} GiB of memory; at most "
+            f"{_LIMIT / 2**30:.0f} GiB are read; to train on more, stream them: --stream"
+        )
+    return read_images(files, files.train), read_images(files, files.test)
+
+
+def list_image_folder(path: Path) -> ImageFiles:
+    """List images in class-named folders, and read their headers.
+
+    All images have the same size. Classes are numbered in the order of their folders' names,
+    images follow in the order of class and file name. Other files, and those whose names begin
+    with a dot, are ignored. Images of 16 bits a channel are refused.
 
     Args:
         path: A folder with ``train`` and ``test``, each with a folder for every class; or with
@@ -47,12 +85,11 @@ def load_image_folder(path: Path) -> tuple[Part, Part]:
             name is a test image.
 
     Returns:
-        ``((images, labels), (images, labels))``: uint8, ``(N, height, width)`` or
-        ``(N, height, width, 3)``, and int32.
+        The files.
 
     Raises:
-        InputError: The two parts have different classes, a class has no image, sizes differ, a
-            file is no image, or there are too many of them.
+        InputError: The two parts have different classes, a class has no image, sizes differ, or a
+            file is no image.
     """
     parts = [folder for folder in _folders(path) if folder.name in ("train", "test")]
     if len(parts) == 1:
@@ -78,8 +115,7 @@ def load_image_folder(path: Path) -> tuple[Part, Part]:
                 f"{path} has fewer than 5 images in every class, and the 5th of a class is its "
                 "first test image; add images, or give folders train and test"
             )
-    size, is_grey = _check([file for file, _ in (*train, *test)])
-    return _read(train, size, is_grey), _read(test, size, is_grey)
+    return ImageFiles(train, test, *_check([file for file, _ in (*train, *test)]))
 
 
 def _folders(path: Path) -> list[Path]:
@@ -129,23 +165,33 @@ def _check(files: list[Path]) -> tuple[tuple[int, int], bool]:
                 "images must have the same size"
             )
         is_grey &= mode in _GREY
-    width, height = size or (0, 0)
-    total = len(files) * width * height * (1 if is_grey else 3)
-    if total > _LIMIT:
-        raise InputError(
-            f"the {len(files)} images need {total / 2**30:.1f} GiB of memory; at most "
-            f"{_LIMIT / 2**30:.0f} GiB are read"
-        )
-    return (width, height), is_grey
+    return size or (0, 0), is_grey
 
 
-def _read(files: list[tuple[Path, int]], size: tuple[int, int], is_grey: bool) -> Part:
-    width, height = size
-    images = np.empty((len(files), height, width) + (() if is_grey else (3,)), np.uint8)
-    for index, (file, _) in enumerate(files):
+def read_images(files: ImageFiles, chosen: list[Labelled]) -> Part:
+    """Decode some images of a folder.
+
+    If all images of the folder are grey, they have no channel axis; otherwise all have the
+    channels red, green and blue, and transparency is dropped.
+
+    Args:
+        files: What `list_image_folder` returned.
+        chosen: Some of its entries.
+
+    Returns:
+        Their images, uint8, ``(N, height, width)`` or ``(N, height, width, 3)``, and their
+        classes, int32.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    width, height = files.size
+    channels = () if files.is_grey else (3,)
+    images = np.empty((len(chosen), height, width, *channels), np.uint8)
+    for index, (file, _) in enumerate(chosen):
         try:
             with Image.open(file) as image:
-                images[index] = np.asarray(image.convert("L" if is_grey else "RGB"))
+                images[index] = np.asarray(image.convert("L" if files.is_grey else "RGB"))
         except (OSError, ValueError, SyntaxError) as error:  # What damaged files raise.
             raise InputError(f"{file} cannot be read as an image: {error}") from error
-    return images, np.array([label for _, label in files], np.int32)
+    return images, np.array([label for _, label in chosen], np.int32)

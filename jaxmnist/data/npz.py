@@ -128,16 +128,32 @@ def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[
     """
 
     def read(archive: zipfile.ZipFile) -> list[np.ndarray]:
-        present = _names(archive)
-        missing = [key for key in keys if key not in present]
-        if missing:
-            raise InputError(
-                f"{source}: no array named {', '.join(missing)}; it has {', '.join(present)}, "
-                f"and {', '.join(keys)} are needed"
-            )
+        _check_names(archive, keys, source)
         return [_read_member(archive, key, source) for key in keys]
 
     return _open(file, source, read)
+
+
+def map_arrays(path: Path, keys: Iterable[str]) -> list[np.ndarray]:
+    """Map some arrays of an `.npz` into memory: the system reads of the file what is used.
+
+    Args:
+        path: The file, as `numpy.savez` writes it. Its checksums are not compared.
+        keys: The arrays' names.
+
+    Returns:
+        The arrays, read-only.
+
+    Raises:
+        InputError: The file cannot be opened, is not a zip archive, lacks an array, is compressed,
+            or is corrupt.
+    """
+
+    def read(archive: zipfile.ZipFile) -> list[np.ndarray]:
+        _check_names(archive, keys, str(path))
+        return [_map_member(path, archive, key) for key in keys]
+
+    return _open(path, str(path), read)
 
 
 def _open(file: Path | BytesIO, source: str, read: Callable[[zipfile.ZipFile], Read]) -> Read:
@@ -163,6 +179,43 @@ def _beginning(file: Path | BytesIO) -> bytes:
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
     return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def _check_names(archive: zipfile.ZipFile, keys: Iterable[str], source: str) -> None:
+    present = _names(archive)
+    missing = [key for key in keys if key not in present]
+    if missing:
+        raise InputError(
+            f"{source}: no array named {', '.join(missing)}; it has {', '.join(present)}, "
+            f"and {', '.join(keys)} are needed"
+        )
+
+
+def _map_member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    found = archive.getinfo(f"{key}.npy")
+    if found.compress_type != zipfile.ZIP_STORED:
+        raise InputError(
+            f"{path}: {key} is compressed, and cannot be read piece by piece; write the file by "
+            "numpy.savez"
+        )
+    try:
+        with archive.open(found) as member:
+            version = np.lib.format.read_magic(member)
+            header = {(1, 0): np.lib.format.read_array_header_1_0}
+            shape, fortran, dtype = header.get(version, np.lib.format.read_array_header_2_0)(member)
+            begins = member.tell()
+        if dtype.hasobject:
+            raise ValueError("its elements are Python objects, which are never unpickled")
+        with path.open("rb") as file:
+            file.seek(found.header_offset)
+            local = file.read(30)  # After these bytes, a name and an extra field of own lengths.
+        skipped = sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+        if not np.prod(shape):
+            return np.empty(shape, dtype)
+        offset, order = found.header_offset + 30 + skipped + begins, "F" if fortran else "C"
+        return np.memmap(path, dtype, "r", offset, shape, order)
+    except Exception as error:  # As in _read_member.
+        raise InputError(f"{path}: {key} cannot be read: {_line(error)}") from error
 
 
 def _read_member(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
