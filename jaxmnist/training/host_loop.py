@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from jaxmnist.config import Config, Hyper
 from jaxmnist.data.dataset import Dataset
@@ -14,6 +14,7 @@ from jaxmnist.data.stream import Stream, sample
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Task
 from jaxmnist.training import streaming
+from jaxmnist.training.epoch import in_loop
 from jaxmnist.training.run import as_task, train_and_evaluate
 from jaxmnist.training.setup import check_hyper, start
 from jaxmnist.training.state import (
@@ -257,5 +258,24 @@ def _stack(epochs: list[Metered], shapes: Metered) -> Any:
     return jax.tree.map(lambda *values: jnp.asarray(np.stack(values)), *epochs)
 
 
+def _epoch(
+    task: Task,
+    batches: BatchSizes,
+    key: Key[Array, ""],
+    hyper: Hyper,
+    parts: tuple[Batch, Batch],
+    index: Int[Array, ""] | int,
+    state: TrainState,
+) -> tuple[TrainState, Metered, Any]:
+    """Run an epoch as `make_train` does, in a loop."""
+
+    def epoch(state: TrainState) -> tuple[TrainState, Any]:
+        state, *measured = train_and_evaluate(task, batches, key, hyper, parts, index, state)
+        return state, measured
+
+    state, (metrics, losses) = in_loop(epoch, state)
+    return state, metrics, losses
+
+
 _jitted_start = jax.jit(start, static_argnums=2)
-_jitted_epoch = jax.jit(train_and_evaluate, static_argnums=(0, 1))
+_jitted_epoch = jax.jit(_epoch, static_argnums=(0, 1))

@@ -29,7 +29,8 @@ def start(key: Key[Array, ""], hyper: Hyper, task: Task, train: Batch) -> TrainS
     Raises:
         InputError: The task's ``init`` returns no `Model`, or its ``optimizer`` no optimizer.
     """
-    sample = jax.tree.map(lambda leaf: leaf[:1], train)
+    # A task's functions are given arrays of JAX, wherever the data are.
+    sample = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), train)
     model = task.init(key, hyper, task.inputs(sample))
     if not isinstance(model, Model):
         raise InputError(

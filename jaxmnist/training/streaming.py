@@ -13,7 +13,13 @@ from jaxtyping import Array, Int, Key
 from jaxmnist.config import Hyper
 from jaxmnist.data.stream import Stream, pieces, sample
 from jaxmnist.tasks.value import Batch, Model, Task
-from jaxmnist.training.epoch import epoch_key, epoch_order, measure_epoch, update_epoch
+from jaxmnist.training.epoch import (
+    epoch_key,
+    epoch_order,
+    in_loop,
+    measure_epoch,
+    update_epoch,
+)
 from jaxmnist.training.means import Means, epoch_metrics
 from jaxmnist.training.state import BatchSizes, Metered, RunEpoch, TrainState, samples_in, sizes
 
@@ -149,23 +155,33 @@ def _train_piece(
     """
     key, first_step, state = carry
     samples = samples_in(piece)
-    state, means = update_epoch(
-        state,
-        jnp.arange(samples),
-        piece,
-        key,
-        measure=task.measure,
-        tx=task.optimizer(hyper),
-        batch_size=batches.batch_size,
-        first_step=first_step,
-    )
+
+    def steps(state: TrainState) -> tuple[TrainState, Means]:
+        return update_epoch(
+            state,
+            jnp.arange(samples),
+            piece,
+            key,
+            measure=task.measure,
+            tx=task.optimizer(hyper),
+            batch_size=batches.batch_size,
+            first_step=first_step,
+        )
+
+    state, means = in_loop(steps, state)
     return (key, first_step + -(-samples // batches.batch_size), state), means
 
 
 def _eval_piece(task: Task, batches: BatchSizes, model: Model, piece: Batch) -> tuple[Model, Means]:
     """Measure every batch of a piece."""
-    means = measure_epoch(model, piece, measure=task.measure, batch_size=batches.eval_batch_size)
-    return model, means
+    batch_size = batches.eval_batch_size
+    return in_loop(
+        lambda model: (
+            model,
+            measure_epoch(model, piece, measure=task.measure, batch_size=batch_size),
+        ),
+        model,
+    )
 
 
 def _metrics(

@@ -59,7 +59,8 @@ def task(config: Config) -> jm.Task:
 
     def optimizer(hyper):  # Optax's schedule itself cannot ask whether a traced peak is 0.
         schedule = lambda step: hyper["learning_rate"] * shape(step)  # noqa: E731
-        return optax.adamw(schedule, weight_decay=hyper["weight_decay"])
+        # With eps_root the derivatives by these exist where a weight's gradient stays 0 as well.
+        return optax.adamw(schedule, weight_decay=hyper["weight_decay"], eps_root=1e-16)
 
     return jm.task(
         CNN(config.channels, config.dropout),
