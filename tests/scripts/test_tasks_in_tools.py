@@ -84,18 +84,13 @@ def test_hypergradient_equals_finite_differences(name, example):
         slope = jax.jit(jm.hypergradient(jm.make_train(task, **sizes), names))
         _, found = slope(KEY, hyper, data)
 
-        def difference(name, h):
+        # So near that no ReLU switches within, and so far that rounding, 1e-16 by it, is small.
+        for name, h in (("learning_rate", 1e-8), ("weight_decay", 1e-4)):
             up, down = (
                 slope(KEY, {**hyper, name: hyper[name] + step}, data)[0] for step in (h, -h)
             )
-            return (up - down) / (2 * h)
-
-        for name in names:
-            # Extrapolated to h = 0: what is left is of h^4, and rounding by h.
-            h = 1e-3 * float(hyper[name])
-            wanted = (4 * difference(name, h) - difference(name, 2 * h)) / 3
-            np.testing.assert_allclose(found[name], wanted, rtol=1e-6)
-            assert abs(wanted) > 1e-6
+            np.testing.assert_allclose(found[name], (up - down) / (2 * h), rtol=1e-6)
+            assert abs(found[name]) > 1e-4
 
 
 def test_sweep_of_the_cnn_traces_once(example):
