@@ -66,6 +66,9 @@ def stored_arrays(train: PyTree, test: PyTree) -> StoredSet:
     Returns:
         The set.
 
+    Raises:
+        InputError: The arrays of a part have no or different numbers of samples.
+
     >>> part = {"x": np.arange(6).reshape(3, 2)}
     >>> stored_arrays(part, part).test.read([2, 0])
     {'x': array([[4, 5],
@@ -146,6 +149,12 @@ def open_path(name: str | os.PathLike[str]) -> StoredSet | None:
 
 def _part(arrays: PyTree) -> StoredPart:
     leaves = jax.tree.leaves(arrays)
+    lengths = {np.shape(leaf)[:1] for leaf in leaves}
+    if len(lengths) != 1 or () in lengths:
+        raise InputError(
+            f"the arrays have the shapes {', '.join(str(np.shape(leaf)) for leaf in leaves)}; all "
+            "must have a leading axis of the same number of samples"
+        )
     mappings = [found for found in map(_mapping, leaves) if found is not None]
 
     def read(rows: Sequence[int]) -> PyTree:

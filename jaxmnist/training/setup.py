@@ -27,7 +27,8 @@ def start(key: Key[Array, ""], hyper: Hyper, task: Task, train: Batch) -> TrainS
         The state before the first step.
 
     Raises:
-        InputError: The task's ``init`` returns no `Model`, or its ``optimizer`` no optimizer.
+        InputError: The task's ``init`` returns no `Model`, or its ``optimizer`` no optimizer; or
+            the latter reads a hyperparameter that there is not.
     """
     # A task's functions are given arrays of JAX, wherever the data are.
     sample = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), train)
@@ -37,7 +38,15 @@ def start(key: Key[Array, ""], hyper: Hyper, task: Task, train: Batch) -> TrainS
             f"the task's init returned a {type(model).__name__}; it must return "
             "jaxmnist.Model(params, state)"
         )
-    tx = task.optimizer(hyper)
+    try:
+        tx = task.optimizer(hyper)
+    except KeyError as error:
+        if not error.args or error.args[0] in hyper:
+            raise
+        raise InputError(
+            f"the task's optimizer reads {error.args[0]!r}, and hyper has no such name; it has "
+            f"{', '.join(hyper) or 'none'}: give its default in the task's hyper"
+        ) from error
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise InputError(
             f"the task's optimizer returned a {type(tx).__name__}; it must return an "
