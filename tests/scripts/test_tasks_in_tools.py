@@ -1,5 +1,7 @@
 """Each worked task in the tools that take any run: jit, sweeps, derivatives, landscapes."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 
 import jaxmnist as jm
-from jaxmnist import landscapes, sweep
+from jaxmnist import landscapes, runs, sweep
 
 NAMES = ("linen_cnn", "nnx_mlp", "equinox_mlp", "pendulum", "autoencoder")
 KEY = jax.random.key(0)
@@ -37,10 +39,35 @@ def test_row_of_a_sweep_is_the_single_run(name, example, fitted):
         found = sweep.run(
             one.task, {"learning_rate": [rate, 2 * rate], "seed": [0, 1]}, one.data, **one.sizes
         )
-    eps = jnp.finfo(history["eval_loss"].dtype).eps
+    eps = float(jnp.finfo(history["eval_loss"].dtype).eps)
     for metric, values in history.items():
         np.testing.assert_allclose(found.history[metric][0], values, rtol=16 * eps)
     assert len({*found.history["eval_loss"][:, 0].tolist()}) == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_checkpoint_is_restored_to_the_same_bits(
+    name, example, fitted, tmp_path, assert_same_arrays
+):
+    """With `test_jit_has_the_bits_of_fit`: a stopped run is resumed to the same bytes."""
+    one, (state, history) = example(name), fitted(name)
+    path = Path(one.module.__file__)
+    sizes = {"epochs": 2, "batch_size": 8, "eval_batch_size": one.sizes["eval_batch_size"]}
+    options = {key: value for key, value in vars(one.config).items() if key != "epochs"}
+    file = runs.TaskFile(str(path), path.read_text(), options)
+    with jax.enable_x64(name == "pendulum"):
+        run = runs.Run(tmp_path / "run", jm.Config(**sizes), 10, None, None, 1, 1, file)
+        runs.create(run)
+        metrics = {key: values[0] for key, values in history.items()}
+        runs.record_epoch(run, 0, state, metrics)
+        rows = jax.tree.map(lambda leaf: leaf[:1], one.data[0])
+        epoch, restored, past = runs.rewind(runs.read(run.path), rows)
+        written = runs.load_model(run, one.data)
+    assert epoch == 1
+    assert_same_arrays(restored, state)
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    assert_same_arrays(written, state.model)
+    assert_same_arrays(past, history)
 
 
 def scheduled(hyper):

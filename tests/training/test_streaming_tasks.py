@@ -1,5 +1,7 @@
 """A task's data read from disk: the bits of the run in memory, whatever the samples are."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from jaxmnist.data import load_arrays, open_arrays, stored_arrays
 from jaxmnist.training import streaming
 
 # 300 and 130 samples in pieces of 128 and 96: short last batches, and short last pieces.
-SIZES = {"epochs": 2, "batch_size": 64, "eval_batch_size": 48}
+SIZES: Any = {"epochs": 2, "batch_size": 64, "eval_batch_size": 48}
 
 
 @pytest.fixture(autouse=True)
