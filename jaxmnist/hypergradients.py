@@ -66,6 +66,10 @@ def hypergradient(
     more than a handful, such as a learning rate per layer of a deep network, go backwards through
     ``make_train(config, scan=checkpointed_scan)``; without it memory grows with n.
 
+    An optimizer that divides by the root of a mean of squared gradients, such as Optax's Adam, has
+    the derivative NaN as soon as one weight's gradient was 0 in every step, as behind a ReLU that
+    never switches on; give it ``eps_root=1e-16`` or so. Those of `jaxmnist.optim` need none.
+
     The result is the derivative of one run: one seed, one order of batches. It is of use for
     descent only while that run depends smoothly on h. Every step multiplies a perturbation by
     ``I - rate H``; where the rate times a curvature stays above 2, or the curvature is negative,

@@ -61,12 +61,13 @@ def parse_bytes(text: str) -> int:
     return number
 
 
-def check_bytes(what: str, needed: int) -> None:
+def check_bytes(what: str, needed: int, instead: str = "") -> None:
     """Refuse what needs more memory than is allowed, before any of it is allocated.
 
     Args:
         what: The beginning of the message: what is asked for.
         needed: How many bytes it takes.
+        instead: What else can be done, such as "or stream them: --stream".
 
     Raises:
         InputError: That is more than `max_bytes`.
@@ -78,7 +79,7 @@ def check_bytes(what: str, needed: int) -> None:
     if needed > (allowed := max_bytes()):
         raise InputError(
             f"{what} needs {_size(needed)} of memory; at most {_size(allowed)} are allowed; "
-            "raise that with --max-bytes, such as --max-bytes 16G"
+            f"raise that with --max-bytes, such as --max-bytes 16G{instead and f', {instead}'}"
         )
 
 

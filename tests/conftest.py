@@ -1,6 +1,9 @@
 """Settings for every test: nothing broadcasts across ranks or promotes dtypes silently."""
 
 import gzip
+import io
+import json
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +13,12 @@ import jax
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import jaxmnist as jm
 from jaxmnist import interop
 from jaxmnist.data import catalogue, prepare
+from jaxmnist.data import stream as stream_reading
 from jaxmnist.data.catalogue import StandardSet
 from jaxmnist.data.idx import FILE_NAMES
 
@@ -130,3 +135,74 @@ def kmnist_in_memory(prepared_kmnist, tmp_path_factory) -> jm.Dataset:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         return jm.load_dataset("kmnist", prepared_kmnist)
+
+
+@pytest.fixture
+def damaged_kmnist(prepared_kmnist, tmp_path) -> Path:
+    """The folder of a copy of `kmnist` in `tmp_path`, to be damaged."""
+    return shutil.copytree(prepared_kmnist / "kmnist", tmp_path / "kmnist") / "3.0.1"
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[str]:
+    """The split of every piece that is read of a prepared set from now on."""
+    counted: list[str] = []
+    read_records = stream_reading.read_records
+
+    def counting(prepared, split, keys):
+        counted.append(split)
+        return read_records(prepared, split, keys)
+
+    monkeypatch.setattr(stream_reading, "read_records", counting)
+    return counted
+
+
+@pytest.fixture(scope="session")
+def assert_same_arrays() -> Callable[[Any, Any], None]:
+    """A function that asserts that two trees have equal arrays."""
+
+    def check(first: Any, second: Any) -> None:
+        for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def prepared_colours(prepared_kmnist, tmp_path_factory) -> Path:
+    """A TFDS data directory: `colours`, 300 and 130 images of 10x12 pixels in three colours."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    folder = tmp_path_factory.mktemp("colours")
+    target = shutil.copytree(prepared_kmnist / "kmnist" / "3.0.1", folder / "colours" / "1.0.0")
+    for name, changes in (
+        ("features.json", (('"28",', '"10",', 1), ('"28",', '"12",', 1), ('"1"\n', '"3"\n', 1))),
+        ("dataset_info.json", (("kmnist", "colours", -1), ("3.0.1", "1.0.0", -1))),
+    ):
+        text = (target / name).read_text()
+        for old, new, count in changes:
+            assert old in text
+            text = text.replace(old, new, count)
+        (target / name).write_text(text)
+    info = json.loads((target / "dataset_info.json").read_text())
+    rng = np.random.default_rng(0)
+    for split in info["splits"]:
+        count = {"train": 300, "test": 130}[split["name"]]
+        split["shardLengths"] = [str(count)]
+        (old,) = target.glob(f"kmnist-{split['name']}.array_record-*")
+        old.unlink()
+        writer = ArrayRecordWriter(
+            str(old.with_name(old.name.replace("kmnist", "colours"))), "group_size:1"
+        )
+        for label in rng.integers(0, 10, count):
+            image = rng.integers(0, 256, (10, 12, 3), np.uint8)
+            png = io.BytesIO()
+            Image.fromarray(image).save(png, "png")
+            example = tf_example_pb2.Example()  # pyright: ignore[reportAttributeAccessIssue]
+            example.features.feature["image"].bytes_list.value.append(png.getvalue())
+            example.features.feature["label"].int64_list.value.append(int(label))
+            writer.write(example.SerializeToString())
+        writer.close()
+    (target / "dataset_info.json").write_text(json.dumps(info))
+    return folder

@@ -51,8 +51,8 @@ def train(
         data_dir: The folder of prepared sets, if not TFDS's own.
         out: The run's folder; by default a new one under runs/.
         overwrite: Replace the run in that folder.
-        stream: Read a prepared set from disk during training, with the same numbers; a few
-            megabytes of its images are in memory at a time.
+        stream: Read the data from disk during training, with the same numbers; a few megabytes of
+            them are in memory at a time.
         checkpoint_every: Epochs between checkpoints, which --resume needs; 0 for none.
         keep: How many checkpoints to keep, the newest.
         resume: The folder of a run that was stopped: resume it from its newest checkpoint, with
@@ -130,7 +130,7 @@ def train_run(
     import jax.numpy as jnp
 
     from jaxmnist import runs
-    from jaxmnist.data import load_arrays, load_dataset, open_stream
+    from jaxmnist.data import load_arrays, load_dataset, open_arrays, open_stream
     from jaxmnist.training import by_name
 
     imported = time.perf_counter()
@@ -138,8 +138,10 @@ def train_run(
     options |= {"checkpoint_every": checkpoint_every, "keep": keep}
     options |= task_file.options if task_file else {}
     options = {name: value for name, value in options.items() if name in given}
-    in_memory = load_dataset if task_file is None else load_arrays
-    load = functools.cache(open_stream if stream else in_memory)
+    in_memory, on_disk = (
+        (load_dataset, open_stream) if task_file is None else (load_arrays, open_arrays)
+    )
+    load = functools.cache(on_disk if stream else in_memory)
     file = None if is_recorded else task_file
     if distributed:
         new = runs.Run(
@@ -165,6 +167,7 @@ def train_run(
         task_file=file,
         accept_changed_task=accept_changed_task,
     )
+    session = session._replace(data=_stored(session.data)) if stream else session
     run, data, first = session.run, session.data, processes.is_first()
     screen = make_console(quiet=not first)
     if data is None:
@@ -255,18 +258,30 @@ def _resuming(run: "Run", stream: bool, devices: int, distributed: bool) -> str:
     return f"to continue: {shlex.join(words)}"
 
 
+def _stored(data: "Data | None") -> "Data | None":
+    """Return data to be read piece by piece; those of a task's own file are arrays."""
+    from jaxmnist.data import stored_arrays
+    from jaxmnist.data.stream import Stream
+    from jaxmnist.training import split_pair
+
+    return data if data is None or isinstance(data, Stream) else stored_arrays(*split_pair(data))
+
+
 def _save_pictures(run: "Run", state: "TrainState", history: "Metered", data: "Data") -> None:
     from jaxmnist.data import PreparedSet
-    from jaxmnist.data.stream import head
+    from jaxmnist.data.stream import Stream, head, read_rows
     from jaxmnist.runs import pictures
-    from jaxmnist.training import History
+    from jaxmnist.training import History, split_pair
 
-    shown = head(data, run.config.eval_batch_size) if isinstance(data, PreparedSet) else data
+    count = run.config.eval_batch_size
     if run.task_file is None:
         assert isinstance(history, History)
+        shown = head(data, count) if isinstance(data, PreparedSet) else data
         pictures.save_pictures(run, state.params, history, shown)
     else:
-        pictures.save_task_pictures(run, state.model, history, shown)
+        on_disk = isinstance(data, Stream)
+        test = read_rows(data, "test", range(count)) if on_disk else split_pair(data)[1]
+        pictures.save_task_pictures(run, state.model, history, test)
 
 
 def _summary(history: "Metered") -> str:

@@ -26,8 +26,8 @@ SIZES_HELP = {
     "seed": "Determines the run's key: its start, every epoch's order, and what is random in it.",
 }
 DATASET_HELP = (
-    "An .npz of any shapes, a folder of class-named folders of images, or a data set of the "
-    "tutorial's form, such as mnist."
+    "An .npz of any shapes, a folder of class-named folders of images, tfds:NAME for a prepared "
+    "set of images of one size, or a data set of the tutorial's form, such as mnist."
 )
 _ACCEPT = "With --resume: take the task's file though it has changed since the run began."
 
@@ -100,7 +100,7 @@ def _command(
     hints = typing.get_type_hints(train, include_extras=True)
     hints["dataset"] = Annotated[str, arg(help=DATASET_HELP)]
     if file.has_data:
-        for name in ("dataset", "data_dir", "stream"):
+        for name in ("dataset", "data_dir"):
             del parameters[name]
     taken = {*parameters, *(field.name for field in dataclasses.fields(Processes)), *_TAKEN}
     check_names(file, own, taken - {"config", "joining", "given"}, "train")  # These are no options.
@@ -114,7 +114,7 @@ def _command(
             dataclasses.replace(file, options=options),
             started=started,
             is_recorded=is_recorded,
-            **{"dataset": None, "data_dir": None, "stream": False, **settings},
+            **{"dataset": None, "data_dir": None, **settings},
         )
 
     sizes = sizes_class([name for name in SIZES if name not in own])

@@ -2,8 +2,9 @@
 
 MNIST itself is in the package and needs no network. Other sets come from TensorFlow Datasets
 (TFDS, read and prepared without TensorFlow), from a folder of IDX files, or from a Keras `.npz`.
-`load_arrays` reads data of any other shape, for a task of one's own, from an `.npz` or a folder of
-images. A prepared set that does not fit in memory is opened by `open_stream` instead.
+`load_arrays` reads data of any other shape, for a task of one's own, from an `.npz`, a folder of
+images or a prepared set. What does not fit in memory is opened by `open_stream` or `open_arrays`
+instead, or given as a `StoredSet`.
 """
 
 from jaxmnist.data.arrays import load_arrays as load_arrays
@@ -15,5 +16,9 @@ from jaxmnist.data.dataset import Arrays as Arrays
 from jaxmnist.data.dataset import Dataset as Dataset
 from jaxmnist.data.load import load_dataset as load_dataset
 from jaxmnist.data.preparation import prepare as prepare
+from jaxmnist.data.stored import StoredPart as StoredPart
+from jaxmnist.data.stored import StoredSet as StoredSet
+from jaxmnist.data.stored import stored_arrays as stored_arrays
+from jaxmnist.data.stream import open_arrays as open_arrays
 from jaxmnist.data.stream import open_stream as open_stream
 from jaxmnist.data.tfds import PreparedSet as PreparedSet

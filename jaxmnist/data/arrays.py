@@ -5,6 +5,7 @@ images of any size and channels, float features and float targets.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.image_folder import is_image_folder, load_image_folder
 from jaxmnist.data.load import load_dataset
 from jaxmnist.data.npz import KEYS, read_arrays
+from jaxmnist.data.tfds import open_images, read_all
 from jaxmnist.errors import InputError
 from jaxmnist.reading import expanded
 
@@ -33,6 +35,7 @@ def load_arrays(
             - a path that ends in ``.npz``: the arrays ``x_train``, ``y_train``, ``x_test`` and
               ``y_test``, of any shapes and any numbers, with a leading sample axis;
             - a path to a folder of class-named folders of images, see `load_image_folder`;
+            - ``tfds:NAME``, a prepared TFDS set of images of any one size;
             - whatever `load_dataset` takes: its images and labels.
         data_dir: As in `load_dataset`.
 
@@ -56,7 +59,16 @@ def load_arrays(
             return load_image_folder(path)
     except OSError as error:
         raise InputError(f"{text}: cannot be read: {error.strerror}") from error
+    if text.startswith("tfds:"):
+        prepared = open_images(text.removeprefix("tfds:"), data_dir)
+        if prepared.image_shape != (28, 28):
+            train, test = read_all(prepared)
+            return _narrow_labels(*train), _narrow_labels(*test)
     return _parts(load_dataset(name, data_dir))
+
+
+def _narrow_labels(images: np.ndarray, labels: np.ndarray) -> Part:
+    return images, labels.astype(np.int32)
 
 
 def _parts(dataset: Dataset) -> tuple[Part, Part]:
@@ -66,9 +78,45 @@ def _parts(dataset: Dataset) -> tuple[Part, Part]:
 
 def _load_npz(path: Path) -> tuple[Part, Part]:
     arrays = read_arrays(path, KEYS, source=str(path))
-    x_train, y_train, x_test, y_test = (
-        _usable(array, f"{path}: {key}") for key, array in zip(KEYS, arrays, strict=True)
-    )
+    check_numbers(path, arrays)
+    arrays = [narrowed(array, f"{path}: {key}") for key, array in zip(KEYS, arrays, strict=True)]
+    check_parts(path, arrays)
+    x_train, y_train, x_test, y_test = arrays
+    return (x_train, y_train), (x_test, y_test)
+
+
+def check_numbers(path: Path, arrays: Sequence[np.ndarray]) -> None:
+    """Refuse arrays that are no samples of numbers.
+
+    Args:
+        path: The file that they are from, for messages.
+        arrays: Training inputs and targets, test inputs and targets.
+
+    Raises:
+        InputError: An array is of another kind, or has no samples.
+    """
+    for key, array in zip(KEYS, arrays, strict=True):
+        if array.dtype.kind not in "biufc":
+            raise InputError(f"{path}: {key} has dtype {array.dtype}; numbers are needed")
+        if not array.ndim or not len(array):
+            raise InputError(
+                f"{path}: {key} has shape {array.shape}; its first axis must be that of at least "
+                "one sample"
+            )
+
+
+def check_parts(path: Path, arrays: Sequence[np.ndarray]) -> None:
+    """Refuse arrays that do not go together.
+
+    Args:
+        path: The file that they are from, for messages.
+        arrays: Training inputs and targets, test inputs and targets.
+
+    Raises:
+        InputError: Two of a part differ in the number of samples, or the parts in the shapes or
+            dtypes of a sample.
+    """
+    x_train, y_train, x_test, y_test = arrays
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         if len(x) != len(y):
             raise InputError(
@@ -76,23 +124,27 @@ def _load_npz(path: Path) -> tuple[Part, Part]:
                 "they must be the same"
             )
     for key, train, test in (("x", x_train, x_test), ("y", y_train, y_test)):
-        if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
+        if train.shape[1:] != test.shape[1:] or _narrow(train.dtype) != _narrow(test.dtype):
             raise InputError(
                 f"{path}: {key}_train is {train.dtype}{list(train.shape)} and {key}_test "
                 f"{test.dtype}{list(test.shape)}; they may differ in the first number only"
             )
-    return (x_train, y_train), (x_test, y_test)
 
 
-def _usable(array: np.ndarray, name: str) -> np.ndarray:
-    """Return an array in a dtype that JAX stores, or refuse what is no batch of numbers."""
-    if array.dtype.kind not in "biufc":
-        raise InputError(f"{name} has dtype {array.dtype}; numbers are needed")
-    if not array.ndim or not len(array):
-        raise InputError(
-            f"{name} has shape {array.shape}; its first axis must be that of at least one sample"
-        )
-    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+def narrowed(array: np.ndarray, name: str) -> np.ndarray:
+    """Return an array with its whole numbers in at most 32 bits.
+
+    Args:
+        array: Numbers.
+        name: What error messages call it.
+
+    Returns:
+        The same array, or int32.
+
+    Raises:
+        InputError: A number does not fit into 32 bits.
+    """
+    if array.dtype != _narrow(array.dtype):
         low, high = int(array.min(initial=0)), int(array.max(initial=0))
         if low < -(2**31) or high >= 2**31:
             raise InputError(
@@ -101,3 +153,7 @@ def _usable(array: np.ndarray, name: str) -> np.ndarray:
             )
         return array.astype(np.int32)
     return array
+
+
+def _narrow(dtype: np.dtype) -> np.dtype:
+    return np.dtype(np.int32) if dtype.kind in "iu" and dtype.itemsize == 8 else dtype

@@ -8,6 +8,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -22,6 +23,21 @@ _GREY = ("1", "L")
 _COLOUR = ("RGB", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 
 Part = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[Path, int]
+"""An image's file and its class."""
+
+
+class ImageFiles(NamedTuple):
+    """The files of a folder of images, and what all of them are."""
+
+    train: list[Labelled]
+    """In the order of class and file name."""
+    test: list[Labelled]
+    """The same."""
+    size: tuple[int, int]
+    """Width and height of every image."""
+    is_grey: bool
+    """Whether all are grey."""
 
 
 def is_image_folder(path: Path) -> bool:
@@ -37,14 +53,31 @@ def is_image_folder(path: Path) -> bool:
 
 
 def load_image_folder(path: Path) -> tuple[Part, Part]:
-    """Load images in class-named folders.
+    """Load the images that `list_image_folder` finds: at most 4 GiB, or ``--max-bytes``.
 
-    All images have the same size and are in memory, at most 4 GiB together (or ``--max-bytes``).
-    PNG, JPEG, BMP, GIF, WebP and TIFF are read, whatever a file's ending. Classes are numbered in
-    the order of their folders' names, images follow in the order of class and file name. Other
-    files, and those whose names begin with a dot, are ignored. If all images are grey, they have
-    no channel axis; otherwise all have the channels red, green and blue, and transparency is
-    dropped. Images of 16 bits a channel are refused.
+    Args:
+        path: As `list_image_folder` takes it.
+
+    Returns:
+        ``((images, labels), (images, labels))``, as `read_images` returns them.
+
+    Raises:
+        InputError: As of `list_image_folder`, or they take more memory than
+            `jaxmnist.reading.max_bytes`.
+    """
+    files = list_image_folder(path)
+    _check_bytes(files, len(files.train) + len(files.test))
+    with warnings.catch_warnings(action="ignore"):  # Sizes are checked here.
+        return read_images(files, files.train), read_images(files, files.test)
+
+
+def list_image_folder(path: Path) -> ImageFiles:
+    """List images in class-named folders, and read their headers.
+
+    All images have the same size. PNG, JPEG, BMP, GIF, WebP and TIFF are read, whatever a file's
+    ending. Classes are numbered in the order of their folders' names, images follow in the order
+    of class and file name. Other files, and those whose names begin with a dot, are ignored.
+    Images of 16 bits a channel are refused.
 
     Args:
         path: A folder with ``train`` and ``test``, each with a folder for every class; or with
@@ -52,12 +85,28 @@ def load_image_folder(path: Path) -> tuple[Part, Part]:
             name is a test image.
 
     Returns:
-        ``((images, labels), (images, labels))``: uint8, ``(N, height, width)`` or
-        ``(N, height, width, 3)``, and int32.
+        The files.
 
     Raises:
-        InputError: The two parts have different classes, a class has no image, sizes differ, a
-            file is no image, or there are too many of them.
+        InputError: The two parts have different classes, a class has no image, sizes differ, or a
+            file is no image.
+    """
+    train, test = image_files(path)
+    with warnings.catch_warnings(action="ignore"):  # As in load_image_folder.
+        return ImageFiles(train, test, *_check([file for file, _ in (*train, *test)]))
+
+
+def image_files(path: Path) -> tuple[list[Labelled], list[Labelled]]:
+    """List the files of the training and of the test images of a folder, and open none.
+
+    Args:
+        path: As `list_image_folder` takes it.
+
+    Returns:
+        Both lists, in the order of class and file name.
+
+    Raises:
+        InputError: The two parts have different classes, or a class has no image.
     """
     parts = [folder for folder in _folders(path) if folder.name in ("train", "test")]
     if len(parts) == 1:
@@ -83,8 +132,7 @@ def load_image_folder(path: Path) -> tuple[Part, Part]:
                 f"{path} has fewer than 5 images in every class, and the 5th of a class is its "
                 "first test image; add images, or give folders train and test"
             )
-    size, is_grey = _check([file for file, _ in (*train, *test)])
-    return _read(train, size, is_grey), _read(test, size, is_grey)
+    return train, test
 
 
 def _folders(path: Path) -> list[Path]:
@@ -131,29 +179,59 @@ def _check(files: list[Path]) -> tuple[tuple[int, int], bool]:
                 "images must have the same size"
             )
         is_grey &= mode in _GREY
-    width, height = size or (0, 0)
-    total = len(files) * width * height * (1 if is_grey else 3)
-    check_bytes(f"{first.parent.parent}: {len(files)} images of {width}x{height} pixels", total)
-    return (width, height), is_grey
+    return size or (0, 0), is_grey
 
 
-def _read(files: list[tuple[Path, int]], size: tuple[int, int], is_grey: bool) -> Part:
-    width, height = size
-    images = np.empty((len(files), height, width) + (() if is_grey else (3,)), np.uint8)
-    for index, (file, _) in enumerate(files):
+def read_images(files: ImageFiles, chosen: list[Labelled]) -> Part:
+    """Decode some images of a folder.
+
+    If all images of the folder are grey, they have no channel axis; otherwise all have the
+    channels red, green and blue, and transparency is dropped.
+
+    Args:
+        files: What `list_image_folder` returned.
+        chosen: Some of its entries.
+
+    Returns:
+        Their images, uint8, ``(N, height, width)`` or ``(N, height, width, 3)``, and their
+        classes, int32.
+
+    Raises:
+        InputError: A file cannot be read, or the images take more memory than
+            `jaxmnist.reading.max_bytes`.
+    """
+    _check_bytes(files, len(chosen))
+    width, height = files.size
+    channels = () if files.is_grey else (3,)
+    images = np.empty((len(chosen), height, width, *channels), np.uint8)
+    for index, (file, _) in enumerate(chosen):
         with _opened(file) as image:
-            images[index] = np.asarray(image.convert("L" if is_grey else "RGB"))
-    return images, np.array([label for _, label in files], np.int32)
+            images[index] = np.asarray(image.convert("L" if files.is_grey else "RGB"))
+    return images, np.array([label for _, label in chosen], np.int32)
+
+
+def _check_bytes(files: ImageFiles, count: int) -> None:
+    """Refuse so many images of a folder that they take more memory than is allowed."""
+    width, height = files.size
+    folder = files.train[0][0].parent.parent
+    check_bytes(
+        f"{folder}: {count} images of {width}x{height} pixels",
+        count * width * height * (1 if files.is_grey else 3),
+        "or stream them: --stream",
+    )
 
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image; whatever Pillow meets in a damaged one becomes one line."""
+    """Open an image; whatever Pillow meets in a damaged one becomes one line.
+
+    Pillow's warnings are left to the caller: several threads may be here at once, and what a
+    warning does is the same for all of them.
+    """
     try:
-        with warnings.catch_warnings(action="ignore"):  # Sizes are checked here.
-            check_regular(file)
-            with Image.open(file, formats=FORMATS) as image:
-                yield image
+        check_regular(file)
+        with Image.open(file, formats=FORMATS) as image:
+            yield image
     except (InputError, MemoryError):
         raise
     # Each of Pillow's readers has errors of its own: struct.error, SyntaxError, EOFError, ...

@@ -132,18 +132,34 @@ def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[
     """
 
     def read(archive: zipfile.ZipFile) -> list[np.ndarray]:
-        present = _names(archive)
-        missing = [key for key in keys if key not in present]
-        if missing:
-            raise InputError(
-                f"{source}: no array named {', '.join(missing)}; it has {', '.join(present)}, "
-                f"and {', '.join(keys)} are needed"
-            )
+        _check_names(archive, keys, source)
         # What the archive says that its members unpack to, which zipfile reads no more than.
         check_bytes(source, sum(archive.getinfo(f"{key}.npy").file_size for key in keys))
         return [_read_member(archive, key, source) for key in keys]
 
     return _open(file, source, read)
+
+
+def map_arrays(path: Path, keys: Iterable[str]) -> list[np.ndarray]:
+    """Map some arrays of an `.npz` into memory: the system reads of the file what is used.
+
+    Args:
+        path: The file, as `numpy.savez` writes it. Its checksums are not compared.
+        keys: The arrays' names.
+
+    Returns:
+        The arrays, read-only.
+
+    Raises:
+        InputError: The file cannot be opened, is not a zip archive, lacks an array, is compressed,
+            or is corrupt.
+    """
+
+    def read(archive: zipfile.ZipFile) -> list[np.ndarray]:
+        _check_names(archive, keys, str(path))
+        return [_map_member(path, archive, key) for key in keys]
+
+    return _open(path, str(path), read)
 
 
 def _open(file: Path | BytesIO, source: str, read: Callable[[zipfile.ZipFile], Read]) -> Read:
@@ -175,20 +191,47 @@ def _names(archive: zipfile.ZipFile) -> list[str]:
     return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
+def _check_names(archive: zipfile.ZipFile, keys: Iterable[str], source: str) -> None:
+    present = _names(archive)
+    missing = [key for key in keys if key not in present]
+    if missing:
+        raise InputError(
+            f"{source}: no array named {', '.join(missing)}; it has {', '.join(present)}, "
+            f"and {', '.join(keys)} are needed"
+        )
+
+
+def _map_member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    found = archive.getinfo(f"{key}.npy")
+    if found.compress_type != zipfile.ZIP_STORED:
+        raise InputError(
+            f"{path}: {key} is compressed, and cannot be read piece by piece; write the file by "
+            "numpy.savez"
+        )
+    try:
+        with archive.open(found) as member:
+            # As much as is stored, whatever the archive says that it unpacks to.
+            shape, in_columns, dtype = _header(member, found.compress_size)
+            begins = member.tell()
+        with path.open("rb") as file:
+            file.seek(found.header_offset)
+            local = file.read(30)  # After these bytes, a name and an extra field of own lengths.
+        skipped = sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+        if not math.prod(shape):
+            return np.empty(shape, dtype)
+        offset, order = found.header_offset + 30 + skipped + begins, "F" if in_columns else "C"
+        return np.memmap(path, dtype, "r", offset, shape, order)
+    except Exception as error:  # As in _read_member.
+        raise InputError(f"{path}: {key} cannot be read: {_line(error)}") from error
+
+
 def _read_member(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
     try:
         size = archive.getinfo(f"{key}.npy").file_size
         member: Any  # The type checker's has no `readinto`.
         with archive.open(f"{key}.npy") as member:
-            shape, in_columns, dtype = _header(member)
-            expected = math.prod(shape) * dtype.itemsize
-            if size - member.tell() != expected:
-                kind = "too few bytes" if size - member.tell() < expected else "bytes after the end"
-                raise ValueError(
-                    f"{kind}: {size - member.tell()}, where its header ({dtype}, shape {shape}) "
-                    f"means {expected}"
-                )
-            content = bytearray(expected)
+            shape, in_columns, dtype = _header(member, size)
+            content = bytearray(expected := size - member.tell())
             if member.readinto(content) != expected:
                 raise ValueError("it ends before its header says")
             # Reading to the end is also what makes zipfile compare the checksum.
@@ -201,8 +244,11 @@ def _read_member(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
     return array
 
 
-def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Read an array's shape, whether its columns are stored one by one, and its dtype."""
+def _header(member: Any, size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read an array's shape, whether its columns are stored one by one, and its dtype.
+
+    What follows is as many bytes as these mean, of the member's size.
+    """
     version = np.lib.format.read_magic(member)
     if version == (1, 0):
         header = np.lib.format.read_array_header_1_0(member)
@@ -215,6 +261,12 @@ def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
         raise ValueError("it has Python objects, which are never unpickled (allow_pickle=False)")
     if not dtype.itemsize or min(shape, default=0) < 0:
         raise ValueError(f"its header ({dtype}, shape {shape}) is of no array")
+    expected, left = math.prod(shape) * dtype.itemsize, size - member.tell()
+    if left != expected:
+        kind = "too few bytes" if left < expected else "bytes after the end"
+        raise ValueError(
+            f"{kind}: {left}, where its header ({dtype}, shape {shape}) means {expected}"
+        )
     return header
 
 

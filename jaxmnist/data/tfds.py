@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -23,11 +24,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
-from jaxmnist.data.catalogue import (
-    STANDARD_SETS,
-    data_directory,
-    prepared_directory,
-)
+from jaxmnist.data.catalogue import STANDARD_SETS, data_directory, prepared_directory
 from jaxmnist.data.dataset import MAX_CLASSES, Dataset
 from jaxmnist.data.idx import upright
 from jaxmnist.data.npz import read_arrays
@@ -38,6 +35,8 @@ from jaxmnist.reading import check_bytes
 _CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
 # Part of every fingerprint: change it when the same files should decode to other arrays.
 _CACHE_FORMAT = 1
+# Pillow's name for images of so many channels of 8 bits.
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class PreparedSet(NamedTuple):
@@ -53,6 +52,8 @@ class PreparedSet(NamedTuple):
     """That of TFDS's label feature."""
     name: str
     """TFDS's name for it."""
+    image_shape: tuple[int, ...] = (28, 28)
+    """Of an image as `read_records` returns it: height, width and, if it is not grey, channels."""
 
 
 def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
@@ -99,12 +100,48 @@ def open_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Prep
         InputError: The set is not prepared or not stored as array_record, its description is
             damaged, or it has no 28x28 grey images with one label each.
     """
+    return _of_digits(open_images(name, data_dir))
+
+
+def open_images(name: str, data_dir: str | os.PathLike[str] | None = None) -> PreparedSet:
+    """Open a prepared TFDS set of images of any one size as `open_tfds` does.
+
+    Args:
+        name: As `load_tfds` takes it.
+        data_dir: TFDS's data directory; see `catalogue.data_directory`.
+
+    Returns:
+        The set, to be read by `read_records`.
+
+    Raises:
+        InputError: As of `open_tfds`, but only images of no fixed size, of other than 8 bits a
+            channel, or of other than 1, 3 or 4 channels are refused.
+    """
     return _open(_directory(name, data_dir), name)
+
+
+def read_all(prepared: PreparedSet) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Read and decode a whole set, as `read_records` does.
+
+    Args:
+        prepared: The set.
+
+    Returns:
+        ``((images, labels), (images, labels))`` of its training and its test split.
+
+    Raises:
+        InputError: As of `read_records`, or they need more memory than `reading.max_bytes`.
+    """
+    train, test = range(len(prepared.train)), range(len(prepared.test))
+    # An image's bytes, once as read and once in an array.
+    needed = 2 * math.prod(prepared.image_shape) * (len(train) + len(test))
+    check_bytes(str(prepared.directory), needed, "or stream them: --stream")
+    return read_records(prepared, "train", train), read_records(prepared, "test", test)
 
 
 def read_records(
     prepared: PreparedSet, split: Literal["train", "test"], keys: Sequence[int]
-) -> tuple[UInt8[np.ndarray, "records 28 28"], Int64[np.ndarray, " records"]]:
+) -> tuple[UInt8[np.ndarray, "records *shape"], Int64[np.ndarray, " records"]]:
     """Read and decode some records of a set; EMNIST's images are set upright.
 
     Args:
@@ -121,7 +158,7 @@ def read_records(
     records = prepared.train if split == "train" else prepared.test
     with _reading(prepared.directory):
         encoded = records.__getitems__(keys)  # type: ignore[attr-defined]
-        examples = [_decode_record(record, prepared.directory) for record in encoded]
+        examples = [_decode_record(record, prepared) for record in encoded]
     images = np.stack([image for image, _ in examples])
     labels = np.array([label for _, label in examples], np.int64)
     wrong = (labels < 0) | (labels >= prepared.num_classes)
@@ -195,8 +232,17 @@ def _open(directory: Path, name: str) -> PreparedSet:
                 f"{directory}: stored as {stored}, and only array_record can be read without "
                 f"TensorFlow; prepare it elsewhere: jaxmnist data prepare {name} --data-dir DIR"
             )
-        if (shape := tuple(features["image"].shape)) != (28, 28, 1):
-            raise InputError(f"{directory}: its images have shape {shape}; (28, 28, 1) is needed")
+        shape, dtype = tuple(features["image"].shape), features["image"].np_dtype
+        if len(shape) != 3 or None in shape or shape[2] not in _MODES or dtype != np.uint8:
+            raise InputError(
+                f"{directory}: its images have shape {shape} and dtype {dtype}; one size for all, "
+                "1, 3 or 4 channels and uint8 are needed"
+            )
+        if not hasattr(features["label"], "num_classes"):
+            raise InputError(
+                f"{directory}: its label is a {type(features['label']).__name__}; a ClassLabel is "
+                "needed"
+            )
         as_stored = tfds.decode.DeserializeMethod.RAW_BYTES
         train, test = (
             builder.as_data_source(split, deserialize_method=as_stored)
@@ -208,45 +254,49 @@ def _open(directory: Path, name: str) -> PreparedSet:
                 f"{directory}: its label feature has {classes} classes; 1 to {MAX_CLASSES} are "
                 "allowed"
             )
-        return PreparedSet(directory, train, test, classes, name)
+        image_shape = shape[:2] if shape[2] == 1 else shape
+        check_bytes(f"{directory}: an image of shape {shape}", math.prod(shape))
+        return PreparedSet(directory, train, test, classes, name, image_shape)
+
+
+def _of_digits(prepared: PreparedSet) -> PreparedSet:
+    """Return a set of 28x28 grey images, or refuse another."""
+    if (shape := prepared.image_shape) != (28, 28):
+        stored = shape if len(shape) == 3 else (*shape, 1)
+        raise InputError(
+            f"{prepared.directory}: its images have shape {stored}; (28, 28, 1) is needed"
+        )
+    return prepared
 
 
 def _decode(directory: Path, name: str) -> Dataset:
     """Read a prepared set and decode its images."""
-    prepared = _open(directory, name)
-    # An image's bytes, once as read and once in an array.
-    check_bytes(str(directory), 2 * 28 * 28 * (len(prepared.train) + len(prepared.test)))
-    train_images, train_labels = read_records(prepared, "train", range(len(prepared.train)))
-    test_images, test_labels = read_records(prepared, "test", range(len(prepared.test)))
+    prepared = _of_digits(_open(directory, name))
+    train, test = read_all(prepared)
     try:
-        return Dataset(
-            train_images,
-            train_labels,
-            test_images,
-            test_labels,
-            num_classes=prepared.num_classes,
-            name=name,
-        )
+        return Dataset(*train, *test, num_classes=prepared.num_classes, name=name)
     except InputError as error:
         raise InputError(f"{directory}: {error}") from None
 
 
-def _decode_record(record: bytes, directory: Path) -> tuple[np.ndarray, int]:
+def _decode_record(record: bytes, prepared: PreparedSet) -> tuple[np.ndarray, int]:
     from tensorflow_datasets.proto import tf_example_pb2
 
     # TFDS would parse it too, but takes nine times as long for its generality.
     example = tf_example_pb2.Example.FromString(record)  # type: ignore[attr-defined]
     feature = example.features.feature
-    image = _decode_png(feature["image"].bytes_list.value[0], directory)
+    image = _decode_image(feature["image"].bytes_list.value[0], prepared)
     return image, feature["label"].int64_list.value[0]
 
 
-def _decode_png(png: bytes, directory: Path) -> np.ndarray:
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-        if image.mode != "L" or image.size != (28, 28):
+def _decode_image(encoded: bytes, prepared: PreparedSet) -> np.ndarray:
+    height, width, *channels = prepared.image_shape
+    mode = _MODES[channels[0] if channels else 1]
+    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
+        if image.mode != mode or image.size != (width, height):
             raise InputError(
-                f"{directory}: has an image of {image.width}x{image.height} pixels in mode "
-                f"{image.mode}; 28x28 in 8-bit grey (mode L) is needed"
+                f"{prepared.directory}: has an image of {image.width}x{image.height} pixels in "
+                f"mode {image.mode}; {width}x{height} with 8 bits a channel (mode {mode}) is needed"
             )
         return np.asarray(image)
 

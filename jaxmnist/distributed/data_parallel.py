@@ -21,7 +21,9 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from jaxmnist import training
 from jaxmnist.config import Config, Hyper
+from jaxmnist.data.stream import Stream
 from jaxmnist.distributed import processes
+from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Task
 from jaxmnist.training import ApplyFn, BatchSizes, TrainState
 
@@ -89,28 +91,32 @@ def fit(
     device.
 
     Args:
-        task: A config or a task, as `jaxmnist.fit` takes it. ``batch_size`` is the whole batch's,
-            shared by all devices.
+        task: A config or a task, as `jaxmnist.fit` takes it.
         data: In memory, as `jaxmnist.fit` takes it; every device has a copy of all of it.
         mesh: With an axis ``"data"``.
-        epochs: As in `jaxmnist.fit`; so are the following.
-        batch_size: For a task.
-        eval_batch_size: For a task.
-        seed: For a task.
-        hyper: Hyperparameters in place of the task's own.
-        state: The state to start from; None for a new one.
-        epoch: The first epoch to run, from 0: how many were trained before ``state``.
-        on_compiled: Called once, when the program is ready and the first epoch begins.
-        on_epoch: Called after each epoch with its index from 0, the state, and its metrics.
+        epochs: As in `jaxmnist.fit`; so are all that follow.
+        batch_size: The whole batch's, shared by all devices.
+        eval_batch_size: The same of the test data.
+        seed: As in `jaxmnist.fit`.
+        hyper: As in `jaxmnist.fit`.
+        state: As in `jaxmnist.fit`.
+        epoch: As in `jaxmnist.fit`.
+        on_compiled: As in `jaxmnist.fit`.
+        on_epoch: As in `jaxmnist.fit`.
 
     Returns:
         The final state, and the history with one entry per epoch that was run.
 
     Raises:
-        InputError: A batch is larger than the data.
+        InputError: A batch is larger than the data, or they are on disk.
         DivergedError: A loss is NaN or infinite; it has the state and the history before it.
         LostProcessError: Another process stopped.
     """
+    if isinstance(data, Stream):
+        raise InputError(
+            "data on disk are read for one device; give jaxmnist.fit such data, or load them into "
+            "memory"
+        )
     run = training.plan_run(task, data, epochs, batch_size, eval_batch_size, seed, hyper)
     parts = training.split_pair(data)
     begun = state or training.start(run.key, run.hyper, run.task, training.first_rows(parts[0]))

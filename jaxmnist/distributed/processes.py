@@ -86,7 +86,7 @@ def join(processes: Processes, on_abort: OnAbort | None = None) -> None:
 
     Raises:
         InputError: Their address or number is unknown, the port is taken, this machine's own name
-            has no address, or not all of them connect in time.
+            has no address, JAX was used before, or not all of them connect in time.
     """
     begun = time.monotonic()
     processes = with_environment(processes)
@@ -132,6 +132,11 @@ def join(processes: Processes, on_abort: OnAbort | None = None) -> None:
         ) from error
     except jax.errors.JaxRuntimeError as error:
         raise InputError(not_met) from error
+    except RuntimeError as error:  # The backend is there already, and knows one process only.
+        raise InputError(
+            "JAX was used before the run's processes were connected; where a task's file computes "
+            "with it, it must do so in functions: move such lines into task or data"
+        ) from error
     finally:
         if limit is not None:
             limit.cancel()

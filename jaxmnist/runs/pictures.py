@@ -20,8 +20,8 @@ from jaxmnist.plots.style import literal
 from jaxmnist.runs.names import CURVES as CURVES_PICTURE
 from jaxmnist.runs.names import PREDICTIONS
 from jaxmnist.runs.run import Run
-from jaxmnist.tasks import Model, Task
-from jaxmnist.training import History, Params, by_name, predict, split_pair
+from jaxmnist.tasks import Batch, Model, Task
+from jaxmnist.training import History, Params, by_name, predict
 from jaxmnist.training.state import Metered
 
 
@@ -52,19 +52,19 @@ def save_pictures(run: Run, params: Params, history: History, dataset: Dataset) 
     _write_table(run.path, labels, predictions)
 
 
-def save_task_pictures(run: Run, model: Model, history: Metered, data: Any) -> None:
+def save_task_pictures(run: Run, model: Model, history: Metered, test: Batch) -> None:
     """Draw the curves of a task's metrics, and its first predictions if it classifies digits.
 
     Args:
         run: A run with a task's file that `create` began.
         model: Its final parameters and state.
         history: Its metrics, at least one epoch.
-        data: What it was trained on, in memory.
+        test: Its test data, or the first batch of them.
 
     Raises:
         InputError: The files cannot be written.
     """
-    test = jax.tree.map(lambda leaf: leaf[: run.config.eval_batch_size], split_pair(data)[1])
+    test = jax.tree.map(lambda leaf: leaf[: run.config.eval_batch_size], test)
     predictions = _classes(run.task, model, test)
     curves = {name: np.asarray(values) for name, values in by_name(history).items()}
     name = literal(Path(run.task_file.path).stem if run.task_file else "")

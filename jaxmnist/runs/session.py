@@ -25,9 +25,9 @@ from jaxmnist.training import TrainState, check_batches_fit
 from jaxmnist.training.state import Metered
 
 Data = Any
-"""A `Dataset`, a `PreparedSet`, or a task's pair ``(train, test)``."""
+"""A `Dataset`, data on disk, or a task's pair ``(train, test)``."""
 Load = Callable[[str, str | None], Data]
-"""``load(dataset, data_dir)``: of `jaxmnist.data`, `load_dataset`, `load_arrays`, `open_stream`."""
+"""``load(dataset, data_dir)`` of `jaxmnist.data`, such as `load_arrays` or `open_stream`."""
 
 
 class Session(NamedTuple):

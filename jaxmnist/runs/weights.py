@@ -16,7 +16,8 @@ from safetensors.numpy import save as save_bytes
 
 from jaxmnist import interop
 from jaxmnist.atomic import read_whole, write_whole
-from jaxmnist.data.tfds import PreparedSet
+from jaxmnist.data.stream import Stream
+from jaxmnist.data.stream import sample as first_stored
 from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import read_safetensors
 from jaxmnist.runs.digests import of_bytes
@@ -29,9 +30,9 @@ from jaxmnist.training import (
     BatchSizes,
     TrainState,
     first_rows,
+    sizes,
     split_pair,
     start,
-    streaming,
     train_and_evaluate,
 )
 
@@ -179,7 +180,7 @@ def state_shapes(run: Run, rows: Batch) -> TrainState:
 
 
 def check_trains(run: Run, data: Any) -> None:
-    """Trace a run's start and, on data in memory, an epoch, without computing them.
+    """Trace a run's start and an epoch without computing them.
 
     Args:
         run: A run with a task's file.
@@ -189,11 +190,16 @@ def check_trains(run: Run, data: Any) -> None:
         InputError: A function of the task returns something else than it must.
     """
     begun, key, task = state_shapes(run, sample(data)), jax.random.key(run.config.seed), run.task
-    if isinstance(data, PreparedSet):
-        return
     batches = BatchSizes(run.config.batch_size, run.config.eval_batch_size)
-    shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.result_type(leaf)), split_pair(data)
+    parts = (sample(data), sample(data)) if isinstance(data, Stream) else split_pair(data)
+    shapes = tuple(
+        jax.tree.map(
+            lambda leaf, count=count: jax.ShapeDtypeStruct(
+                (count, *leaf.shape[1:]), jnp.result_type(leaf)
+            ),
+            part,
+        )
+        for part, count in zip(parts, sizes(data), strict=True)
     )
     jax.eval_shape(
         lambda parts, state: train_and_evaluate(task, batches, key, task.hyper, parts, 0, state),
@@ -211,6 +217,6 @@ def sample(data: Any) -> Batch:
     Returns:
         The batch.
     """
-    if isinstance(data, PreparedSet):
-        return streaming.sample(data)
+    if isinstance(data, Stream):
+        return first_stored(data)
     return first_rows(split_pair(data)[0])

@@ -102,12 +102,12 @@ def check_read(task: Task, names: set[str], hyper: Hyper, batch: Batch) -> None:
     """
     found: set[str] = set()
 
-    def begin(key: Array, hyper: Hyper) -> Any:
+    def begin(key: Array, hyper: Hyper, batch: Batch) -> Any:
         read = Recorded(hyper, found)
         state = start(key, read, task, batch)
         return update(state, batch, key, measure=task.measure, tx=task.optimizer(read))
 
-    jax.eval_shape(begin, jax.random.key(0), dict(hyper))
+    jax.eval_shape(begin, jax.random.key(0), dict(hyper), batch)
     if ignored := sorted(names - found):
         raise InputError(
             f"the task ignores {ignored[0]}: neither its optimizer nor its init reads it from "

@@ -214,6 +214,27 @@ def scan_batches(
     return carry, ys
 
 
+def in_loop(function: Callable[[Any], tuple[Any, Any]], carry: PyTree) -> tuple[PyTree, PyTree]:
+    """Call a function once, as the body of a loop.
+
+    On a CPU XLA compiles a convolution outside of loops to other roundings than inside of one. The
+    short last batch of an epoch is a step of its own: within the loop over epochs of `make_train`,
+    and in a program of one epoch only through this in a loop as well, with the same bits.
+
+    Args:
+        function: ``function(carry) -> (carry, y)``.
+        carry: Its argument.
+
+    Returns:
+        What it returned.
+
+    >>> in_loop(lambda carry: (carry + 1, carry), jnp.int32(2))
+    (Array(3, dtype=int32), Array(2, dtype=int32))
+    """
+    carry, ys = jax.lax.scan(lambda carry, _: function(carry), carry, None, length=1)
+    return carry, jax.tree.map(lambda y: y[0], ys)
+
+
 def epoch_order(
     key: Key[Array, ""], index: Int[Array, ""] | int, samples: int
 ) -> Int[Array, " samples"]:

@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from jaxmnist.config import Config, Hyper
 from jaxmnist.data.dataset import Dataset
-from jaxmnist.data.tfds import PreparedSet
+from jaxmnist.data.stream import Stream, sample
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Task
 from jaxmnist.training import streaming
+from jaxmnist.training.epoch import in_loop
 from jaxmnist.training.run import as_task, train_and_evaluate
 from jaxmnist.training.setup import check_hyper, start
 from jaxmnist.training.state import (
     BatchSizes,
     Metered,
-    OnDisk,
     RunEpoch,
     TrainState,
     by_name,
@@ -45,17 +45,18 @@ def fit(
 ) -> tuple[TrainState, Any]:
     """Run the epochs one by one from Python, with the numbers of ``jit(make_train(task, …))``.
 
-    Data in memory are trained on an epoch at a time. Of a `PreparedSet` some twenty thousand
-    images are in memory at once (16 MB), read and copied to the device while those before them
-    are trained on, and four bytes for each image's place in the epoch's order. Its batches are the
-    same for the same seed, and so are the weights and every batch's metrics, to the last bit; an
-    epoch's means may differ in the last bits, as another program sums them.
+    Data in memory are trained on an epoch at a time. Of data on disk a few pieces are in memory
+    at once, each of some thousand samples and 32 MiB at most, read and copied to the device while
+    those before them are trained on, and four bytes for each sample's place in the epoch's order.
+    The batches are the same for the same seed, and so are the weights and every batch's metrics,
+    to the last bit; an epoch's means may differ in the last bits, as another program sums them.
 
     Args:
         task: A config, which stands for the tutorial's task, its seed and learning rate included;
             or any task.
-        data: A `Dataset`, a set as `jaxmnist.data.open_stream` returns it, or a pair
-            ``(train, test)`` of pytrees of arrays with a leading sample axis.
+        data: A `Dataset`, a pair ``(train, test)`` of pytrees of arrays with a leading sample
+            axis; or data on disk: what `jaxmnist.data.open_stream`, `open_arrays` or
+            `stored_arrays` return, or another `jaxmnist.data.StoredSet`.
         epochs: For a task, as in `make_train`.
         batch_size: For a task.
         eval_batch_size: For a task.
@@ -64,8 +65,8 @@ def fit(
         state: The state to start from, such as an earlier run's last; None for a new one.
         epoch: The first epoch to run, from 0: how many were trained before ``state``.
         on_compiled: Called once, when the program is ready and the first epoch begins.
-        on_progress: Called within the epochs of a `PreparedSet` with the number of epochs so
-            far, such as 2.5.
+        on_progress: Called within the epochs on data on disk with the number of epochs so far,
+            such as 2.5.
         on_epoch: Called after each epoch with its index from 0, the state, and its metrics.
 
     Returns:
@@ -83,8 +84,8 @@ def fit(
     """
     run = plan_run(task, data, epochs, batch_size, eval_batch_size, seed, hyper)
     constants = (run.task.program(), run.batches, run.key, run.hyper)
-    if isinstance(data, PreparedSet):
-        begun = state or _jitted_start(run.key, run.hyper, constants[0], streaming.sample(data))
+    if isinstance(data, Stream):
+        begun = state or _jitted_start(run.key, run.hyper, constants[0], sample(data))
         run_epoch, shapes = streaming.compile_pieces(*constants, data, begun, on_progress)
     else:
         parts = jax.tree.map(jnp.array, split_pair(data))
@@ -158,7 +159,7 @@ def check_labels(data: Any, num_classes: int) -> None:
     Raises:
         InputError: A label is out of range.
     """
-    if isinstance(data, Dataset | OnDisk):
+    if isinstance(data, Dataset | Stream):
         return
     for name, part in zip(("train", "test"), split_pair(data), strict=True):
         labels = np.asarray(part[1])
@@ -257,5 +258,24 @@ def _stack(epochs: list[Metered], shapes: Metered) -> Any:
     return jax.tree.map(lambda *values: jnp.asarray(np.stack(values)), *epochs)
 
 
+def _epoch(
+    task: Task,
+    batches: BatchSizes,
+    key: Key[Array, ""],
+    hyper: Hyper,
+    parts: tuple[Batch, Batch],
+    index: Int[Array, ""] | int,
+    state: TrainState,
+) -> tuple[TrainState, Metered, Any]:
+    """Run an epoch as `make_train` does, in a loop."""
+
+    def epoch(state: TrainState) -> tuple[TrainState, Any]:
+        state, *measured = train_and_evaluate(task, batches, key, hyper, parts, index, state)
+        return state, measured
+
+    state, (metrics, losses) = in_loop(epoch, state)
+    return state, metrics, losses
+
+
 _jitted_start = jax.jit(start, static_argnums=2)
-_jitted_epoch = jax.jit(train_and_evaluate, static_argnums=(0, 1))
+_jitted_epoch = jax.jit(_epoch, static_argnums=(0, 1))

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmnist.errors import InputError
@@ -57,6 +58,11 @@ def batch_means(metrics: Any, batch: Batch) -> Means:
         )
     per_example, per_batch = {}, {}
     for name, values in named.items():
+        if not _is_numbers(values):
+            raise InputError(
+                f"the metric {name} is a {type(values).__name__}; it must be an array: one number "
+                f"per example, ({samples},), or one for the batch, ()"
+            )
         shape = jnp.shape(values)
         if shape == (samples,):
             per_example[name] = jnp.mean(values)
@@ -158,6 +164,10 @@ def check_same_metrics(first: Means, second: Means, training: str, evaluation: s
                 f"the metric {name} is {one} in {training} and {other} in {evaluation}; it must be "
                 "the same in every batch"
             )
+
+
+def _is_numbers(values: Any) -> bool:
+    return isinstance(values, (jax.Array, np.ndarray, np.generic, bool, int, float))
 
 
 def _by_name(metrics: Any) -> Mapping[str, Any]:

@@ -27,16 +27,26 @@ def start(key: Key[Array, ""], hyper: Hyper, task: Task, train: Batch) -> TrainS
         The state before the first step.
 
     Raises:
-        InputError: The task's ``init`` returns no `Model`, or its ``optimizer`` no optimizer.
+        InputError: The task's ``init`` returns no `Model`, or its ``optimizer`` no optimizer; or
+            the latter reads a hyperparameter that there is not.
     """
-    sample = jax.tree.map(lambda leaf: leaf[:1], train)
+    # A task's functions are given arrays of JAX, wherever the data are.
+    sample = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), train)
     model = task.init(key, hyper, task.inputs(sample))
     if not isinstance(model, Model):
         raise InputError(
             f"the task's init returned a {type(model).__name__}; it must return "
             "jaxmnist.Model(params, state)"
         )
-    tx = task.optimizer(hyper)
+    try:
+        tx = task.optimizer(hyper)
+    except KeyError as error:
+        if not error.args or error.args[0] in hyper:
+            raise
+        raise InputError(
+            f"the task's optimizer reads {error.args[0]!r}, and hyper has no such name; it has "
+            f"{', '.join(hyper) or 'none'}: give its default in the task's hyper"
+        ) from error
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise InputError(
             f"the task's optimizer returned a {type(tx).__name__}; it must return an "

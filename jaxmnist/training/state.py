@@ -1,6 +1,6 @@
 """What a run carries and returns, and the sizes of its data: types and checks."""
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from jaxmnist.config import Hyper
 from jaxmnist.data.dataset import Arrays, Dataset
+from jaxmnist.data.stream import Stream
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Model
 
@@ -99,21 +100,6 @@ class HasBatchSizes(Protocol):
         ...
 
 
-@runtime_checkable
-class OnDisk(Protocol):
-    """A set that is read while it is trained on, such as `jaxmnist.data.PreparedSet`."""
-
-    @property
-    def train(self) -> Sized:
-        """The training records."""
-        ...
-
-    @property
-    def test(self) -> Sized:
-        """The test records."""
-        ...
-
-
 def split_pair(data: Any) -> tuple[Batch, Batch]:
     """Return the training and the test part of data in memory.
 
@@ -180,7 +166,7 @@ def sizes(data: Any) -> tuple[int, int]:
     """
     if isinstance(data, Arrays | Dataset):
         return data.train_labels.size, data.test_labels.size
-    if isinstance(data, OnDisk):
+    if isinstance(data, Stream):
         return len(data.train), len(data.test)
     train, test = split_pair(data)
     return samples_in(train, "train"), samples_in(test, "test")

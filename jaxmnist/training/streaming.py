@@ -11,29 +11,23 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from jaxmnist.config import Hyper
-from jaxmnist.data.stream import pieces
-from jaxmnist.data.tfds import PreparedSet
+from jaxmnist.data.stream import Stream, pieces, sample
 from jaxmnist.tasks.value import Batch, Model, Task
-from jaxmnist.training.epoch import epoch_key, epoch_order, measure_epoch, update_epoch
+from jaxmnist.training.epoch import (
+    epoch_key,
+    epoch_order,
+    in_loop,
+    measure_epoch,
+    update_epoch,
+)
 from jaxmnist.training.means import Means, epoch_metrics
 from jaxmnist.training.state import BatchSizes, Metered, RunEpoch, TrainState, samples_in, sizes
 
-# Images in a piece of a stream, unless a single batch has more: enough to hide what a dispatch
+# Samples in a piece of a stream, unless a single batch has more: enough to hide what a dispatch
 # costs, and a few megabytes.
 _PIECE = 4096
-
-
-def sample(prepared: PreparedSet) -> Batch:
-    """Return a batch of one sample of a set on disk, for its shapes.
-
-    Args:
-        prepared: The set.
-
-    Returns:
-        An image and a label, both 0.
-    """
-    del prepared  # All sets on disk have the same images.
-    return np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.int32)
+# Bytes in a piece, unless a single batch has more.
+_PIECE_BYTES = 2**25
 
 
 def compile_pieces(
@@ -41,7 +35,7 @@ def compile_pieces(
     batches: BatchSizes,
     key: Key[Array, ""],
     hyper: Hyper,
-    prepared: PreparedSet,
+    data: Stream,
     state: TrainState,
     on_progress: Callable[[float], None],
 ) -> tuple[RunEpoch, Metered]:
@@ -52,7 +46,7 @@ def compile_pieces(
         batches: The batch sizes.
         key: The run's key.
         hyper: The task's hyperparameters.
-        prepared: The set on disk.
+        data: The data on disk.
         state: Of the shapes that the means are compiled for.
         on_progress: Called after each training piece with the number of epochs so far.
 
@@ -60,17 +54,20 @@ def compile_pieces(
         The epoch, and the shapes of its metrics. It raises InputError where a record cannot be
         read, and ends early where a loss is not finite.
     """
-    samples, test_samples = sizes(prepared)
-    size, test_size = _piece_size(batches.batch_size), _piece_size(batches.eval_batch_size)
+    samples, test_samples = sizes(data)
+    one = sample(data)
+    width = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(one))
+    size = _piece_size(batches.batch_size, width)
+    test_size = _piece_size(batches.eval_batch_size, width)
     train_piece = functools.partial(_jitted_train_piece, task, batches, hyper)
     eval_piece = functools.partial(_jitted_eval_piece, task, batches)
     first = key, 0, state
     trains = [
-        _jitted_train_piece.lower(task, batches, hyper, first, _rows(prepared, count))
+        _jitted_train_piece.lower(task, batches, hyper, first, _rows(one, count))
         for count in _piece_sizes(samples, size)
     ]
     evals = [
-        _jitted_eval_piece.lower(task, batches, state.model, _rows(prepared, count))
+        _jitted_eval_piece.lower(task, batches, state.model, _rows(one, count))
         for count in _piece_sizes(test_samples, test_size)
     ]
     for lowered in (*trains, *evals):
@@ -83,7 +80,7 @@ def compile_pieces(
     def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Metered, Any]:
         order = np.asarray(_jitted_epoch_order(key, index, samples))
         carry = _jitted_epoch_key(key, index), 0, state
-        with contextlib.closing(pieces(prepared, "train", order, size)) as iterator:
+        with contextlib.closing(pieces(data, "train", order, size)) as iterator:
             (_, _, state), train_means = _over_pieces(
                 train_piece,
                 carry,
@@ -94,7 +91,7 @@ def compile_pieces(
             nothing = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
             return state, nothing, train_means.loss
         stored_order = range(test_samples)
-        with contextlib.closing(pieces(prepared, "test", stored_order, test_size)) as iterator:
+        with contextlib.closing(pieces(data, "test", stored_order, test_size)) as iterator:
             _, eval_means = _over_pieces(eval_piece, state.model, iterator)
         metrics = _jitted_metrics(batches, *counts, train_means, eval_means)
         return state, metrics, train_means.loss
@@ -102,10 +99,10 @@ def compile_pieces(
     return run_epoch, shapes
 
 
-def _rows(prepared: PreparedSet, count: int) -> Batch:
-    """Return the shapes and dtypes of some samples."""
+def _rows(one: Batch, count: int) -> Batch:
+    """Return the shapes and dtypes that some samples have on the device."""
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), sample(prepared)
+        lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), jnp.result_type(leaf)), one
     )
 
 
@@ -114,9 +111,9 @@ def _piece_sizes(samples: int, size: int) -> set[int]:
     return {min(size, samples), samples % size} - {0}
 
 
-def _piece_size(batch_size: int) -> int:
-    """Return how many images a piece has: whole batches, at least one."""
-    return batch_size * max(1, _PIECE // batch_size)
+def _piece_size(batch_size: int, width: int) -> int:
+    """Return how many samples of so many bytes a piece has: whole batches, at least one."""
+    return batch_size * max(1, min(_PIECE, _PIECE_BYTES // max(1, width)) // batch_size)
 
 
 def _over_pieces(
@@ -158,23 +155,33 @@ def _train_piece(
     """
     key, first_step, state = carry
     samples = samples_in(piece)
-    state, means = update_epoch(
-        state,
-        jnp.arange(samples),
-        piece,
-        key,
-        measure=task.measure,
-        tx=task.optimizer(hyper),
-        batch_size=batches.batch_size,
-        first_step=first_step,
-    )
+
+    def steps(state: TrainState) -> tuple[TrainState, Means]:
+        return update_epoch(
+            state,
+            jnp.arange(samples),
+            piece,
+            key,
+            measure=task.measure,
+            tx=task.optimizer(hyper),
+            batch_size=batches.batch_size,
+            first_step=first_step,
+        )
+
+    state, means = in_loop(steps, state)
     return (key, first_step + -(-samples // batches.batch_size), state), means
 
 
 def _eval_piece(task: Task, batches: BatchSizes, model: Model, piece: Batch) -> tuple[Model, Means]:
     """Measure every batch of a piece."""
-    means = measure_epoch(model, piece, measure=task.measure, batch_size=batches.eval_batch_size)
-    return model, means
+    batch_size = batches.eval_batch_size
+    return in_loop(
+        lambda model: (
+            model,
+            measure_epoch(model, piece, measure=task.measure, batch_size=batch_size),
+        ),
+        model,
+    )
 
 
 def _metrics(

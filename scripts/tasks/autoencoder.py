@@ -57,9 +57,14 @@ def task(config: Config) -> jm.Task:
             return pixels, pixels
         return pixels + config.noise * jax.random.normal(key, pixels.shape), pixels
 
+    def optimizer(hyper):
+        rate, decay = hyper["learning_rate"], hyper["weight_decay"]
+        # With eps_root the derivatives by these exist where a weight's gradient stays 0 as well.
+        return optax.adamw(rate, weight_decay=decay, eps_root=1e-16)
+
     return jm.task(
         model,
-        lambda hyper: optax.adamw(hyper["learning_rate"], weight_decay=hyper["weight_decay"]),
+        optimizer,
         lambda logits, pixels: optax.sigmoid_binary_cross_entropy(logits, pixels).sum(-1),
         metrics={"squared_error": lambda z, pixels: ((nn.sigmoid(z) - pixels) ** 2).mean(-1)},
         hyper={"learning_rate": config.learning_rate, "weight_decay": config.weight_decay},

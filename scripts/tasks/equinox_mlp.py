@@ -51,7 +51,8 @@ def task(config: Config) -> jm.Task:
     def optimizer(hyper):
         return optax.chain(
             optax.clip_by_global_norm(hyper["clip"]),
-            optax.adamw(hyper["learning_rate"], weight_decay=hyper["weight_decay"]),
+            # With eps_root the derivatives by these exist where a weight's gradient stays 0, too.
+            optax.adamw(hyper["learning_rate"], weight_decay=hyper["weight_decay"], eps_root=1e-16),
         )
 
     return jm.task(

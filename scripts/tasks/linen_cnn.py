@@ -1,7 +1,6 @@
 """A convolutional network of Flax Linen with batch normalisation and dropout on MNIST.
 
-Run it with `python scripts/tasks/linen_cnn.py`: 5 epochs, with the learning rate falling to 0 on a
-cosine. `epochs` of the config is the length of that schedule; train for as many.
+Run it with `python scripts/tasks/linen_cnn.py`: test loss and accuracy of 5 epochs, three seeds.
 """
 
 from dataclasses import dataclass
@@ -22,14 +21,14 @@ class Config:
         weight_decay: AdamW's.
         dropout: Share of the hidden units that a training step sets to 0.
         channels: Channels of the first convolution; the second has twice as many.
-        epochs: Passes over the data, for the schedule.
+        epochs: Passes over the data, after which the schedule has fallen to 0 on a cosine.
         steps_per_epoch: Batches in one of them, for the schedule; MNIST has 469 of 128.
     """
 
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     dropout: float = 0.4
-    channels: int = 32
+    channels: int = 16
     epochs: int = 5
     steps_per_epoch: int = 469
 
@@ -44,10 +43,12 @@ class CNN(nn.Module):
     def __call__(self, x, train):
         """Return the logits."""
         for factor in (1, 2):
-            x = nn.Conv(factor * self.channels, (3, 3), use_bias=False)(x)
+            # A 3x3 convolution, around the edges: in a loop on a CPU nn.Conv is ten times slower.
+            near = [jnp.roll(x, (i, j), (1, 2)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+            x = nn.Dense(factor * self.channels, use_bias=False)(jnp.concatenate(near, axis=-1))
             x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
-        x = nn.relu(nn.Dense(4 * self.channels)(x.reshape(x.shape[0], -1)))
+            x = x.reshape(-1, x.shape[1] // 2, 2, x.shape[2] // 2, 2, x.shape[3]).max((2, 4))
+        x = nn.relu(nn.Dense(8 * self.channels)(x.reshape(x.shape[0], -1)))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(10)(x)
 
@@ -59,7 +60,7 @@ def task(config: Config) -> jm.Task:
 
     def optimizer(hyper):  # Optax's schedule itself cannot ask whether a traced peak is 0.
         schedule = lambda step: hyper["learning_rate"] * shape(step)  # noqa: E731
-        return optax.adamw(schedule, weight_decay=hyper["weight_decay"])
+        return optax.adamw(schedule, weight_decay=hyper["weight_decay"], eps_root=1e-16)
 
     return jm.task(
         CNN(config.channels, config.dropout),
@@ -72,6 +73,7 @@ def task(config: Config) -> jm.Task:
 
 
 if __name__ == "__main__":
-    config, mnist = Config(), jm.load_dataset("mnist")
-    state, history = jm.fit(task(config), mnist, epochs=config.epochs, batch_size=128)
-    print(f"test accuracy per epoch: {jnp.round(100 * history['eval_accuracy_per_sample'], 2)} %")
+    config, cnn, mnist = Config(), task(Config()), jm.load_dataset("mnist")
+    for seed in range(3):
+        _, found = jm.fit(cnn, mnist, epochs=config.epochs, batch_size=128, seed=seed)
+        print(seed, found["eval_loss_per_sample"], found["eval_accuracy_per_sample"], flush=True)

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 import jaxmnist as jm
 from jaxmnist import runs
+from jaxmnist.training import streaming
 
 LINE = '''
 """Fit a line with noise in every step, and a state that counts the steps."""
@@ -243,6 +244,60 @@ def test_a_file_that_is_not_there_is_refused(name, line, refused):
 def test_an_option_of_the_command_is_no_name_for_a_field(line, refused):
     line.write_text(LINE.replace("sizes: tuple", "resume: tuple"))
     refused(["train", line], "Config has a field resume", "rename it")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("hyper = {", "return jm.task(3, optimizer, abs)\n    hyper = {", ["the model is a int"]),
+        ('hyper["learning_rate"]', 'hyper["lr"]', ["reads 'lr'", "has learning_rate"]),
+        ('"mae": abs(error)', '"mae": error[:3]', ["the metric mae has shape (3,)"]),
+        ("jm.Model({", "({", ["init returned a tuple"]),
+    ],
+)
+def test_a_task_that_cannot_be_trained_is_refused(old, new, words, line, tmp_path, refused):
+    line.write_text(LINE.replace(old, new, 1))
+    for option in ([], ["--stream"]):
+        refused(["train", line, *SIZES, *option, "--out", tmp_path / "run"], *words)
+        assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------------------- streaming
+
+
+def test_own_data_are_streamed_to_the_same_model(trained, tmp_path, run_command, monkeypatch):
+    """And resumed: a run may be streamed or not."""
+    monkeypatch.setattr(streaming, "_PIECE", 16)
+    out = tmp_path / "run"
+    words = "train", trained[0].parent / "line.py", *SIZES, "--stream", "--out", out
+    printed = run_command(*words)
+    assert printed.splitlines()[:4] == trained[1].splitlines()[:4]
+    files = "model.safetensors", "config.json", "task.py"
+    assert [results(out)[name] for name in files] == [results(trained[0])[name] for name in files]
+    stopped = stop_after(trained[0], tmp_path / "stopped", 3)
+    run_command("train", "--resume", stopped, "--stream")
+    assert [results(stopped)[name] for name in files] == [results(out)[name] for name in files]
+
+
+def test_colours_are_streamed_to_the_same_model(prepared_colours, tmp_path, run_command):
+    """Images of another size than the tutorial's, through the command."""
+    file = tmp_path / "colours.py"
+    file.write_text(
+        "import jax, optax\nimport jaxmnist as jm\n"
+        "def task(config):\n"
+        "    model = lambda key: jax.numpy.zeros((360, 10)), lambda w, x: x @ w\n"
+        "    def transform(batch, key, training):\n"
+        "        return jm.normalize(batch[0]).reshape(len(batch[0]), -1), batch[1]\n"
+        "    loss = optax.softmax_cross_entropy_with_integer_labels\n"
+        "    return jm.task(model, optax.sgd(0.01), loss, transform=transform)\n"
+    )
+    words = ["train", file, "--dataset", "tfds:colours", "--data-dir", prepared_colours, *SIZES]
+    for option in ([], ["--stream"]):
+        run_command(*words, "--epochs", "2", *option, "--out", tmp_path / f"run{len(option)}")
+    one, other = (results(tmp_path / f"run{index}") for index in (0, 1))
+    assert one.keys() == other.keys()
+    assert one["model.safetensors"] == other["model.safetensors"]
+    assert one["config.json"] == other["config.json"]
 
 
 # ------------------------------------------------------------------------------- resuming

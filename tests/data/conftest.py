@@ -80,6 +80,21 @@ def _write(folder: Path, contents: dict[str, bytes]) -> Path:
     return folder
 
 
+def _pairs(dataset: Dataset) -> dict[str, list[tuple[bytes, int]]]:
+    """Image and label, in an order of their own: TFDS shuffles a set when it is prepared."""
+    return {
+        split: sorted(
+            (image.tobytes(), int(label))
+            for image, label in zip(
+                getattr(dataset, f"{split}_images"),
+                getattr(dataset, f"{split}_labels"),
+                strict=True,
+            )
+        )
+        for split in ("train", "test")
+    }
+
+
 @pytest.fixture(scope="session")
 def small_arrays() -> Callable:
     return _small_arrays
@@ -147,3 +162,8 @@ def root(prepared_once: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def source(prepared_once: Path) -> Path:
     return prepared_once / "idx"
+
+
+@pytest.fixture(scope="session")
+def pairs() -> Callable:
+    return _pairs

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxmnist.data import load_arrays, load_dataset
+from jaxmnist.data import load_arrays, load_dataset, open_arrays
 from jaxmnist.data.dataset import MAX_CLASSES
 from jaxmnist.data.npz import KEYS
 from jaxmnist.data.pictures import FORMATS, _scaled_down, read_picture
+from jaxmnist.data.stream import read_rows
 
 MILLION = 10**6
 
@@ -35,8 +36,8 @@ def npy(shape: tuple[int, ...], content: bytes, descr: str = "|u1") -> bytes:
     return file.getvalue() + content
 
 
-def archive(path: Path, **members: bytes) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+def archive(path: Path, how: int = zipfile.ZIP_DEFLATED, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", how) as file:
         for key in KEYS:
             file.writestr(f"{key}.npy", members.get(key, npy((1,), b"\0")))
     return path
@@ -58,15 +59,65 @@ def test_npz_whose_header_claims_another_size_is_refused(tmp_path, shape, refuse
     path = archive(tmp_path / "a.npz", x_train=npy(shape, b"\0"))
     with refused(path, "x_train"):
         load_dataset(path)
+    path = archive(tmp_path / "a.npz", zipfile.ZIP_STORED, x_train=npy(shape, b"\0"))
+    with refused(path, "x_train"):
+        open_arrays(path)
     assert peak() < 10 * MILLION
+
+
+def test_npz_that_says_it_unpacks_to_more_than_is_stored_is_not_mapped(tmp_path, refused):
+    """Its rows would be whatever follows in the file."""
+    path = archive(tmp_path / "a.npz", zipfile.ZIP_STORED, x_train=npy((9,), bytes(8)))
+    content, size = path.read_bytes(), len(npy((9,), bytes(8)))
+    entry = content.index(b"PK\1\2")  # The central directory begins with the first member.
+    assert struct.unpack_from("<I", content, entry + 24) == (size,)
+    path.write_bytes(content[: entry + 24] + struct.pack("<I", size + 1) + content[entry + 28 :])
+    with refused(path, "x_train", "too few bytes: 8"):
+        open_arrays(path)
 
 
 @pytest.mark.parametrize("descr", ["|V0", "|S0", "|O", [("a", "<f4")]])
 def test_npz_of_no_numbers_is_refused(tmp_path, descr, refused):
-    path = archive(tmp_path / "a.npz", x_train=npy((1,), b"\0", descr))
-    for load in (load_dataset, load_arrays):
+    how, content = zipfile.ZIP_STORED, npy((1,), b"\0", descr)
+    path = archive(tmp_path / "a.npz", how, x_train=content)
+    for load in (load_dataset, load_arrays, open_arrays):
         with refused(path, "x_train"):
             load(path)
+
+
+def test_what_is_streamed_is_bounded_by_what_is_read_at_once(tmp_path, monkeypatch, refused):
+    """Images of 300 bytes: 5 of them are too many, 1 or 3 are not. An array's file is mapped."""
+    folder = tmp_path / "set" / "a"
+    folder.mkdir(parents=True)
+    for index in range(5):
+        Image.new("RGB", (10, 10)).save(folder / f"{index}.png")
+    path = archive(
+        tmp_path / "a.npz",
+        zipfile.ZIP_STORED,
+        x_train=npy((1, 5000), bytes(5000)),
+        x_test=npy((1, 5000), bytes(5000)),
+    )
+    monkeypatch.setenv("JAXMNIST_MAX_BYTES", "1000")
+    with refused(tmp_path / "set", "5 images of 10x10", "--max-bytes 16G, or stream them"):
+        load_arrays(tmp_path / "set")
+    with refused(path, "needs", "--max-bytes"):
+        load_arrays(path)
+    images, arrays = open_arrays(tmp_path / "set"), open_arrays(path)
+    assert read_rows(images, "train", [0, 1, 2])[0].shape == (3, 10, 10, 3)
+    assert read_rows(arrays, "train", [0])[0].shape == (1, 5000)
+    with refused(tmp_path / "set", "4 images of 10x10"):
+        read_rows(images, "train", [0, 1, 2, 3])
+
+
+def test_prepared_set_is_bounded_in_memory_and_by_its_image(prepared_colours, monkeypatch, refused):
+    """430 images of 360 bytes, twice."""
+    monkeypatch.setenv("JAXMNIST_MAX_BYTES", "300000")
+    with refused("colours", "needs 0.2 MiB", "or stream them: --stream"):
+        load_arrays("tfds:colours", prepared_colours)
+    open_arrays("tfds:colours", prepared_colours)
+    monkeypatch.setenv("JAXMNIST_MAX_BYTES", "300")
+    with refused("colours", "an image of shape (10, 12, 3)", "needs 0.3 KiB"):
+        open_arrays("tfds:colours", prepared_colours)
 
 
 def test_idx_that_unpacks_to_more_than_it_says_is_not_unpacked(
@@ -159,5 +210,6 @@ def test_formats_that_are_not_documented_are_refused(tmp_path, kind, refused):
     folder.mkdir(parents=True)
     for path in tmp_path.glob("*.png"):
         path.rename(folder / path.name)
-    with refused(folder / "a0.png", "cannot be read as an image"):
-        load_arrays(tmp_path / "set")
+    for load in (load_arrays, open_arrays):
+        with refused(folder / "a0.png", "cannot be read as an image"):
+            load(tmp_path / "set")

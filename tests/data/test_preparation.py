@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxmnist.data import Dataset, catalogue, load_dataset, preparation, prepare, prepared_directory
+from jaxmnist.data import catalogue, load_dataset, preparation, prepare, prepared_directory
 from jaxmnist.data import tfds as reading
 from jaxmnist.data.idx import FILE_NAMES
 
@@ -24,27 +24,12 @@ _fromarray = preparation.Image.fromarray
 pytestmark = pytest.mark.usefixtures("small_and_at_home")
 
 
-def pairs(dataset: Dataset) -> dict[str, list[tuple[bytes, int]]]:
-    """Image and label, in an order of their own: TFDS shuffles a set when it is prepared."""
-    return {
-        split: sorted(
-            (image.tobytes(), int(label))
-            for image, label in zip(
-                getattr(dataset, f"{split}_images"),
-                getattr(dataset, f"{split}_labels"),
-                strict=True,
-            )
-        )
-        for split in ("train", "test")
-    }
-
-
 def test_prepare_again_does_nothing(root, monkeypatch):
     monkeypatch.setattr(preparation, "import_tfds", None)
     assert prepare("kmnist", "/no/such/folder", root) == root / "kmnist" / "3.0.1"
 
 
-def test_prepare_mnist_from_the_package(tmp_path, monkeypatch, first_digits):
+def test_prepare_mnist_from_the_package(tmp_path, monkeypatch, first_digits, pairs):
     few = first_digits(TRAIN, TEST)
     monkeypatch.setattr(preparation, "load_bundled", lambda: few)
     assert prepare("mnist") == tmp_path / "default" / "mnist" / "3.0.1"
@@ -179,7 +164,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, port: int, contents: dict[str, byte
     monkeypatch.setattr(preparation, "_published_files", lambda _: files)
 
 
-def test_prepare_from_the_network(tmp_path, server, source, monkeypatch, idx_files, write):
+def test_prepare_from_the_network(tmp_path, server, source, monkeypatch, idx_files, write, pairs):
     write(tmp_path / "served", idx_files())
     publish(monkeypatch, server.server_port, idx_files())
     prepare("kmnist", data_dir=tmp_path)
@@ -188,7 +173,7 @@ def test_prepare_from_the_network(tmp_path, server, source, monkeypatch, idx_fil
 
 
 def test_prepare_emnist_from_its_archive_downloads_once(
-    tmp_path, server, monkeypatch, idx_files, write
+    tmp_path, server, monkeypatch, idx_files, write, pairs
 ):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as content:

@@ -2,11 +2,9 @@
 
 import contextlib
 import json
-import shutil
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -29,28 +27,6 @@ def dataset(kmnist_in_memory) -> jm.Dataset:
     return kmnist_in_memory
 
 
-def damaged_copy(prepared_kmnist: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(prepared_kmnist / "kmnist", tmp_path / "kmnist") / "3.0.1"
-
-
-def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The split of every piece read from now on."""
-    reads: list[str] = []
-    read_records = streaming.read_records
-
-    def counting(prepared, split, keys):
-        reads.append(split)
-        return read_records(prepared, split, keys)
-
-    monkeypatch.setattr(streaming, "read_records", counting)
-    return reads
-
-
-def assert_same_arrays(first, second) -> None:
-    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_pieces_are_the_rows_in_the_given_order(stream, dataset):
     order = np.random.default_rng(0).permutation(TRAIN).astype(np.int32)
     read = list(pieces(stream, "train", order, PIECE))
@@ -69,7 +45,7 @@ def test_pieces_of_the_test_set_in_stored_order(stream, dataset):
 
 
 @pytest.mark.parametrize("taken", [0, 1, 4, PIECES])
-def test_restored_iterator_gives_exactly_the_remaining_pieces(stream, taken):
+def test_restored_iterator_gives_exactly_the_remaining_pieces(stream, taken, assert_same_arrays):
     order = np.random.default_rng(1).permutation(TRAIN)
     whole = list(pieces(stream, "train", order, PIECE))
     with contextlib.closing(pieces(stream, "train", order, PIECE)) as interrupted:
@@ -83,7 +59,7 @@ def test_restored_iterator_gives_exactly_the_remaining_pieces(stream, taken):
     assert_same_arrays(rest, whole[taken:])
 
 
-def test_iterator_goes_back_to_a_state_of_its_own(stream):
+def test_iterator_goes_back_to_a_state_of_its_own(stream, assert_same_arrays):
     iterator = pieces(stream, "train", np.arange(TRAIN), PIECE)
     next(iterator)
     state = iterator.get_state()
@@ -92,8 +68,7 @@ def test_iterator_goes_back_to_a_state_of_its_own(stream):
     assert_same_arrays(list(iterator), first)
 
 
-def test_few_pieces_are_read_ahead(stream, monkeypatch):
-    reads = count_reads(monkeypatch)
+def test_few_pieces_are_read_ahead(stream, reads):
     with contextlib.closing(pieces(stream, "train", np.arange(TRAIN), 10)) as iterator:
         for taken in (1, 2):
             next(iterator)
@@ -144,8 +119,8 @@ def test_what_cannot_be_streamed_says_what_to_do(prepared_kmnist, name, words, r
         ("dataset_info.json", '"name": "train"', '"name": "all"', ["train and test are needed"]),
     ],
 )
-def test_set_of_another_kind_is_refused(prepared_kmnist, tmp_path, file, old, new, words, refused):
-    path = damaged_copy(prepared_kmnist, tmp_path) / file
+def test_set_of_another_kind_is_refused(tmp_path, file, old, new, words, refused, damaged_kmnist):
+    path = damaged_kmnist / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
@@ -162,8 +137,8 @@ def test_set_too_large_to_be_shuffled_is_refused(prepared_kmnist, monkeypatch, r
     assert len(open_stream("kmnist", prepared_kmnist).train) == TRAIN
 
 
-def test_label_that_is_none_is_named_with_its_record(prepared_kmnist, tmp_path, dataset, refused):
-    path = damaged_copy(prepared_kmnist, tmp_path) / "features.json"
+def test_label_that_is_none_is_named_with_its_record(tmp_path, dataset, refused, damaged_kmnist):
+    path = damaged_kmnist / "features.json"
     path.write_text(path.read_text().replace('"numClasses": "10"', '"numClasses": "9"'))
     wrong = int(np.flatnonzero(dataset.train_labels == 9)[2])
     narrow = open_stream("kmnist", tmp_path)

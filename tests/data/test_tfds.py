@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxmnist.data import Dataset, load_dataset, preparation, prepare, prepared_directory
+from jaxmnist.data import load_dataset, preparation, prepare, prepared_directory
 from jaxmnist.data import tfds as reading
 
 TRAIN, TEST = 90, 70  # Below 64 KiB, array_record refuses a file as too small to be one.
@@ -20,22 +20,7 @@ TRAIN, TEST = 90, 70  # Below 64 KiB, array_record refuses a file as too small t
 pytestmark = pytest.mark.usefixtures("small_and_at_home")
 
 
-def pairs(dataset: Dataset) -> dict[str, list[tuple[bytes, int]]]:
-    """Image and label, in an order of their own: TFDS shuffles a set when it is prepared."""
-    return {
-        split: sorted(
-            (image.tobytes(), int(label))
-            for image, label in zip(
-                getattr(dataset, f"{split}_images"),
-                getattr(dataset, f"{split}_labels"),
-                strict=True,
-            )
-        )
-        for split in ("train", "test")
-    }
-
-
-def test_prepared_set_holds_what_the_idx_files_hold(root, source):
+def test_prepared_set_holds_what_the_idx_files_hold(root, source, pairs):
     dataset = load_dataset("kmnist", root)
     assert (dataset.name, dataset.num_classes) == ("kmnist", 10)
     assert pairs(dataset) == pairs(load_dataset(source))
@@ -49,7 +34,7 @@ def test_prepared_set_holds_what_the_idx_files_hold(root, source):
         "tfds.builder_from_directory(root + '/kmnist/3.0.1').as_data_source()",
     ],
 )
-def test_prepared_set_is_tfds_own(root, source, expression):
+def test_prepared_set_is_tfds_own(root, source, expression, pairs):
     code = f"""
 import sys
 import tensorflow_datasets as tfds
@@ -193,7 +178,7 @@ def test_images_of_another_kind(tmp_path, source, monkeypatch, encode, words, re
         load_dataset("kmnist", tmp_path)
 
 
-def test_emnist_is_stored_as_published_and_read_upright(tmp_path, idx_files, write):
+def test_emnist_is_stored_as_published_and_read_upright(tmp_path, idx_files, write, pairs):
     files = idx_files("emnist-letters-")
     source = write(tmp_path / "idx", files | idx_files("emnist-digits-"))
     prepare("emnist/letters", source, tmp_path)
@@ -206,7 +191,7 @@ def test_emnist_is_stored_as_published_and_read_upright(tmp_path, idx_files, wri
     assert image.T.tobytes() in [each for each, _ in pairs(letters)["test"]]
 
 
-def test_second_load_reads_no_record(root, monkeypatch):
+def test_second_load_reads_no_record(root, monkeypatch, pairs):
     first = load_dataset("kmnist", root)
     monkeypatch.setattr(reading, "_decode", None)
     second = load_dataset("kmnist", root)
@@ -226,7 +211,7 @@ def count_decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def test_changed_set_is_decoded_again(root, monkeypatch):
+def test_changed_set_is_decoded_again(root, monkeypatch, pairs):
     calls = count_decodings(monkeypatch)
     before = load_dataset("kmnist", root)
     path = root / "kmnist" / "3.0.1" / RECORDS
@@ -248,7 +233,7 @@ def test_two_data_directories_have_a_cache_each(root, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "no archive"])
-def test_damaged_cache_is_decoded_again(root, monkeypatch, damage):
+def test_damaged_cache_is_decoded_again(root, monkeypatch, damage, pairs):
     calls = count_decodings(monkeypatch)
     before = pairs(load_dataset("kmnist", root))
     [cache] = reading.cache_directory().iterdir()
@@ -263,7 +248,7 @@ def test_damaged_cache_is_decoded_again(root, monkeypatch, damage):
     assert len(calls) == 2
 
 
-def test_without_a_writable_cache(root, tmp_path, monkeypatch):
+def test_without_a_writable_cache(root, tmp_path, monkeypatch, pairs):
     (tmp_path / "cache").write_text("a file where the folder would be")
     calls = count_decodings(monkeypatch)
     assert pairs(load_dataset("kmnist", root)) == pairs(load_dataset("kmnist", root))

@@ -8,11 +8,7 @@ import json
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -28,114 +24,6 @@ OPTIONS = (
     *("--seed", "1", "--checkpoint-every", "1"),
 )
 LOST = "another process of this run stopped or cannot be reached, so this one stops too"
-LIMIT = 240
-"""Seconds that any process may take, on a busy machine too."""
-
-# The command, in a process that sends itself a signal when its third epoch is over.
-SIGNALLED = """
-import os, signal
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # As the program does, before JAX is loaded.
-from jaxmnist import training
-from jaxmnist.__main__ import main
-run_epochs = training.run_epochs
-
-def stopping(run_epoch, state, indices, on_epoch, shapes):
-    def then_stop(index, *reached):
-        on_epoch(index, *reached)
-        if index == 2:
-            os.kill(os.getpid(), signal.{})
-    return run_epochs(run_epoch, state, indices, then_stop, shapes)
-
-training.run_epochs = stopping
-main()
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(
-    words: list, places: list[dict], stops: dict[int, str] | None = None
-) -> Iterator[list[subprocess.Popen]]:
-    """Start `jaxmnist train --distributed` once for each place; none outlives the block.
-
-    A place is options (``--name``) and environment variables; ``stops`` has a process send itself
-    a signal.
-    """
-    started = []
-    try:
-        for index, place in enumerate(places):
-            own = [word for name in place if name[:2] == "--" for word in (name, place[name])]
-            variables = {name: str(place[name]) for name in place if name[:2] != "--"}
-            code = SIGNALLED.format((stops or {}).get(index, "")) if index in (stops or {}) else ""
-            command = ["-c", code] if code else ["-m", "jaxmnist"]
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, *command, "train", "--distributed", *map(str, [*words, *own])],
-                    env={**os.environ, **variables},
-                    cwd=variables.get("PWD"),
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
-def by_options(count: int, **more: object) -> list[dict]:
-    address = f"127.0.0.1:{free_port()}"
-    return [
-        {
-            "--coordinator-address": address,
-            "--num-processes": count,
-            "--process-id": index,
-            **{f"--{name.replace('_', '-')}": value for name, value in more.items()},
-        }
-        for index in range(count)
-    ]
-
-
-def by_environment(count: int) -> list[dict]:
-    address = f"127.0.0.1:{free_port()}"
-    return [
-        {
-            "JAX_COORDINATOR_ADDRESS": address,
-            "JAX_NUM_PROCESSES": count,
-            "JAX_PROCESS_ID": index,
-        }
-        for index in range(count)
-    ]
-
-
-def by_slurm(count: int) -> list[dict]:
-    port = free_port()
-    return [
-        {
-            "SLURM_JOB_ID": 7,
-            "SLURM_STEP_NODELIST": "127.0.0.1",
-            "SLURM_NTASKS": count,
-            "SLURM_STEP_NUM_NODES": 1,
-            "SLURM_PROCID": index,
-            "SLURM_LOCALID": index,
-            "JAX_COORDINATOR_PORT": port,
-            # SLURM's hosts are not known to be this one: without this, all its doors are open.
-            "JAX_COORDINATOR_BIND_ADDRESS": f"127.0.0.1:{port}",
-        }
-        for index in range(count)
-    ]
-
-
-def ended(process: subprocess.Popen) -> tuple[int, list[str], str]:
-    out, err = process.communicate(timeout=LIMIT)
-    return process.returncode, out.splitlines(), err
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +51,13 @@ def assert_is_the_run(folder: Path, alone, epochs: int = CONFIG.epochs) -> None:
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
-def test_killed_process_stops_the_other_three_and_the_run_goes_on(npz, alone, tmp_path):
+def test_killed_process_stops_the_other_three_and_the_run_goes_on(
+    npz, alone, tmp_path, running, by_environment, by_slurm, ended, limit
+):
     folder = tmp_path / "run"
     words = ["--dataset", npz, *OPTIONS, "--out", folder]
     with running(words, by_environment(4), {2: "SIGKILL"}) as started:
-        assert started[2].wait(LIMIT) == -signal.SIGKILL
+        assert started[2].wait(limit) == -signal.SIGKILL
         killed = time.monotonic()
         others = [ended(started[index]) for index in (0, 1, 3)]
         # At once, long before the heartbeat's 30 s.
@@ -193,11 +83,13 @@ def test_killed_process_stops_the_other_three_and_the_run_goes_on(npz, alone, tm
     assert_is_the_run(folder, alone)
 
 
-def test_first_process_killed_stops_the_other(npz, alone, tmp_path):
+def test_first_process_killed_stops_the_other(
+    npz, alone, tmp_path, running, by_options, ended, limit
+):
     """It is the one that the others meet at, writes the files and prints."""
     words = ["--dataset", npz, *OPTIONS, "--out", tmp_path / "run"]
     with running(words, by_options(2), {0: "SIGKILL"}) as started:
-        assert started[0].wait(LIMIT) == -signal.SIGKILL
+        assert started[0].wait(limit) == -signal.SIGKILL
         killed = time.monotonic()
         status, out, err = ended(started[1])
         assert time.monotonic() - killed < 15
@@ -206,7 +98,9 @@ def test_first_process_killed_stops_the_other(npz, alone, tmp_path):
     assert_is_the_run(tmp_path / "run", alone, 3)
 
 
-def test_silent_process_is_given_up_after_the_heartbeat_timeout(npz, tmp_path):
+def test_silent_process_is_given_up_after_the_heartbeat_timeout(
+    npz, tmp_path, running, by_options, ended
+):
     words = ["--dataset", npz, *OPTIONS, "--out", tmp_path / "run"]
     with running(words, by_options(2, heartbeat_timeout=3), {1: "SIGSTOP"}) as started:
         os.waitid(os.P_PID, started[1].pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -217,7 +111,9 @@ def test_silent_process_is_given_up_after_the_heartbeat_timeout(npz, tmp_path):
     assert err == f"jaxmnist: {LOST}\n"
 
 
-def test_signal_to_one_process_stops_both_after_the_same_epoch(npz, alone, tmp_path):
+def test_signal_to_one_process_stops_both_after_the_same_epoch(
+    npz, alone, tmp_path, running, by_options, ended
+):
     folder = tmp_path / "run"
     # The last of these options count: no checkpoint is due when the signal comes.
     words = ["--dataset", npz, *OPTIONS, "--epochs", "6", "--checkpoint-every", "6"]
@@ -255,7 +151,9 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="this system lists no sockets")
-def test_processes_of_one_machine_listen_at_the_loopback_interface_alone(npz, tmp_path):
+def test_processes_of_one_machine_listen_at_the_loopback_interface_alone(
+    npz, tmp_path, running, by_options
+):
     words = ["--dataset", npz, *OPTIONS, "--epochs", "100000", "--out", tmp_path / "run"]
     places = by_options(2)
     port = places[0]["--coordinator-address"].rpartition(":")[2]
@@ -271,10 +169,12 @@ def test_processes_of_one_machine_listen_at_the_loopback_interface_alone(npz, tm
 # ------------------------------------------------------------------------------- refusals
 
 
-def test_processes_refuse_by_themselves_before_they_join(npz, tmp_path):
+def test_processes_refuse_by_themselves_before_they_join(
+    npz, tmp_path, running, by_options, ended, limit
+):
     """One of two, whose partner never comes: they refuse long before the time to wait is over."""
     (tmp_path / "curves.png").write_text("mine")
-    options = {"--process-id": 0, "--start-timeout": 3 * LIMIT}
+    options = {"--process-id": 0, "--start-timeout": 3 * limit}
     cases = (
         (["--dataset", npz, "--out", tmp_path], "holds a run already (curves.png)"),
         (["--dataset", tmp_path / "none.npz"], "none.npz: cannot be opened"),
@@ -289,7 +189,7 @@ def test_processes_refuse_by_themselves_before_they_join(npz, tmp_path):
         assert message in err
 
 
-def test_what_the_first_process_refuses_all_refuse(npz, tmp_path):
+def test_what_the_first_process_refuses_all_refuse(npz, tmp_path, running, by_options, ended):
     (tmp_path / "curves.png").write_text("mine")
     words = ["--dataset", npz, *OPTIONS, "--out", tmp_path]
     with running(words, by_options(2)) as started:
@@ -301,7 +201,9 @@ def test_what_the_first_process_refuses_all_refuse(npz, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["options", "data"])
-def test_process_with_other_options_or_data_stops_all_with_what_differs(what, npz, tmp_path):
+def test_process_with_other_options_or_data_stops_all_with_what_differs(
+    what, npz, tmp_path, running, by_options, ended
+):
     """The same command on two hosts, whose files of the same name are not the same."""
     places = by_options(2)
     for index, place in enumerate(places):
@@ -326,7 +228,7 @@ def test_process_with_other_options_or_data_stops_all_with_what_differs(what, np
     assert not (tmp_path / "0" / "run").exists()
 
 
-def test_processes_that_do_not_meet_say_so(npz, tmp_path):
+def test_processes_that_do_not_meet_say_so(npz, tmp_path, running, by_options, ended):
     """Only one of two comes to one address, and no one at all to the other."""
     words = ["--dataset", npz, *OPTIONS, "--out", tmp_path / "run"]
     places = [by_options(2, start_timeout=2)[index] for index in (0, 1)]
@@ -340,7 +242,7 @@ def test_processes_that_do_not_meet_say_so(npz, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_processes_that_are_not_known_say_what_is_missing():
+def test_processes_that_are_not_known_say_what_is_missing(running, ended):
     with running([], [{}, {"--coordinator-address": "127.0.0.1:1"}]) as started:
         (status, _, nothing), (also, _, no_number) = map(ended, started)
     assert (status, also) == (2, 2)

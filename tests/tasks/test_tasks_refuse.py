@@ -34,6 +34,9 @@ def assert_refused(call, *words):
     [
         ({"loss": lambda out, y: (out - y)[:, None]}, ["metric loss", "(4, 1)", "batch of 4"]),
         ({"metrics": {"m": lambda out, y: out[:3]}}, ["metric m", "(3,)"]),
+        ({"loss": lambda out, y: None}, ["metric loss is a NoneType", "per example, (4,)"]),
+        ({"metrics": {"m": lambda out, y: "x"}}, ["metric m is a str"]),
+        ({"optimizer": lambda hyper: optax.sgd(hyper["lr"])}, ["reads 'lr'", "has learning_rate"]),
         (
             {"metrics": {"m": lambda out, y: out if len(out) == 4 else out.sum()}},
             ["batch of 4", "['m']", "last batch", "of 2", "per_batch['m']"],
@@ -120,6 +123,23 @@ def test_hyperparameters_without_a_name_are_refused(line):
     assert_refused(lambda: jm.fit(task, line.data, **SIZES, hyper=hyper), *words)
     train = jax.jit(jm.make_train(task, **SIZES))
     assert_refused(lambda: train(jax.random.key(0), hyper, line.data), *words)
+
+
+def test_data_on_disk_are_refused(line):
+    x, y = line.data[0]
+    stored = jm.data.stored_arrays
+    for parts, words in (
+        (((x, y[:4]), (x, y)), ["(10, 3), (4,)"]),
+        (((), (x, y)), ["have the shapes"]),
+        (((x, 3.0), (x, y)), ["(10, 3), ()", "leading axis"]),
+    ):
+        assert_refused(lambda parts=parts: stored(*parts), *words)
+    devices = jm.parallel.data_mesh(jax.devices()[:1])
+    both = stored(*line.data)
+    assert_refused(lambda: jm.parallel.fit(line.task(), both, devices, **SIZES), "one device")
+    assert_refused(
+        lambda: jm.fit(line.task(), both, epochs=1, batch_size=11), "batch_size is 11", "10"
+    )
 
 
 def test_labels_out_of_range_are_refused_by_fit():

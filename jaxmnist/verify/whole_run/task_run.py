@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from jaxmnist.config import Hyper
 from jaxmnist.data.batches import permutation
 from jaxmnist.errors import InputError
+from jaxmnist.interop.paths import by_path
 from jaxmnist.tasks import Batch, Model, Task
 from jaxmnist.training import (
     BatchSizes,
@@ -220,18 +221,6 @@ def _displacement(end: PyTree[Any], start: PyTree[Any]) -> dict[str, np.ndarray]
         )
     moved = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), end, start)
     return by_path(moved)
-
-
-def by_path(tree: PyTree[Any]) -> dict[str, Any]:
-    """Return a tree's leaves by their dotted paths.
-
-    >>> by_path({"dense": {"bias": 0, "weight": 1}})
-    {'dense.bias': 0, 'dense.weight': 1}
-    """
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
 
 
 def _judge(
