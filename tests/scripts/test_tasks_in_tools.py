@@ -67,7 +67,7 @@ def test_checkpoint_is_restored_to_the_same_bits(
     assert_same_arrays(restored, state)
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     assert_same_arrays(written, state.model)
-    assert_same_arrays(past, history)
+    assert_same_arrays(dict(past), dict(history))
 
 
 def scheduled(hyper):
