@@ -1,6 +1,6 @@
 """What a run carries and returns, and the sizes of its data: types and checks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -10,7 +10,6 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from jaxmnist.config import Hyper
 from jaxmnist.data.dataset import Arrays, Dataset
-from jaxmnist.data.stream import Stream
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Model
 
@@ -100,6 +99,21 @@ class HasBatchSizes(Protocol):
         ...
 
 
+@runtime_checkable
+class OnDisk(Protocol):
+    """Data that are read while they are trained on, such as `jaxmnist.data.PreparedSet`."""
+
+    @property
+    def train(self) -> Sized:
+        """The training samples."""
+        ...
+
+    @property
+    def test(self) -> Sized:
+        """The test samples."""
+        ...
+
+
 def split_pair(data: Any) -> tuple[Batch, Batch]:
     """Return the training and the test part of data in memory.
 
@@ -166,7 +180,7 @@ def sizes(data: Any) -> tuple[int, int]:
     """
     if isinstance(data, Arrays | Dataset):
         return data.train_labels.size, data.test_labels.size
-    if isinstance(data, Stream):
+    if isinstance(data, OnDisk):
         return len(data.train), len(data.test)
     train, test = split_pair(data)
     return samples_in(train, "train"), samples_in(test, "test")

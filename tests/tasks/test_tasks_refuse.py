@@ -137,9 +137,8 @@ def test_data_on_disk_are_refused(line):
     devices = jm.parallel.data_mesh(jax.devices()[:1])
     both = stored(*line.data)
     assert_refused(lambda: jm.parallel.fit(line.task(), both, devices, **SIZES), "one device")
-    assert_refused(
-        lambda: jm.fit(line.task(), both, epochs=1, batch_size=11), "batch_size is 11", "10"
-    )
+    larger: Any = {"epochs": 1, "batch_size": 11}
+    assert_refused(lambda: jm.fit(line.task(), both, **larger), "batch_size is 11", "10")
 
 
 def test_labels_out_of_range_are_refused_by_fit():
