@@ -293,6 +293,7 @@ def reached(names: list[str]) -> set[str]:
 def reads_outside(names: set[str]) -> list[str]:
     """Those that touch a disk, a clock or another process."""
     readers = ("tfds", "stream", "load", "idx", "npz", "bundled", "pictures", "preparation")
+    readers += ("arrays", "image_folder", "stored")
     own = {"jaxmnist.atomic", *(f"jaxmnist.data.{reader}" for reader in readers)}
     return sorted(name for name in names if name.split(".")[0] in OUTSIDE or name in own)
 
