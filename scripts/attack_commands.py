@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,32 +76,27 @@ class Tally:
 # ------------------------------------------------------------------------------- commands
 
 
-def start(
-    words: Sequence[object], place: Path, before: Callable[[], None] | None = None
-) -> subprocess.Popen[str]:
+def start(words: Sequence[object], place: Path, most: int | None = None) -> subprocess.Popen[str]:
     """Start a command in a process of its own, with signals as a terminal has them.
 
     Args:
         words: The command line without the program's name.
         place: Where it runs.
-        before: Called in the new process before the program.
+        most: Bytes of the largest file that it may write; None for any.
     """
-
-    def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if before is not None:
-            before()
-
-    return subprocess.Popen(
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # What is ignored is inherited.
+    process = subprocess.Popen(
         [sys.executable, "-m", "jaxmnist", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=place,
         errors="replace",
-        preexec_fn=prepare,
-        env=os.environ | {"TFDS_DATA_DIR": str(place / "none"), "PYTHONHASHSEED": "0"},
+        env=os.environ | {"TFDS_DATA_DIR": str(place / "none")},
     )
+    if most is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+    return process
 
 
 def end_of(process: subprocess.Popen[str]) -> Ended:
@@ -113,11 +108,6 @@ def end_of(process: subprocess.Popen[str]) -> Ended:
         out, err = process.communicate()
         return Ended(process.returncode, out, f"{err}it did not end in {MOST_SECONDS} s")
     return Ended(process.returncode, out, err)
-
-
-def limit_files(most: int) -> None:
-    """Let this process write no file of more bytes."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def fault_of(ended: Ended, *allowed: int) -> str | None:

@@ -59,7 +59,7 @@ _SWEEP = {"cells": ("cells.jsonl",), "sweep.json": ("sweep.json",), "tables": ("
 _READERS = {
     "evaluate": (),
     "predict": ("--indices", "0", "1"),
-    "export": ("--out", "x.safetensors"),
+    "export": ("--format", "safetensors", "--out", "x.safetensors"),
 }
 
 

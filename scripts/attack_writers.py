@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from attack_commands import (
     has,
     killed_at_end,
     left,
-    limit_files,
     lost,
     resume_words,
     resumed,
@@ -151,13 +150,10 @@ def _fill(
         references = (*references, sound(place, "other"))
         shutil.copytree(sound(place, "other"), folder)
         words = [*train_words(place, folder), "--overwrite"]
-    before: Callable[[], None] | None = None
     room = drawn.choice((drawn.randrange(_ROOM), drawn.randrange(_ROOM // 20)))
-    if how == "limit on files":
-        before = lambda: limit_files(room)  # noqa: E731
-    else:
+    if how == "full disk":
         _leave_room(at, room)
-    process = start(words, place, before)
+    process = start(words, place, room if how == "limit on files" else None)
     with killed_at_end(process):
         ended = end_of(process)
     (at / "filler").unlink(missing_ok=True)
