@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from attack_sound import prepared_set
 
 from jaxmnist import runs
 from jaxmnist.data import load_dataset
@@ -159,6 +160,19 @@ def resume_words(out: Path) -> list[object]:
     return ["train", "--resume", out, "--epochs", EPOCHS]
 
 
+def stream_words(place: Path, out: Path) -> list[object]:
+    """Return the command that trains a run from a prepared set on disk."""
+    root = place / "prepared"
+    if not root.exists():
+        digits = np.load(data(place))
+        made = place / "making prepared"
+        prepared_set(made, digits["x_train"], digits["y_train"])
+        made.rename(root)
+    words = ["train", "--dataset", "kmnist", "--data-dir", root, "--stream", "--out", out]
+    words += ["--hidden", 8, "--optimizer", "adam", "--eval-batch-size", 3]
+    return [*words, "--checkpoint-every", 1, "--epochs", EPOCHS]
+
+
 def sweep_words(place: Path, out: Path) -> list[object]:
     """Return the command of a sweep of three programs."""
     words = ["sweep", "--dataset", data(place), "--out", out, "--hidden", "none", 4]
@@ -172,7 +186,7 @@ def sound(place: Path, name: str) -> Path:
     Args:
         place: Where these folders are.
         name: whole, a run; begun, one with half of the epochs; other, a whole run of another seed;
-            sweep.
+            stream, a whole one that was streamed; sweep.
     """
     folder = place / "sound" / name
     if not folder.exists():
@@ -182,6 +196,7 @@ def sound(place: Path, name: str) -> Path:
             "other": lambda: train_words(place, made, seed=1),
             "begun": lambda: train_words(place, made, epochs=EPOCHS // 2),
             "sweep": lambda: sweep_words(place, made),
+            "stream": lambda: stream_words(place, made),
         }[name]()
         ended = end_of(start(words, place))
         if ended.status or ended.err:
@@ -261,31 +276,35 @@ def differs(folder: Path, reference: Path) -> str | None:
     return left(folder)
 
 
-def resumed(place: Path, folder: Path, *references: Path) -> str | None:
+def resumed(
+    place: Path, folder: Path, *references: Path, words: list[object] | None = None
+) -> str | None:
     """Take up what was disturbed, and return what is wrong with that or its results, or None.
 
     Args:
         place: Where commands run.
         folder: The run's or the sweep's folder, whatever is in it.
         references: Undisturbed ones, of one of which it must have the results.
+        words: The command that does so; by default what the folder's content asks for.
     """
-    if has(references[0], "sweep.json"):
-        words = sweep_words(place, folder)
-    elif has(folder, "config.json"):
-        words = resume_words(folder)
-    else:
-        words = train_words(place, folder)
+    words = words or _taking_up(place, folder, is_sweep=has(references[0], "sweep.json"))
     ended = end_of(start(words, place))
     fault = fault_of(ended, 0)
     if fault is None and ended.err:
         fault = f"stderr has {ended.err[:300]}"
     if fault is not None:
         return f"the resumption: {fault}"
-    reference = references[0]
-    if has(folder, "config.json"):
-        seeds = {_seed(each): each for each in references}
-        reference = seeds[_seed(folder)]
-    return differs(folder, reference)
+    if has(folder, "config.json") and _seed(folder) != _seed(references[0]):
+        # The old run, which is finished: the new one beside it stays until another is begun.
+        shutil.rmtree(folder / ".new", ignore_errors=True)
+        return differs(folder, references[1])
+    return differs(folder, references[0])
+
+
+def _taking_up(place: Path, folder: Path, *, is_sweep: bool) -> list[object]:
+    if is_sweep:
+        return sweep_words(place, folder)
+    return resume_words(folder) if has(folder, "config.json") else train_words(place, folder)
 
 
 def _seed(folder: Path) -> int:

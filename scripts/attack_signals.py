@@ -34,6 +34,7 @@ from attack_commands import (
     resumed,
     sound,
     start,
+    stream_words,
     sweep_words,
     train_words,
 )
@@ -58,7 +59,9 @@ def attack_signals(seconds: float, number: int, place: Path) -> Mapping[str, Any
     """
     drawn, tally, end = random.Random(number), Tally(), time.monotonic() + seconds
     kinds = [
-        (what, which) for what in ("train", "resume", "overwrite", "sweep") for which in SIGNALS
+        (what, which)
+        for what in ("train", "resume", "overwrite", "sweep", "stream")
+        for which in SIGNALS
     ]
     while time.monotonic() < end:
         for what, which in drawn.sample(kinds, len(kinds)):
@@ -102,6 +105,10 @@ def _stop_one(
     if what == "train":
         folder = fresh(place)
         words = train_words(place, folder)
+    elif what == "stream":
+        references = (sound(place, "stream"),)
+        folder = fresh(place)
+        words = stream_words(place, folder)
     elif what == "resume":
         folder = fresh(place, "begun")
         words = resume_words(folder)
@@ -125,7 +132,8 @@ def _stop_one(
         tally.find(kind, lost(folder, *references), given)
     if ended.status >= 0 and folder.exists():
         tally.find(kind, None if has(folder, "superseded") else left(folder), given)
-    tally.find(kind, resumed(place, folder, *references), given)
+    again = words if what == "stream" and not has(folder, "config.json") else None
+    tally.find(kind, resumed(place, folder, *references, words=again), given)
 
 
 def _wait(
