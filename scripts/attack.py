@@ -2,6 +2,7 @@
 
     python scripts/attack.py --minutes 2
     python scripts/attack.py --minutes 60 --seed 7 --out figures/attack.json
+    python scripts/attack.py --only signals disks
 
 Each attack runs in a process of its own, so that one that dies is a finding too. The last line says
 how many inputs there were and how many findings; the exit status is 1 if there was any. The JSON
@@ -11,7 +12,9 @@ that gives it again.
 
 import json
 import multiprocessing
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -20,49 +23,76 @@ from pathlib import Path
 from typing import Any, Final
 
 import tyro
+from attack_flips import attack_flips
 from attack_readers import attack_readers
+from attack_signals import attack_processes, attack_signals
+from attack_writers import attack_disks, attack_writers
 
 from jaxmnist import provenance
 
-Attack = Callable[[float, int], Mapping[str, Any]]
-"""``attack(seconds, seed)``: ``inputs`` by kind, ``outcomes`` by word, and a list ``findings``."""
+Attack = Callable[[float, int, Path], Mapping[str, Any]]
+"""``attack(seconds, seed, place)``: ``inputs`` by kind, ``outcomes`` by word, a list ``findings``,
+and ``skipped``, with the reason, by kind. What it writes is in the folder ``place``."""
 
-ATTACKS: Final[Mapping[str, Attack]] = {"readers": attack_readers}
+ATTACKS: Final[Mapping[str, Attack]] = {
+    "readers": attack_readers,
+    "flips": attack_flips,
+    "signals": attack_signals,
+    "processes": attack_processes,
+    "writers": attack_writers,
+    "disks": attack_disks,
+}
 
 
-def main(minutes: float = 2.0, out: Path | None = None, seed: int = 0) -> None:
-    """Run every attack for an equal share of the time.
+def main(
+    minutes: float = 2.0, out: Path | None = None, seed: int = 0, only: tuple[str, ...] = ()
+) -> None:
+    """Run attacks, each for an equal share of the time.
 
     Args:
-        minutes: How long, all attacks together.
+        minutes: How long, all attacks together; each has some inputs in any case.
         out: The JSON to write.
         seed: Of the damage: the same seed begins with the same inputs.
+        only: Which attacks; by default all.
     """
-    share = 60 * minutes / len(ATTACKS)
+    if unknown := [name for name in only if name not in ATTACKS]:
+        sys.exit(f"there is no attack {unknown[0]}; choose from {', '.join(ATTACKS)}")
+    chosen = {name: ATTACKS[name] for name in only} or ATTACKS
+    share = 60 * minutes / len(chosen)
+    # As the program sets it: the attacks' own processes import JAX before it could.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     found: dict[str, Any] = {}
-    for name, attack in ATTACKS.items():
+    for name, attack in chosen.items():
         begun = time.monotonic()
-        found[name] = {**_in_a_process(attack, share, seed), "seconds": 0.0}
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+            found[name] = {**_in_a_process(attack, share, seed, Path(place).resolve())}
         found[name]["seconds"] = round(time.monotonic() - begun, 1)
         counts = ", ".join(f"{kind} {count}" for kind, count in found[name]["inputs"].items())
         print(f"{name}: {counts}; {found[name]['outcomes']}")
+        for kind, reason in found[name].get("skipped", {}).items():
+            print(f"  skipped {kind}: {reason}")
         for finding in found[name]["findings"]:
             print(f"  {finding['kind']}: {finding['what']}\n    {finding['input']}")
     inputs = sum(sum(each["inputs"].values()) for each in found.values())
     findings = sum(len(each["findings"]) for each in found.values())
     if out is not None:
-        command = f"python scripts/attack.py --minutes {minutes:g} --seed {seed} --out {out}"
-        about = {**provenance.record(command, "hypothesis"), "inputs": inputs, "attacks": found}
+        chosen_words = f" --only {' '.join(only)}" if only else ""
+        command = f"python scripts/attack.py --minutes {minutes:g} --seed {seed}{chosen_words}"
+        about = {
+            **provenance.record(f"{command} --out {out}", "hypothesis"),
+            "inputs": inputs,
+            "attacks": found,
+        }
         out.write_text(json.dumps(about, indent=2) + "\n")
     print(f"{inputs} inputs, {findings} findings")
     sys.exit(1 if findings else 0)
 
 
-def _in_a_process(attack: Attack, seconds: float, seed: int) -> Mapping[str, Any]:
+def _in_a_process(attack: Attack, seconds: float, seed: int, place: Path) -> Mapping[str, Any]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(attack, seconds, seed).result()
+            return pool.submit(attack, seconds, seed, place).result()
         except BrokenProcessPool as error:
             died = {"kind": attack.__name__, "what": f"the process died: {error}", "input": ""}
             return {"inputs": {}, "outcomes": {}, "findings": [died]}

@@ -11,7 +11,6 @@ import io
 import os
 import resource
 import shutil
-import tempfile
 import time
 import traceback
 import warnings
@@ -36,12 +35,13 @@ _AT_ONCE = 25
 """Inputs of one kind before the next kind's turn."""
 
 
-def attack_readers(seconds: float, number: int) -> Mapping[str, Any]:
+def attack_readers(seconds: float, number: int, place: Path) -> Mapping[str, Any]:
     """Damage files and names for a while.
 
     Args:
         seconds: How long.
         number: The seed.
+        place: Where files are written.
 
     Returns:
         The inputs by kind, what came of them, and the findings, each kind of finding once.
@@ -50,31 +50,30 @@ def attack_readers(seconds: float, number: int) -> Mapping[str, Any]:
     counts: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     findings: dict[tuple[str, str], dict[str, str]] = {}
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["XDG_CACHE_HOME"] = os.environ["TFDS_DATA_DIR"] = str(Path(place, "none"))
-        readers = sound_readers(Path(place))
-        for reader in readers:  # Whatever is sound is read, or the attack shows nothing.
-            reader.read(reader.folder)
-        spent = dict.fromkeys([reader.name for reader in readers] + ["names"], 0.0)
-        for turn in range(10**9):
-            name = min(spent, key=lambda each: spent[each])
-            begun = time.monotonic()
-            if begun > end:
+    os.environ["XDG_CACHE_HOME"] = os.environ["TFDS_DATA_DIR"] = str(place / "none")
+    readers = sound_readers(place)
+    for reader in readers:  # Whatever is sound is read, or the attack shows nothing.
+        reader.read(reader.folder)
+    spent = dict.fromkeys([reader.name for reader in readers] + ["names"], 0.0)
+    for turn in range(10**9):
+        name = min(spent, key=lambda each: spent[each])
+        begun = time.monotonic()
+        if begun > end:
+            break
+        inputs = _names(place) if name == "names" else _damaged(
+            next(each for each in readers if each.name == name), place
+        )  # fmt: skip
+        count = 2 if name == "figure" else _AT_ONCE  # A picture takes seconds to draw.
+        for what, call in _drawn(inputs, number + turn, count):
+            counts[name] += 1
+            outcome, finding = _watched(call)
+            outcomes[outcome] += 1
+            if finding is not None:
+                key = (name, finding.split("\n")[0][:80])
+                findings.setdefault(key, {"kind": name, "what": finding, "input": what})
+            if time.monotonic() > end:
                 break
-            inputs = _names(Path(place)) if name == "names" else _damaged(
-                next(each for each in readers if each.name == name), Path(place)
-            )  # fmt: skip
-            count = 2 if name == "figure" else _AT_ONCE  # A picture takes seconds to draw.
-            for what, call in _drawn(inputs, number + turn, count):
-                counts[name] += 1
-                outcome, finding = _watched(call)
-                outcomes[outcome] += 1
-                if finding is not None:
-                    key = (name, finding.split("\n")[0][:80])
-                    findings.setdefault(key, {"kind": name, "what": finding, "input": what})
-                if time.monotonic() > end:
-                    break
-            spent[name] += time.monotonic() - begun
+        spent[name] += time.monotonic() - begun
     return {
         "inputs": dict(counts),
         "milliseconds_of_one": {name: round(1e3 * spent[name] / counts[name]) for name in counts},

@@ -174,12 +174,24 @@ def _figures(place: Path) -> Reader:
     )
 
 
+def prepared_set(place: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+    """Prepare a small set under a standard set's name, with three test images; return its folder.
+
+    Args:
+        place: The folder of prepared sets.
+        images: The training images.
+        labels: Theirs.
+    """
+    source = place.with_name(f"{place.name} idx")
+    _idx(source, images, labels.astype(np.uint8))
+    few = catalogue.StandardSet("kmnist", len(images), 3, range(10))
+    catalogue.STANDARD_SETS["kmnist"] = few
+    return prepare("kmnist", source, place)
+
+
 def _tfds(place: Path, images: np.ndarray, labels: np.ndarray) -> Reader:
-    source = place.with_name("tfds idx")
-    many = np.tile(images, (15, 1, 1)), np.tile(labels, 15)  # array_record wants 64 KiB.
-    _idx(source, *many)
-    catalogue.STANDARD_SETS["kmnist"] = catalogue.StandardSet("kmnist", 180, 3, range(10))
-    made = prepare("kmnist", source, place)
+    # array_record wants 64 KiB.
+    made = prepared_set(place, np.tile(images, (15, 1, 1)), np.tile(labels, 15))
     files = [path.relative_to(place) for path in made.iterdir()]
 
     def damage(content: bytes) -> st.SearchStrategy[bytes]:

@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _stop(signals.received())
         if isinstance(error, OSError):
             console.fail(console.unexpected(error))
+        if console.is_of_memory(error):
+            console.fail(console.OUT_OF_MEMORY, status=1)
         if processes.joined():
             traceback.print_exc()
             console.leave(1)

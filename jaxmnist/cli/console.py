@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
@@ -105,6 +106,23 @@ def unexpected(error: OSError) -> str:
     if error.errno in _OF_WRITING:
         return f"cannot write to standard output: {reason}"
     return f"the system refused a call: {reason}"
+
+
+OUT_OF_MEMORY = (
+    "this machine's memory is too small for it: take fewer or smaller hidden layers, a smaller "
+    "batch or less data; what was written before is kept"
+)
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Return whether an error is that no memory was left, for Python or for XLA.
+
+    Args:
+        error: The error.
+    """
+    says_so = re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error))
+    is_xlas = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
+    return isinstance(error, MemoryError) or (is_xlas and says_so is not None)
 
 
 _OF_WRITING = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)

@@ -1,6 +1,7 @@
 """Write a picture to a file; everything else in this package only draws."""
 
 import io
+import warnings
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -39,5 +40,8 @@ def encoded(figure: Figure, suffix: str) -> bytes:
     """
     content = io.BytesIO()
     undated = {"Date": None} if suffix == "svg" else None
-    figure.savefig(content, format=suffix, dpi=150, metadata=undated)
+    with warnings.catch_warnings():
+        # A name in a title may have characters that no font here has: they are drawn as boxes.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+        figure.savefig(content, format=suffix, dpi=150, metadata=undated)
     return content.getvalue()

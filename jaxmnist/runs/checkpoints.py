@@ -1,8 +1,8 @@
 """A run's checkpoints: everything that the next epoch needs, written and restored by Orbax."""
 
-import inspect
 import json
-import sys
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 from jaxmnist import provenance
 from jaxmnist.atomic import read_whole, remove_partial, write_whole
 from jaxmnist.errors import InputError
-from jaxmnist.runs import digests
+from jaxmnist.runs import digests, storage_noise
 from jaxmnist.runs.folder import write_config
 from jaxmnist.runs.metrics import Epochs, read_metrics, way_out
 from jaxmnist.runs.named_arrays import from_named_arrays, named_arrays, shapes_by_name
@@ -66,7 +66,7 @@ def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
     record["sha256"] = _own_digest(record)
     try:
         place.mkdir(exist_ok=True)
-        with _manager(run) as manager:
+        with storage_noise.left_out(), _manager(run) as manager:
             manager.save(
                 done,
                 args=args.Composite(
@@ -74,10 +74,22 @@ def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
                 ),
             )
     except OSError as error:
+        _remove_unfinished(run)
         raise InputError(f"cannot write {place / str(done)}: {error.strerror}") from error
-    except ValueError as error:  # What the storage library makes of a full disk.
+    except (ValueError, RuntimeError) as error:  # What the storage library makes of a full disk.
+        _remove_unfinished(run)
         raise InputError(f"cannot write {place / str(done)}: {_first_line(error)}") from error
     write_whole(place / str(done) / METRICS, _text(written))
+
+
+def _remove_unfinished(run: Run) -> None:
+    """Remove a checkpoint that could not be written: it may be what fills the disk."""
+    for _ in range(20):  # The library's threads may still be writing to it.
+        if not (left := list((run.path / CHECKPOINTS).glob("*.orbax-checkpoint-tmp*"))):
+            return
+        for each in left:
+            shutil.rmtree(each, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def rewind(
@@ -288,22 +300,11 @@ def _restore(run: Run, step: int, sample: Batch | None) -> TrainState:
     like = state_shapes(run, images if sample is None else sample)
     shapes = _Tutorial(like.params, like.opt_state)
     content = shapes if run.task_file is None else shapes_by_name(like)
-    shown = sys.unraisablehook
-
-    def show(noise: Any) -> None:
-        # The first damaged array ends Orbax's event loop, and the others' readers find it closed:
-        # noise on stderr, and some of it later than the error itself.
-        late = str(noise.exc_value) == "Event loop is closed" or inspect.iscoroutine(noise.object)
-        if not late:
-            shown(noise)
-
-    sys.unraisablehook = show
     try:
-        with _manager(run) as manager:
+        with storage_noise.left_out(), _manager(run) as manager:
             restored = manager.restore(step, args=args.StandardRestore(_on_first_device(content)))
     except Exception as error:  # Whatever the storage library meets in a damaged file.
         raise InputError(f"{place} cannot be read ({_first_line(error)})") from error
-    sys.unraisablehook = shown
     _check_digests(run, step, restored)
     if run.task_file is None:
         return TrainState(*restored)

@@ -183,15 +183,19 @@ def load(path: Path) -> tuple[Run, Params]:
     check_precision(run.config)
     shapes = jax.eval_shape(run.model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
     params = interop.load_safetensors(path / MODEL)
-    found, expected = (
-        {name: array.shape for name, array in interop.flatten(tree).items()}
-        for tree in (params, shapes)
-    )
+    found, expected = (interop.flatten(tree) for tree in (params, shapes))
     for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
+        here, wanted = (_described(tree.get(name)) for tree in (found, expected))
+        if here != wanted:
+            raise InputError(f"{path / MODEL}: {name} is {here}; by {CONFIG} it is {wanted}")
+        if not bool(jnp.isfinite(found[name]).all()):
             raise InputError(
-                f"{path / MODEL}: {name} has shape {found.get(name)}; "
-                f"by {CONFIG} it has {expected.get(name)}"
+                f"{path / MODEL}: {name} has a number that is not finite; no whole epoch of a run "
+                "has one: restore the file"
             )
     check_model(path)
     return run, params
+
+
+def _described(array: jax.Array | jax.ShapeDtypeStruct | None) -> str:
+    return "missing" if array is None else f"{array.dtype} of shape {array.shape}"

@@ -31,6 +31,10 @@ NEW: Final = ".new"
 """A run that is to replace the folder's, until its first epoch is whole."""
 REPLACING: Final = ".replacing"
 """The same while its files take the other's place."""
+OLD: Final = ".old"
+"""The other's files, until all of them have been moved; put back if one cannot be."""
+REMOVED: Final = ".removed"
+"""The beginning of the name of what could not be removed; it is tried again later."""
 
 LARGEST_TEXT: Final = 1 << 26
 """Bytes of the largest configuration, or text of a task's file, that is read."""

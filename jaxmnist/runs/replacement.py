@@ -1,6 +1,8 @@
 """A run that replaces another in its folder: beside it at first, in its place after an epoch."""
 
 import contextlib
+import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,7 +12,18 @@ from pathlib import Path
 from jaxmnist import locks
 from jaxmnist.atomic import flush_folder
 from jaxmnist.errors import InputError
-from jaxmnist.runs.names import CHECKPOINTS, CONFIG, NEW, OWN, REPLACING, RESULTS, SUPERSEDED, TASK
+from jaxmnist.runs.names import (
+    CHECKPOINTS,
+    CONFIG,
+    NEW,
+    OLD,
+    OWN,
+    REMOVED,
+    REPLACING,
+    RESULTS,
+    SUPERSEDED,
+    TASK,
+)
 from jaxmnist.runs.run import Run
 
 
@@ -42,15 +55,18 @@ def discard_new(path: Path) -> None:
         InputError: It cannot be removed.
     """
     with writing(path):
+        for left in path.glob(f"{REMOVED}-*"):
+            shutil.rmtree(left, ignore_errors=True)
         if (path / NEW).exists():
             shutil.rmtree(path / NEW)
 
 
 def replace_old(path: Path) -> None:
-    """Replace the run in a folder by the one beside it.
+    """Replace the run in a folder by the one beside it, or change nothing.
 
-    From the first renaming on the new run is the folder's, though its files are in two places
-    until the last one: if the process dies meanwhile, `settle` finishes it.
+    The old run's files are moved aside first: if one cannot be, all are put back. From the second
+    renaming of a folder on, the new run is the folder's, though its files are in two places until
+    the last one. If the process dies meanwhile, `settle` puts the old run back or finishes.
 
     Args:
         path: The folder; its lock is held.
@@ -59,27 +75,35 @@ def replace_old(path: Path) -> None:
         InputError: A file cannot be replaced.
     """
     with writing(path):
-        (path / NEW).rename(path / REPLACING)
+        try:
+            _move(path, path / OLD)
+            (path / NEW).rename(path / REPLACING)
+        except OSError:
+            _put_back(path)
+            raise
         flush_folder(path)
         _finish(path)
 
 
 def settle(path: Path) -> None:
-    """Finish a replacement in which a process died, or wait for one that is going on.
+    """End a replacement in which a process died, or wait for one that is going on.
 
     Args:
         path: The folder, which need not exist.
 
     Raises:
-        InputError: It cannot be finished: the folder cannot be written.
+        InputError: It cannot be ended: the folder cannot be written.
     """
     for attempts_left in reversed(range(100)):
-        if not (path / REPLACING).exists():
+        if not any((path / name).exists() for name in (REPLACING, OLD)):
             return
         try:
             with locks.released_at_end(), writing(path):
                 locks.take(path)
-                _finish(path)
+                if (path / REPLACING).exists():
+                    _finish(path)
+                else:
+                    _put_back(path)
         except InputError:
             if not attempts_left:
                 raise
@@ -99,8 +123,7 @@ def clear(path: Path) -> None:
     for name in (CONFIG, TASK, *RESULTS):
         (path / name).unlink(missing_ok=True)
     for name in (CHECKPOINTS, SUPERSEDED):
-        is_own = name == CHECKPOINTS or (path / name / CHECKPOINTS).exists()
-        if (path / name).exists() and is_own:
+        if (path / name).exists() and _is_own(path, name):
             shutil.rmtree(path / name)
 
 
@@ -112,20 +135,46 @@ def writing(path: Path) -> Iterator[None]:
         path: The run's folder.
 
     Raises:
-        InputError: In place of an OSError.
+        InputError: In place of an OSError; it names the file, if that is one in the folder.
     """
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write the run to {path}: {error.strerror}") from error
+        name = Path(os.fsdecode(error.filename or ""))
+        what = f"{name.relative_to(path)}: " if path in name.parents else ""
+        raise InputError(f"cannot write the run to {path}: {what}{error.strerror}") from error
+
+
+def _is_own(path: Path, name: str) -> bool:
+    return name != SUPERSEDED or (path / name / CHECKPOINTS).exists()
+
+
+def _move(path: Path, place: Path) -> None:
+    place.mkdir(exist_ok=True)
+    for name in (*OWN, SUPERSEDED):
+        if (path / name).exists() and _is_own(path, name):
+            (path / name).rename(place / name)
+    flush_folder(place)
+
+
+def _put_back(path: Path) -> None:
+    if not (path / OLD).exists():
+        return
+    for each in (path / OLD).iterdir():
+        each.rename(path / each.name)
+    flush_folder(path)
+    (path / OLD).rmdir()
 
 
 def _finish(path: Path) -> None:
     new = path / REPLACING
-    if (new / CONFIG).exists():  # It is moved first: until then all else is the old run's.
-        clear(path)
+    if (path / OLD).exists():
+        (path / OLD).rename(new / OLD)
     for name in OWN:
         if (new / name).exists():
             (new / name).rename(path / name)
     flush_folder(path)
-    shutil.rmtree(new)
+    try:
+        shutil.rmtree(new)
+    except OSError:  # Under another name it does not keep anyone from the new run.
+        new.rename(path / f"{REMOVED}-{secrets.token_hex(4)}")

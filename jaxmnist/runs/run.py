@@ -153,7 +153,8 @@ def from_about(path: Path, about: dict[str, Any], task_text: str = "") -> Run:
     if not isinstance(run.dataset, str) or not isinstance(run.data_dir, str | None):
         raise TypeError(f"dataset is {run.dataset!r} and data_dir {run.data_dir!r}")
     model = MLP(config.hidden, run.num_classes)  # Its shapes need no dtype.
-    jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
+    # Without an array: JAX must not start before the processes of a run have met.
+    jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 28, 28))))
     return run
 
 

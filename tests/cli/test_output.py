@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from jaxmnist import runs
@@ -78,7 +79,25 @@ def test_file_size_limit_keeps_what_is_written_without_a_librarys_log(npz, tmp_p
     ended = run_program(*words, change=SMALL_FILES)
     assert_refused(ended, f"cannot write {out / 'checkpoints' / '2'}")
     assert (out / "metrics.jsonl").read_text().count("\n") == 2
+    assert list((out / "checkpoints").iterdir()) == []  # Nor what takes up the space.
     runs.load(out)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 5.4 GiB"),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to\nallocate"),
+        jax.errors.JaxRuntimeError("INTERNAL: Error dispatching computation: Out of memory"),
+    ],
+    ids=["Python", "XLA", "XLA's dispatch"],
+)
+def test_too_little_memory_is_told_in_a_line(error, monkeypatch, refused):
+    def read(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(runs, "read", read)
+    refused(["evaluate", "run"], "this machine's memory is too small", status=1)
 
 
 def test_full_disk_is_told_by_a_preparation(tmp_path, monkeypatch, refused):

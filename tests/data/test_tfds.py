@@ -255,6 +255,17 @@ def test_without_a_writable_cache(root, tmp_path, monkeypatch, pairs):
     assert len(calls) == 2
 
 
+def test_user_without_a_home_has_no_cache(root, monkeypatch):
+    def home() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", home)
+    calls = count_decodings(monkeypatch)
+    assert pairs(load_dataset("kmnist", root)) == pairs(load_dataset("kmnist", root))
+    assert len(calls) == 2
+
+
 def test_cache_that_fails_midway_leaves_nothing(root, monkeypatch):
     def fail(*_, **__):
         raise OSError(28, "No space left on device")

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from jaxmnist import plots
+from jaxmnist.plots import save
 from jaxmnist.plots.curves import CURVES
 
 TITLES = {
@@ -54,6 +56,14 @@ def test_curve_marks_whole_epochs_only(epochs):
     png(figure)
     ticks = figure.axes[0].get_xticks()
     np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
+def test_name_in_any_script_is_written_without_a_warning(tmp_path):
+    """As boxes, where the font lacks it."""
+    with warnings.catch_warnings(), plots.theme():
+        warnings.simplefilter("error")
+        figure = plots.training_curves(history(), "\N{CJK UNIFIED IDEOGRAPH-65E5}.npz")
+        save.write_picture(figure, tmp_path / "curves.png")
 
 
 def test_accuracy_is_read_in_percent():

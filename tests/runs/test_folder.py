@@ -251,6 +251,24 @@ def test_load_refuses_a_model_of_another_shape(hidden, num_classes, words, run):
         runs.load(run.path)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x.astype(np.float16), ["0.bias is float16 of shape (4,)", "it is float32"]),
+        (lambda x: np.full_like(x, np.nan), ["0.bias has a number that is not finite"]),
+        (lambda x: np.where(x == x[0], np.float32(np.inf), x), ["0.bias has a number that"]),
+    ],
+    ids=["float16", "NaN", "infinity"],
+)
+def test_load_refuses_numbers_that_no_run_has(change, words, run):
+    """Such as a file that a person put there, in a run that recorded no digest."""
+    path = run.path / "model.safetensors"
+    arrays = interop.params_to_state_dict(jm.MLP((4,)).init(jax.random.key(0), jnp.zeros((1, 784))))
+    safetensors.numpy.save_file({**arrays, "0.bias": change(arrays["0.bias"])}, path)
+    with raises(path, *words):
+        runs.load(run.path)
+
+
 def test_load_refuses_a_model_of_other_inputs_or_names(run):
     path = run.path / "model.safetensors"
     params = jm.MLP((4,)).init(jax.random.key(0), jnp.zeros((1, 100)))

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -47,13 +48,60 @@ def test_old_run_stays_until_the_new_one_has_an_epoch(copy, npz, config, content
 def test_run_that_cannot_be_trained_leaves_the_old_one(copy, npz, train, contents, capsys):
     before = contents(copy)
     words = ["--dataset", npz, "--out", copy, "--overwrite", "--epochs", "1"]
-    with pytest.raises(Exception, match=r"(?i)allocate|memory|exhausted|overflow|too large"):
+    with pytest.raises(SystemExit):
         train(*words, "--hidden", "99999999999", "--eval-batch-size", "48")
+    assert "78499999999215 weights; at most" in capsys.readouterr().err
     assert contents(copy) == before
     with pytest.raises(SystemExit):
         train(*words, "--hidden", "8", "--learning-rate", "1e38", "--eval-batch-size", "48")
     assert "0 whole epochs before it" in capsys.readouterr().err
     assert contents(copy) == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "checkpoints"])
+def test_file_that_cannot_be_replaced_leaves_the_old_run(name, copy, npz, monkeypatch, contents):
+    before = contents(copy)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path == copy / name:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    new = jm.Config(hidden=(4,), epochs=1, eval_batch_size=48, seed=9)
+    session = runs.open_run(new, str(npz), path=copy, overwrite=True)
+    message = f"cannot write the run to {copy}: {name}: Operation not permitted"
+    with pytest.raises(jm.InputError, match=message):
+        jm.fit(new, session.data, on_epoch=lambda *it: runs.record_epoch(session.run, *it))
+    assert runs.read(copy).config.seed == 3
+    session.close()
+    assert contents(copy) == before
+
+
+def test_old_run_that_cannot_be_removed_does_not_keep_from_the_new_one(
+    copy, npz, monkeypatch, contents
+):
+    remove = shutil.rmtree
+
+    def refuse(path: Path, *rest: object, **more: object) -> None:
+        if (Path(path) / ".old").exists():
+            if more.get("ignore_errors"):
+                return
+            raise PermissionError(13, "Permission denied", str(path))
+        remove(path, *rest, **more)
+
+    new = jm.Config(hidden=(4,), epochs=1, eval_batch_size=48, seed=9)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse)
+        session = runs.open_run(new, str(npz), path=copy, overwrite=True)
+        jm.fit(new, session.data, on_epoch=lambda *it: runs.record_epoch(session.run, *it))
+        session.close()
+        assert runs.read(copy).config == new
+    assert list(copy.glob(".removed-*/.old/config.json"))
+    session = runs.open_run(new, str(npz), path=copy, overwrite=True)
+    session.close()
+    assert contents(copy).keys() == {"config.json", "metrics.jsonl", "model.safetensors"}
 
 
 # Kills a process at each of its works on files while a new run takes the old one's place.
