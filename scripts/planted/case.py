@@ -83,6 +83,4 @@ class Faults(NamedTuple):
         locations = (at,) if isinstance(at, str) else tuple(at)
         keywords = (cause,) if isinstance(cause, str) else tuple(cause)
         build = partial(self.build, **options)
-        return Case(
-            self.model, self.library, fault, "", build, locations, keywords, dtypes, why
-        )
+        return Case(self.model, self.library, fault, "", build, locations, keywords, dtypes, why)

@@ -146,7 +146,7 @@ CASES = [
     faults("dilation 2", "conv1", "dilation", padding1=2, dilation1=2),
     faults("no bias in the first convolution", "conv1", "bias", bias1=False),
     faults("flattened with channels last", ("fc", ""), "flatten", channels_last=True, why=FLATTEN),
-    faults("average for maximum pooling", "pool", ("pool", "average", "mean"), pool=nn.avg_pool),
+    faults("average for maximum pooling", "pool", ("average", "mean"), pool=nn.avg_pool),
     faults("the other offset of the stride", "conv2", "stride", offset=True),
     faults(
         "kernel flipped", "conv1", "flip", change=("Conv_0", lambda k: k[::-1, ::-1])

@@ -44,9 +44,9 @@ class LinenDecoder(nn.Module):
         y = nn.MultiHeadDotProductAttention(HEADS, name="self_attn")(x, mask=mask)
         x = nn.LayerNorm(1e-5, name="norm1")(x + y)
         mask = jnp.tril(jnp.ones((n, memory.shape[1]), bool)) if self.cross_causal else None
-        y = nn.MultiHeadDotProductAttention(
-            HEADS, use_bias=self.cross_bias, name="multihead_attn"
-        )(x, memory, mask=mask)
+        y = nn.MultiHeadDotProductAttention(HEADS, use_bias=self.cross_bias, name="multihead_attn")(
+            x, memory, mask=mask
+        )
         x = nn.LayerNorm(self.epsilon, name="norm2")(x + y if self.cross_skip else y)
         y = self.activation(nn.Dense(16, dtype=self.dtype, name="linear1")(x))
         x = nn.LayerNorm(1e-5, name="norm3")(x + nn.Dense(8, name="linear2")(y))
@@ -67,20 +67,20 @@ def linen(**options) -> Port:
     return Port(model.apply, {"params": params}, module, (normal(2, 4, 8), normal(2, 6, 8, seed=2)))
 
 
-def plain(fault="", seed=1) -> Port:
+def plain(wrong="", seed=1) -> Port:
     module = randomized(Decoder(), seed)
 
     def attend(p, name, x, source, mask):
         w, b = p[f"{name}.in_proj_weight"], p[f"{name}.in_proj_bias"]
         wq, wk, wv = w.reshape(3, 8, 8)
         bq, bk, bv = b.reshape(3, 8)
-        values = x if fault == "values from the target" and "multihead" in name else source
+        values = x if wrong == "values from the target" and "multihead" in name else source
         q, k, v = x @ wq.T + bq, source @ wk.T + bk, values @ wv.T + bv
         q, k, v = (y.reshape(y.shape[0], y.shape[1], HEADS, -1) for y in (q, k, v))
         scores = jnp.einsum("bqhd,bkhd->bhqk", q, k)
-        scores /= np.sqrt(q.shape[-1]) if fault != "unscaled" or "self" not in name else 1
+        scores /= np.sqrt(q.shape[-1]) if wrong != "unscaled" or "self" not in name else 1
         weights = jax.nn.softmax(scores + mask, -1)
-        if fault == "no gradient of the weights" and "multihead" in name:
+        if wrong == "no gradient of the weights" and "multihead" in name:
             weights = jax.lax.stop_gradient(weights)
         out = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
         return linear(p, f"{name}.out_proj", out.reshape(x.shape))
@@ -88,15 +88,15 @@ def plain(fault="", seed=1) -> Port:
     def apply(p, x, memory):
         n = x.shape[1]
         mask = jnp.where(jnp.tril(jnp.ones((n, n), bool)), 0, -jnp.inf)
-        if fault == "masked by -2":
+        if wrong == "masked by -2":
             mask = jnp.where(mask < 0, -2.0, 0.0)
         x = layer_norm(p, "layer.norm1", x + attend(p, "layer.self_attn", x, x, mask))
-        source = jnp.flip(memory, 1) if fault == "memory reversed" else memory
-        name = "layer.self_attn" if fault == "one attention for both" else "layer.multihead_attn"
+        source = jnp.flip(memory, 1) if wrong == "memory reversed" else memory
+        name = "layer.self_attn" if wrong == "one attention for both" else "layer.multihead_attn"
         x = layer_norm(p, "layer.norm2", x + attend(p, name, x, source, 0.0))
         y = jax.nn.relu(linear(p, "layer.linear1", x))
         x = x + linear(p, "layer.linear2", y)
-        if fault != "no last norm":
+        if wrong != "no last norm":
             x = layer_norm(p, "layer.norm3", x)
         return linear(p, "out", x)
 
@@ -132,14 +132,14 @@ CASES = [
     faults("no biases in an attention", CROSS, "bias", cross_bias=False),
     faults("a layer in float16", "layer.linear1", ("float16", "product"), dtype=jnp.float16),
     plain_faults("values from the target", CROSS, ("operand", "input", "value"),
-                 fault="values from the target"),
-    plain_faults("scores not scaled", "layer.self_attn", "scale", fault="unscaled"),
-    plain_faults("masked by -2", "layer.self_attn", "mask", fault="masked by -2"),
+                 wrong="values from the target"),
+    plain_faults("scores not scaled", "layer.self_attn", "scale", wrong="unscaled"),
+    plain_faults("masked by -2", "layer.self_attn", "mask", wrong="masked by -2"),
     plain_faults("one attention's weights for both", CROSS, "weight",
-                 fault="one attention for both"),
-    plain_faults("no last norm", "layer.norm3", ("missing", "normal"), fault="no last norm"),
+                 wrong="one attention for both"),
+    plain_faults("no last norm", "layer.norm3", ("missing", "normal"), wrong="no last norm"),
     plain_faults("no gradient through the weights", CROSS, "gradient",
-                 fault="no gradient of the weights"),
+                 wrong="no gradient of the weights"),
     right("transformer decoder", "function", "memory reversed, which changes nothing", plain,
-          fault="memory reversed"),
+          wrong="memory reversed"),
 ]  # fmt: skip

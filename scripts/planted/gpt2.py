@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax import nnx
 from torch import nn as tnn
 
-from planted.case import Faults, Port, right
+from planted.case import FLOAT64, Faults, Port, right
 from planted.encoder import layer_norm, linear
 from planted.weights import arrays, dense, flax_names, nnx_with, norm, randomized, tokens
 
@@ -186,7 +186,8 @@ def plain(order=(0, 1), dtype=None, scanned=False, untransposed=False) -> Port:
 
 
 class NNXBlock(nnx.Module):
-    def __init__(self, rngs, epsilon):
+    def __init__(self, rngs, epsilon, own):
+        self.own = own
         self.ln_1 = nnx.LayerNorm(WIDTH, epsilon=epsilon, rngs=rngs)
         self.c_attn = nnx.Linear(WIDTH, 3 * WIDTH, rngs=rngs)
         self.c_proj = nnx.Linear(WIDTH, WIDTH, rngs=rngs)
@@ -198,16 +199,21 @@ class NNXBlock(nnx.Module):
         b, n, _ = x.shape
         q, k, v = jnp.split(self.c_attn(self.ln_1(x)), 3, -1)
         q, k, v = (y.reshape(b, n, HEADS, -1) for y in (q, k, v))
-        y = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+        if self.own:
+            scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / (WIDTH // HEADS) ** 0.5
+            scores = jnp.where(jnp.tri(n, dtype=bool), scores, -jnp.inf)
+            y = jnp.einsum("bhqk,bkhd->bqhd", nnx.softmax(scores), v)
+        else:
+            y = jax.nn.dot_product_attention(q, k, v, is_causal=True)
         x = x + self.c_proj(y.reshape(b, n, WIDTH))
         return x + self.proj(nnx.gelu(self.fc(self.ln_2(x))))
 
 
 class NNXGPT2(nnx.Module):
-    def __init__(self, rngs, epsilon, first, gain):
-        self.wte = nnx.Embed(VOCABULARY, WIDTH, rngs=rngs)
-        self.wpe = nnx.Embed(9, WIDTH, rngs=rngs)
-        self.h = nnx.List([NNXBlock(rngs, first), NNXBlock(rngs, 1e-5)])
+    def __init__(self, rngs, epsilon, first, gain, own, kind):
+        self.wte = nnx.Embed(VOCABULARY, WIDTH, param_dtype=kind, rngs=rngs)
+        self.wpe = nnx.Embed(9, WIDTH, param_dtype=jnp.float64, rngs=rngs)
+        self.h = nnx.List([NNXBlock(rngs, first, True), NNXBlock(rngs, 1e-5, own)])
         self.ln_f = nnx.LayerNorm(WIDTH, epsilon=epsilon, rngs=rngs)
         self.gain = gain
 
@@ -218,7 +224,7 @@ class NNXGPT2(nnx.Module):
         return self.wte.attend(self.ln_f(x)) * self.gain
 
 
-def nnx_gpt2(epsilon=1e-5, first=1e-5, gain=1.0) -> Port:
+def nnx_gpt2(epsilon=1e-5, first=1e-5, gain=1.0, own=True, kind=jnp.float64) -> Port:
     module = randomized(GPT2(), 2)
     state = arrays(module)
     values = {f"{n}.embedding": state[f"{n}.weight"] for n in ("wte", "wpe")}
@@ -230,10 +236,8 @@ def nnx_gpt2(epsilon=1e-5, first=1e-5, gain=1.0) -> Port:
             values |= {n.replace(theirs, mine): x for n, x in found.items()}
         for ln in ("ln_1", "ln_2"):
             values |= {f"h.{i}.{ln}.{k}": x for k, x in norm(state, f"h.{i}.{ln}").items()}
-    graph, params = nnx_with(NNXGPT2(nnx.Rngs(0), epsilon, first, gain), values)
-    return Port(
-        lambda p, ids: nnx.merge(graph, p)(ids), params, module, tokens(VOCABULARY, 2, 6)
-    )
+    graph, params = nnx_with(NNXGPT2(nnx.Rngs(0), epsilon, first, gain, own, kind), values)
+    return Port(lambda p, ids: nnx.merge(graph, p)(ids), params, module, tokens(VOCABULARY, 2, 6))
 
 
 faults = Faults("GPT-2", "Linen", linen)
@@ -246,7 +250,7 @@ CASES = [
     right("GPT-2", "Linen", "attend with the embedding", linen),
     right("GPT-2", "function", "queries scaled, mask added", plain),
     right("GPT-2", "function", "blocks in a scan", plain, scanned=True),
-    right("GPT-2", "NNX", "jax.nn.dot_product_attention", nnx_gpt2),
+    right("GPT-2", "NNX", "attention by einsum", nnx_gpt2),
     faults("GELU by erf", "h.1.mlp.act", "gelu", second=(("tanh", False),)),
     faults("mask that lets the next token through", "h.1.attn", "mask", second=(("shift", 1),)),
     faults("scaled by the whole width", "h.1.attn", "scale", second=(("scale", WIDTH**-0.5),)),
@@ -275,6 +279,8 @@ CASES = [
                  ("order", "head", "transpose"), untransposed=True,
                  why="the merge is attention's own, its result is read by the layer"),
     nnx_faults("epsilon 1e-6, NNX's default, in the last norm", "ln_f", "epsilon", epsilon=1e-6),
+    nnx_faults("jax.nn.dot_product_attention, float32 inside", "h.1.attn", "float32", FLOAT64, own=False),
+    nnx_faults("embedding made in float32", "wte", "float32", FLOAT64, kind=jnp.float32),
     nnx_faults("epsilon 1e-3 in a block", "h.0.ln_1", "epsilon", first=1e-3),
     nnx_faults("logits scaled by the root of the width", ("lm_head", ""), "scale",
                gain=WIDTH**-0.5, why="after the last layer"),

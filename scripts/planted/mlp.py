@@ -12,8 +12,16 @@ from jax.scipy.special import erf
 from torch import nn as tnn
 
 from planted.case import Faults, Port, right
-from planted.weights import arrays, dense, equinox_with, flax_names, norm, normal, randomized
-from planted.weights import nnx_with
+from planted.weights import (
+    arrays,
+    dense,
+    equinox_with,
+    flax_names,
+    nnx_with,
+    norm,
+    normal,
+    randomized,
+)
 
 
 class MLP(tnn.Module):

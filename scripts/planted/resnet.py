@@ -88,7 +88,8 @@ class LinenResNet(nn.Module):
     @nn.compact
     def __call__(self, x):
         x = nn.Conv(8, (3, 3), padding=1, use_bias=False, name="conv1")(x)
-        x = nn.relu(nn.BatchNorm(self.average, 0.9, self.epsilon, name="bn1")(x))
+        bn = nn.BatchNorm(self.average, momentum=0.9, epsilon=self.epsilon, name="bn1")
+        x = nn.relu(bn(x))
         x = LinenBlock(8, 1, self.average, **dict(self.layer1), name="layer1")(x)
         x = LinenBlock(12, 2, self.average, **dict(self.layer2), name="layer2")(x)
         return nn.Dense(4, name="fc")(self.pool(x, axis=(1, 2)))
@@ -171,9 +172,7 @@ def plain(
         y = jax.nn.relu(bn(p, f"{name}.bn1", convolved(p, f"{name}.conv1", x, stride), new))
         y = bn(p, f"{name}.bn2", convolved(p, f"{name}.conv2", y), new)
         if stride > 1:
-            x = bn(
-                p, f"{name}.downsample.1", convolved(p, f"{name}.downsample.0", x, stride), new
-            )
+            x = bn(p, f"{name}.downsample.1", convolved(p, f"{name}.downsample.0", x, stride), new)
         return jax.nn.relu(x + y)
 
     def apply(p, x):

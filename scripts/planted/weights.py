@@ -1,4 +1,4 @@
-"""Random weights for torch modules, and their conversion by hand to the layouts of JAX's libraries."""
+"""Random weights for torch modules, and their conversion by hand to JAX's libraries' layouts."""
 
 import operator
 from collections.abc import Mapping
