@@ -5,7 +5,6 @@ help, loads neither JAX nor TensorFlow Datasets nor matplotlib.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -98,6 +97,8 @@ _ALIASES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version
+
         return version(__name__)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")

@@ -1,6 +1,7 @@
 """What a run is: its shapes and names (static), and its hyperparameters (traced)."""
 
-import math
+import itertools
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -10,6 +11,11 @@ from jaxmnist.conventions import plain_number, shown
 from jaxmnist.errors import InputError, nearest
 
 DTYPES: Final = ("float32", "float64", "bfloat16")
+MAX_LAYERS: Final = 1000
+"""The most hidden layers: each is traced, compiled and checkpointed by itself."""
+MAX_WEIGHTS: Final = 2**30
+"""The most weights of a network."""
+_LARGEST: Final = 2**31 - 1
 
 Hyper = dict[str, Any]
 """The optimizer's float arguments by name; None means that there is none (Adadelta's rate).
@@ -43,7 +49,7 @@ class Config:
             each.
 
     Raises:
-        InputError: A value that no run can have.
+        InputError: A value that no run can have, or a network of more than 2**30 weights.
 
     >>> Config().optimizer, default_hyper(Config())
     ('sgd', {'learning_rate': 0.1})
@@ -73,11 +79,13 @@ class Config:
                     f"{name} is {shown(getattr(self, name))}; "
                     "it must be a whole number of at least 1"
                 )
+            if value > _LARGEST:
+                raise InputError(f"{name} is {shown(value)}; at most {_LARGEST} is allowed")
             object.__setattr__(self, name, value)
         object.__setattr__(self, "hidden", _layer_sizes(self.hidden))
         if self.learning_rate is not None:
             rate = plain_number(self.learning_rate)
-            if rate is None or not (math.isfinite(rate) and rate >= 0):
+            if rate is None or not 0 <= rate <= sys.float_info.max:
                 raise InputError(
                     f"learning_rate is {shown(self.learning_rate)}; "
                     "it must be a finite number of at least 0"
@@ -152,4 +160,13 @@ def _layer_sizes(hidden: object) -> tuple[int, ...]:
                 "every size must be a whole number of at least 1"
             )
         sizes.append(size)
+        if len(sizes) > MAX_LAYERS:
+            raise InputError(f"hidden has more than {MAX_LAYERS} layers; give at most {MAX_LAYERS}")
+    # The weights between two layers, of an image's 784 inputs and of at least one output.
+    weights = sum(a * b for a, b in itertools.pairwise((784, *sizes, 1)))
+    if weights > MAX_WEIGHTS:
+        raise InputError(
+            f"hidden is {shown(tuple(sizes))}, which is {shown(weights)} weights; at most "
+            f"{MAX_WEIGHTS} are allowed (4 GiB in float32)"
+        )
     return tuple(sizes)

@@ -20,6 +20,8 @@ from typing import Any, Final, NamedTuple
 
 from jaxmnist.errors import InputError, nearest
 
+_LONGEST: Final = 200  # Characters of a value in a message.
+
 CONVENTIONS: Final = ("document", "pytorch", "optax")
 
 TABLE: Final[Mapping[str, Mapping[str, Mapping[str, float | bool | None]]]] = {
@@ -223,7 +225,11 @@ def _what_is_wanted(argument: str, value: Any, default: Any) -> str | None:
         return "it must be a number"
     below = ARGUMENTS[argument].below
     limit = "finite" if below == math.inf else f"less than {below:g}"
-    return None if 0 <= number < below else f"it must be at least 0 and {limit}"
+    return (
+        None
+        if 0 <= number < below and number <= sys.float_info.max
+        else f"it must be at least 0 and {limit}"
+    )
 
 
 def is_jax_array(value: Any) -> bool:
@@ -257,10 +263,14 @@ def plain_number(value: Any) -> int | float | None:
 
 
 def shown(value: Any) -> str:
-    """Write a value in one line for a message, also an array.
+    """Write a value in one line for a message, also an array; of a long one only the beginning.
 
     >>> import numpy as np
     >>> shown(np.eye(2))
     'array([[1., 0.], [0., 1.]])'
     """
-    return repr(value) if isinstance(value, str) else " ".join(repr(value).split())
+    try:
+        text = repr(value) if isinstance(value, str) else " ".join(repr(value).split())
+    except ValueError:  # A whole number of more digits than Python writes.
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -9,8 +10,42 @@ class InputError(ValueError):
     """Input that cannot be used: the message names the value, what is allowed, and what to do.
 
     The commands print it as one line and exit with status 2; a library caller catches it like
-    any other `ValueError`.
+    any other `ValueError`. Characters that cannot be printed, which a file's name may have, are
+    written as `printable` does.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    r"""Write a text in one line that a terminal shows as it is.
+
+    Args:
+        text: Such as a file's name, which may have any characters, or bytes that are not UTF-8.
+
+    Returns:
+        The text, with an escape in place of each control character, line break, mark of direction
+        and byte that is no character.
+
+    >>> print(printable("a\nb\x1b[31m"))
+    a\x0ab\x1b[31m
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or unicodedata.category(each) == "Zs" else _escaped(each)
+        for each in text
+    )
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    if 0xDC80 <= code <= 0xDCFF:  # A byte that is not UTF-8, as Python has it in names.
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def nearest(word: object, choices: Iterable[str]) -> str:

@@ -49,3 +49,26 @@ def versions(*packages: str) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def machine() -> dict[str, str | int]:
+    """Return what the last bits of a seed's numbers depend on besides the program.
+
+    XLA splits sums on a CPU among its threads, which are as many as the process's cores.
+
+    Returns:
+        ``cores`` that this process may use, ``device``, ``xla_flags`` from the environment, and
+        the version of ``jax``.
+
+    >>> list(machine())
+    ['cores', 'device', 'xla_flags', 'jax']
+    """
+    import jax
+
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "cores": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "device": jax.devices()[0].device_kind,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "jax": jax.__version__,
+    }

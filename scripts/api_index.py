@@ -18,7 +18,7 @@ import jaxmnist as jm
 
 PAGE = Path(__file__).resolve().parent.parent / "figures/api.md"
 # Programs, and what only the other modules need.
-LEFT_OUT = {"__main__", "cli", "atomic"}
+LEFT_OUT = {"__main__", "atomic", "cli", "signals"}
 HEAD = """# Public names
 
 Every public name with the first line of its docstring. `import jaxmnist as jm` offers those of the

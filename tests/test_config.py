@@ -162,3 +162,20 @@ def test_hyper_keeps_a_learning_rate_of_zero():
 def test_hyper_is_a_new_dict_each_time():
     jm.default_hyper(jm.Config())["learning_rate"] = 7.0
     assert jm.default_hyper(jm.Config()) == {"learning_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"epochs": 10**400}, "epochs is 1000"),
+        ({"epochs": 10**5000}, "epochs is a number of thousands of digits"),
+        ({"batch_size": 2**31}, "at most 2147483647"),
+        ({"hidden": (99_999_999_999,)}, "at most 1073741824 are allowed"),
+        ({"hidden": (10**5, 10**5)}, "10078500000 weights"),
+        ({"hidden": (1,) * 1001}, "at most 1000"),
+    ],
+)
+def test_sizes_beyond_any_machine_are_refused(values, words):
+    with pytest.raises(jm.InputError, match=words) as refused:
+        jm.Config(**values)
+    assert len(str(refused.value)) < 500

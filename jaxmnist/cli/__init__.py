@@ -4,9 +4,12 @@ JAX, TensorFlow Datasets and matplotlib are imported inside the commands, so tha
 mistyped option answer at once.
 """
 
+import signal
+import sys
 import traceback
 from collections.abc import Sequence
 
+from jaxmnist import signals
 from jaxmnist.cli import console, parser
 from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
@@ -15,19 +18,32 @@ from jaxmnist.errors import InputError
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit with 1 if a run failed and with 2 on a person's mistake.
 
+    A command that a signal stopped exits with 128 + the signal's number.
+
     Args:
         arguments: The command line without the program's name; None takes the process's own.
     """
     try:
-        parser.parse(arguments)()
+        try:
+            parser.parse(arguments)()
+        finally:
+            sys.stdout.flush()
     except InputError as error:
         console.fail(str(error))
     except processes.LostProcessError as error:
         console.fail(str(error), status=1)
-    except KeyboardInterrupt:
-        console.leave(130)
-    except Exception:
+    except KeyboardInterrupt as stopped:
+        _stop(getattr(stopped, "number", signal.SIGINT))
+    except Exception as error:
+        if signals.received():  # Which a library turned into another exception.
+            _stop(signals.received())
+        if isinstance(error, OSError):
+            console.fail(console.unexpected(error))
         if processes.joined():
             traceback.print_exc()
             console.leave(1)
         raise
+
+
+def _stop(number: int) -> None:
+    console.fail(signals.message(number), status=128 + number)

@@ -1,12 +1,15 @@
 """What the commands print on the terminal, and how they end."""
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from jaxmnist import signals
 from jaxmnist.distributed import processes
+from jaxmnist.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +24,12 @@ def make_console(quiet: bool = False) -> "Console":
     """
     from rich.console import Console
 
-    made = Console(quiet=quiet)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave the error to `main`, where Rich would end the process without a word."""
+            raise
+
+    made = Screen(quiet=quiet)
     if not made.is_terminal:
         made.width = 1_000_000  # Without a screen, a table is as wide as it needs to be.
     return made
@@ -34,7 +42,7 @@ def say(console: "Console", text: str) -> None:
         console: Where.
         text: The line.
     """
-    console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(printable(text), soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 @contextlib.contextmanager
@@ -74,20 +82,46 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
     Args:
         message: What is wrong, what is allowed, and what to do.
-        status: 2 for a person's mistake, 1 for a run that failed.
+        status: 2 for a person's mistake, 1 for a run that failed, 128 + a signal's number.
     """
-    sys.stderr.write(f"jaxmnist: {message}\n")
+    with contextlib.suppress(OSError):  # Without stderr, the exit status says it.
+        sys.stderr.write(f"jaxmnist: {message}\n")
+        sys.stderr.flush()
     leave(status)
 
 
+def unexpected(error: OSError) -> str:
+    """Say in a line what an error that no command expected is about.
+
+    The commands say themselves what they cannot write to a file. What is left without a name, of
+    an error of writing, is standard output: closed by its reader, or on a full disk.
+
+    Args:
+        error: The error.
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is not None:
+        return f"cannot use {os.fsdecode(error.filename)}: {reason}"
+    if error.errno in _OF_WRITING:
+        return f"cannot write to standard output: {reason}"
+    return f"the system refused a call: {reason}"
+
+
+_OF_WRITING = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF)
+
+
 def leave(status: int) -> NoReturn:
-    """End the process; one of several without waiting for the others, who may wait for it.
+    """End the process; without Python's shutdown if others or a signal may wait for its end.
 
     Args:
         status: The exit status.
     """
-    if processes.joined():
+    try:
         sys.stdout.flush()
-        sys.stderr.flush()
+    except OSError:  # It is closed or full: Python would complain of it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if processes.joined() or signals.received():
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
         os._exit(status)
     sys.exit(status)

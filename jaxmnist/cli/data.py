@@ -6,6 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from jaxmnist.cli.console import make_console, progress, say
+from jaxmnist.errors import printable
 
 
 def data_list(data_dir: str | None = None) -> None:
@@ -22,7 +23,7 @@ def data_list(data_dir: str | None = None) -> None:
     table = Table("name", "source", "location")
     for row in available(data_dir):
         place = f"not here: jaxmnist data prepare {row.name}" if row.path is None else row.path
-        table.add_row(row.name, row.source, Text(str(place), overflow="fold"))
+        table.add_row(row.name, row.source, Text(printable(str(place)), overflow="fold"))
     make_console().print(table)
 
 

@@ -34,7 +34,9 @@ from jaxmnist.cli.sweep_task import for_swept_file
 from jaxmnist.cli.train import train
 from jaxmnist.cli.train_task import for_task_file
 from jaxmnist.cli.verify import verify
+from jaxmnist.cli.verify_file import for_pairs_file
 from jaxmnist.errors import nearest
+from jaxmnist.reading import MAX_BYTES, parse_bytes
 
 Command = Callable[..., None]
 Group = Mapping[str, Any]
@@ -56,6 +58,10 @@ _DESCRIPTIONS = {
     "jaxmnist": "MNIST training as pure functions in JAX; `jaxmnist --version` prints the version.",
     "data": "List, prepare and look at data sets.",
 }
+_LIMITS = (
+    "--max-bytes 16G, after any command, lets a data set, a model's file or a race take 16 GiB of "
+    "memory; without it, 4 GiB."
+)
 _CONFIG = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
 # Options that the parser adds: help, and scripts that complete commands in a shell.
 _HELP = ("-h", "--help")
@@ -71,7 +77,49 @@ def parse(arguments: Sequence[str] | None) -> Callable[[], None]:
     Returns:
         The command with its arguments, to be called.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words, limit = _max_bytes(list(sys.argv[1:] if arguments is None else arguments))
+    call = _parse(words)
+
+    def run() -> None:
+        with _limited(limit):
+            call()
+
+    return run
+
+
+def _max_bytes(words: list[str]) -> tuple[list[str], int | None]:
+    """Return the words without --max-bytes, which every command has, and its value."""
+    names = ("--max-bytes", "--max_bytes")
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name not in names or index == 0:
+            continue
+        if not equals and index + 1 == len(words):
+            fail("--max-bytes needs a value")
+        value, rest = (
+            (value, words[index + 1 :]) if equals else (words[index + 1], words[index + 2 :])
+        )
+        return words[:index] + rest, parse_bytes(value)
+    return words, None
+
+
+@contextlib.contextmanager
+def _limited(limit: int | None) -> Iterator[None]:
+    """Let files take so many bytes of memory, if a number was given."""
+    earlier = os.environ.get(MAX_BYTES)
+    if limit is not None:
+        os.environ[MAX_BYTES] = str(limit)
+    try:
+        yield
+    finally:
+        if limit is not None:
+            os.environ.pop(MAX_BYTES)
+            if earlier is not None:
+                os.environ[MAX_BYTES] = earlier
+
+
+def _parse(words: list[str]) -> Callable[[], None]:
+    """Find the command that some words mean, and read its options."""
     found: Any = COMMANDS
     path = ["jaxmnist"]
     while isinstance(found, Mapping):
@@ -89,6 +137,8 @@ def parse(arguments: Sequence[str] | None) -> Callable[[], None]:
         found, words = for_task_file(words)
     elif found is sweep:
         found, words = for_swept_file(words)
+    elif found is verify:
+        found, words = for_pairs_file(words)
     return _parse_command(found, " ".join(path), words)
 
 
@@ -127,12 +177,15 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
         if option.replace("_", "-") not in known:
             fail(f"{own} has no option {option}; see {name} --help{nearest(option, known)}")
 
+    about, args, options = (command.__doc__ or "").partition("    Args:")
+
     @functools.wraps(command)
     def defer(*args: Any, **kwargs: Any) -> Callable[[], None]:
         if "given" in kwargs:
             kwargs["given"] = frozenset(option[2:].replace("-", "_") for option in given)
         return functools.partial(command, *args, **kwargs)
 
+    defer.__doc__ = f"{about.rstrip()}\n\n    {_LIMITS}\n\n{args}{options}"
     read = functools.partial(
         tyro.cli, defer, prog=name, args=words, config=_CONFIG, return_unknown_args=True
     )
@@ -155,7 +208,7 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
 
 def _options(command: Command) -> list[str]:
     """List the options of a command as they are written, without the parser's own."""
-    names: list[str] = []
+    names = ["max_bytes"]
     for name, hint in typing.get_type_hints(command, include_extras=True).items():
         kind, *marks = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
         if name == "return" or Positional in marks or Suppress in marks:

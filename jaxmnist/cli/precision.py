@@ -3,9 +3,10 @@
 import contextlib
 import functools
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from jaxmnist.reading import read_json
 
 
 def in_its_precision(command: Callable[..., None]) -> Callable[..., None]:
@@ -39,5 +40,5 @@ def _dtype_of(given: Mapping[str, Any]) -> Any:
     if run is None:
         return given["dtype"] if "dtype" in given else getattr(given["config"], "dtype", None)
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        about = json.loads((run / "config.json").read_text())
+        about = read_json(run / "config.json")
         return (about["task"]["options"] if "task" in about else about["config"])["dtype"]

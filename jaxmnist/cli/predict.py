@@ -7,7 +7,7 @@ from tyro.conf import Positional
 
 from jaxmnist.cli.console import make_console, say
 from jaxmnist.cli.precision import in_its_precision
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, printable
 
 if TYPE_CHECKING:
     from jaxmnist.runs import Run
@@ -87,7 +87,7 @@ def _predict_digits(
     for name, label, row in zip(names, labels, np.asarray(probabilities), strict=True):
         likeliest = np.argsort(-row, kind="stable")[:2]
         guesses = [cell for index in likeliest for cell in (str(index), f"{row[index]:.4f}")]
-        table.add_row(Text(name, overflow="fold"), label, *guesses)
+        table.add_row(Text(printable(name), overflow="fold"), label, *guesses)
     screen.print(table)
     if show_input is not None:
         _show_input(show_input, images, pictures, inputs[len(indices) :], probabilities)
@@ -163,7 +163,7 @@ def _predict_task(trained: "Run", indices: tuple[int, ...], images: tuple[Path, 
             cells = [cell for i in likeliest for cell in (str(i), f"{outputs[row][i]:.4f}")]
         else:
             cells = [_shown(outputs[row])]
-        table.add_row(Text(name, overflow="fold"), target, *cells)
+        table.add_row(Text(printable(name), overflow="fold"), target, *cells)
     make_console().print(table)
 
 

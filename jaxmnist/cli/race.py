@@ -20,7 +20,8 @@ def race(
     Args:
         surface: Such as valley, saddle, rosenbrock, beale, himmelblau.
         optimizers: The optimizers to race; by default all.
-        steps: How many steps each takes; by default 100, and 60 on saddles.
+        steps: How many steps each takes; by default 100, and 60 on saddles; as many
+            as fit in 4 GiB of memory, about 390,000 for all six, or in --max-bytes.
         learning_rate: The step size of all of them; by default, each one's best on a common grid.
         out: The picture to write: a .png, or a moving .gif or .mp4.
     """

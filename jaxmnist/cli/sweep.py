@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
+from jaxmnist import signals
 from jaxmnist.cli.console import make_console, progress, say
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.config import Config
@@ -88,6 +89,7 @@ def sweep(
     dtype: str = "float32",
     dataset: str = "mnist",
     data_dir: str | None = None,
+    max_cells: int = 100_000,
     out: Path,
 ) -> None:
     """Train every combination of values, and tabulate and draw them; `sweep FILE` for any task.
@@ -104,6 +106,7 @@ def sweep(
         dtype: float32 or float64; or bfloat16 for the layers alone, as in `train`.
         dataset: As `train --dataset` takes it.
         data_dir: The folder of prepared sets, if not TFDS's own.
+        max_cells: The most runs of a sweep; more are refused before any is trained.
         out: The sweep's folder.
     """
     config = Config(
@@ -127,7 +130,7 @@ def sweep(
     for name, given in (*words.items(), *((name, (value,)) for name, value in fixed.items())):
         command += ["--" + name.replace("_", "-"), *map(str, given)]
     images = load_dataset(dataset, data_dir)
-    run_sweep(config, values, images, out, command=shlex.join(command))
+    run_sweep(config, values, images, out, command=shlex.join(command), max_cells=max_cells)
 
 
 def run_sweep(
@@ -160,6 +163,7 @@ def run_sweep(
     started = time.perf_counter()
     screen = make_console()
     finished: list[int] = []
+    signals.report("; the runs that are finished are kept, and the same command trains the others")
     with progress(screen, "training") as (bar, trained):
 
         def on_chunk(done: int, total: int) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxmnist.runs import TaskFile
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
-_OPTIONS = ("epochs", "eval_batch_size", "dataset", "data_dir", "out", "help")
+_OPTIONS = ("epochs", "eval_batch_size", "dataset", "data_dir", "max_cells", "out", "help")
 
 
 def for_swept_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]]:
@@ -47,9 +47,10 @@ def for_swept_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]
     if path is None:
         return sweep, list(words)
     make_cores_devices()  # JAX is loaded from here on.
-    from jaxmnist.runs.task_file import TaskFile, read_text
+    from jaxmnist.runs.python_file import read_text
+    from jaxmnist.runs.task_file import TaskFile
 
-    file = TaskFile(str(path.absolute()), read_text(path))
+    file = TaskFile(str(path.absolute()), read_text(path, "the file of a task"))
     return _command(file, shlex.join(["jaxmnist", "sweep", *words])), list(words[1:])
 
 
@@ -59,7 +60,7 @@ def _command(file: "TaskFile", line: str) -> Callable[..., None]:
 
     kind = config_class(file.module)
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    check_names(file, list(fields), {"dataset", "data_dir", "out", "help"}, "sweep")
+    check_names(file, list(fields), {"dataset", "data_dir", "max_cells", "out", "help"}, "sweep")
     axes = _axes_of(file, fields)
 
     def command(
@@ -68,9 +69,10 @@ def _command(file: "TaskFile", line: str) -> Callable[..., None]:
         out: Path,
         dataset: str | None = None,
         data_dir: str | None = None,
+        max_cells: int = 100_000,
     ) -> None:
         given = {**vars(config), **vars(sizes)}
-        _sweep_file(file, line, axes, given, (dataset, data_dir), out)
+        _sweep_file(file, line, axes, given, (dataset, data_dir), out, max_cells)
 
     options = dataclasses.make_dataclass(
         "Options",
@@ -90,6 +92,7 @@ def _command(file: "TaskFile", line: str) -> Callable[..., None]:
         inspect.Parameter("config", _KEYWORD, annotation=Annotated[options, arg(name="")]),
         inspect.Parameter("sizes", _KEYWORD, annotation=Annotated[sizes, arg(name="")]),
         *([] if file.has_data else where),
+        inspect.Parameter("max_cells", _KEYWORD, default=100_000, annotation=int),
         inspect.Parameter("out", _KEYWORD, annotation=Path),
     ]
     made = signed(in_its_precision(command), parameters)
@@ -145,6 +148,7 @@ def _sweep_file(
     given: Mapping[str, Any],
     where: tuple[str | None, str | None],
     out: Path,
+    max_cells: int,
 ) -> None:
     """Run the sweep that the options, by name in `given`, ask for."""
     from jaxmnist import sweep as sweeping
@@ -193,5 +197,6 @@ def _sweep_file(
         eval_batch_size=sizes.eval_batch_size,
         seed=sizes.seed,
         command=line,
+        max_cells=max_cells,
         recorded={"task_sha256": file.sha256, **file.options},
     )

@@ -1,6 +1,7 @@
 """`jaxmnist train`: start or resume a run, show its epochs, and write its folder."""
 
 import functools
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -9,22 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Suppress, arg
 
-from jaxmnist.cli.console import fail, make_console, progress, say
+from jaxmnist import locks, signals
+from jaxmnist.cli.console import fail, make_console, say
+from jaxmnist.cli.epochs import standing, train_epochs
+from jaxmnist.cli.joining import check_alone
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.config import Config
 from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from jaxmnist.runs import Run, Session, TaskFile
+    from jaxmnist.runs import Run, TaskFile
     from jaxmnist.runs.session import Data
-    from jaxmnist.training import DivergedError, TrainState
+    from jaxmnist.training import TrainState
     from jaxmnist.training.state import Metered
-
-EPOCH_LINE = "epoch: {}, Train Loss: {:.6f}, Train Acc: {:.6f}, Eval Loss: {:.6f}, Eval Acc: {:.6f}"
-"""The tutorial's line (row D9)."""
 
 
 @in_its_precision
@@ -80,6 +79,7 @@ def train(
     )
 
 
+@locks.released_at_end()
 def train_run(
     config: Config,
     joining: processes.Processes,
@@ -126,8 +126,7 @@ def train_run(
     """
     started = time.perf_counter() if started is None else started
     _check_together(given, stream=stream, devices=devices, distributed=distributed, resume=resume)
-    if distributed:
-        processes.join(joining, on_abort=processes.hush())
+    on_abort = processes.hush() if distributed else None
     import jax.numpy as jnp
 
     from jaxmnist import runs
@@ -135,11 +134,23 @@ def train_run(
     from jaxmnist.training import by_name
 
     imported = time.perf_counter()
-    fit = _fit_on(None if distributed else devices)
     options = {**vars(config), "dataset": dataset, "data_dir": data_dir}
     options |= {"checkpoint_every": checkpoint_every, "keep": keep}
     options |= task_file.options if task_file else {}
+    options = {name: value for name, value in options.items() if name in given}
     in_memory = load_dataset if task_file is None else load_arrays
+    load = functools.cache(open_stream if stream else in_memory)
+    file = None if is_recorded else task_file
+    if distributed:
+        new = runs.Run(
+            out or Path(), config, 10, dataset, data_dir, checkpoint_every, keep, task_file
+        )
+        reopen = None
+        if resume is not None:
+            reopen = functools.partial(runs.reopen, resume, options, file, accept_changed_task)
+        check_alone(joining, new, out, overwrite, reopen, load)
+        processes.join(joining, on_abort)
+    fit = _fit_on(None if distributed else devices)
     session = runs.open_run(
         config,
         dataset,
@@ -149,9 +160,9 @@ def train_run(
         path=out,
         overwrite=overwrite,
         resume=resume,
-        options={name: value for name, value in options.items() if name in given},
-        load=open_stream if stream else in_memory,
-        task_file=None if is_recorded else task_file,
+        options=options,
+        load=load,
+        task_file=file,
         accept_changed_task=accept_changed_task,
     )
     run, data, first = session.run, session.data, processes.is_first()
@@ -166,8 +177,12 @@ def train_run(
         return
     if resume is not None:
         say(screen, f"resuming after epoch {session.epoch} of {run.config.epochs}")
+        for note in session.notes:
+            say(screen, note)
     loaded = time.perf_counter()
-    state, history, diverged, compiled = _train(session, data, fit, screen, stream)
+    resuming = _resuming(run, stream, devices, distributed)
+    signals.report(f" {standing(session.epoch, run.config.epochs)}; {resuming}")
+    state, history, diverged, compiled = train_epochs(session, data, fit, screen, stream, resuming)
     trained = time.perf_counter()
 
     if session.history is not None:
@@ -184,7 +199,8 @@ def train_run(
         f"time: import {imported - started:.1f} s, load {loaded - imported:.1f} s, "
         f"compile {compiled - loaded:.1f} s, train {trained - compiled:.1f} s",
     )
-    say(screen, f"wrote: {run.path}")
+    if epochs or not overwrite:
+        say(screen, f"wrote: {run.path}")
     processes.leave()
     if diverged is not None:
         rate = (run.config.learning_rate or "the default") if task_file is None else "the present"
@@ -228,61 +244,15 @@ def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, Any]]":
     return functools.partial(data_parallel.fit, mesh=data_parallel.data_mesh(found[:devices]))
 
 
-def _train(
-    session: "Session",
-    data: "Data",
-    fit: "Callable[..., tuple[TrainState, Any]]",
-    screen: "Console",
-    stream: bool,
-) -> "tuple[TrainState, Any, DivergedError | None, float]":
-    """Train the session's epochs, record and print each; say what stopped them, if they diverged.
-
-    The last result is the time at which the program was compiled.
-    """
-    from jaxmnist import runs
-    from jaxmnist.training import DivergedError, sizes
-
-    run, done = session.run, session.epoch
-    samples, _ = sizes(data)
-    compiled = time.perf_counter()
-    what, kind = (run.config, "images") if run.task_file is None else (run.task, "samples")
-    of_task = {} if run.task_file is None else _sizes_of(run.config)
-    with progress(screen, "compiling") as (bar, task):
-
-        def on_compiled() -> None:
-            nonlocal compiled
-            compiled = time.perf_counter()
-            bar.reset(task, total=run.config.epochs, completed=done, description="training")
-
-        def on_progress(epochs: float) -> None:
-            rate = (epochs - done) * samples / (time.perf_counter() - compiled)
-            bar.update(task, completed=epochs, rate=f"{rate:,.0f} {kind}/s")
-
-        def on_epoch(index: int, state: "TrainState", metrics: "Metered") -> None:
-            if processes.is_first():
-                runs.record_epoch(run, index, state, metrics)
-            on_progress(index + 1.0)
-            say(screen, _epoch_line(index, metrics))
-
-        try:
-            state, history = fit(
-                what,
-                data,
-                **of_task,
-                state=session.state,
-                epoch=done,
-                on_compiled=on_compiled,
-                on_epoch=on_epoch,
-                **({"on_progress": on_progress} if stream else {}),
-            )
-        except DivergedError as error:
-            return error.state, error.history, error, compiled
-    return state, history, None, compiled
-
-
-def _sizes_of(config: Config) -> dict[str, int]:
-    names = ("epochs", "batch_size", "eval_batch_size", "seed")
-    return {name: getattr(config, name) for name in names}
+def _resuming(run: "Run", stream: bool, devices: int, distributed: bool) -> str:
+    """Say how to take up a run that a signal stopped."""
+    if not run.checkpoint_every:
+        return "it was started with --checkpoint-every 0 and cannot be resumed"
+    words = ["jaxmnist", "train", "--resume", str(run.path)]
+    words += ["--stream"] if stream else []
+    words += ["--distributed"] if distributed else []
+    words += ["--devices", str(devices)] if devices != 1 else []
+    return f"to continue: {shlex.join(words)}"
 
 
 def _save_pictures(run: "Run", state: "TrainState", history: "Metered", data: "Data") -> None:
@@ -297,18 +267,6 @@ def _save_pictures(run: "Run", state: "TrainState", history: "Metered", data: "D
         pictures.save_pictures(run, state.params, history, shown)
     else:
         pictures.save_task_pictures(run, state.model, history, shown)
-
-
-def _epoch_line(index: int, metrics: "Metered") -> str:
-    """Return the tutorial's line, or a task's metrics by name, without their per-sample twins."""
-    from jaxmnist.training import History, by_name
-
-    if isinstance(metrics, History):
-        return EPOCH_LINE.format(index, *map(float, metrics[:4]))
-    values = by_name(metrics)
-    names = [name for name in values if not name.endswith("_per_sample")]
-    names.sort(key=lambda name: (name.startswith("eval_"), not name.endswith("_loss")))
-    return ", ".join([f"epoch: {index}", *(f"{name}: {float(values[name]):.6f}" for name in names)])
 
 
 def _summary(history: "Metered") -> str:

@@ -54,11 +54,12 @@ def for_task_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]]
         return train, list(words)
     started = time.perf_counter()  # JAX is loaded from here on.
     from jaxmnist.runs import read
-    from jaxmnist.runs.task_file import TaskFile, read_text
+    from jaxmnist.runs.python_file import read_text
+    from jaxmnist.runs.task_file import TaskFile
 
     run = read(folder) if folder is not None and has_record else None
     if file is not None:
-        task_file = TaskFile(str(file.absolute()), read_text(file))
+        task_file = TaskFile(str(file.absolute()), read_text(file, "the file of a task"))
         return _command(task_file, run, started=started, is_recorded=False), list(words[1:])
     assert run is not None
     assert run.task_file is not None

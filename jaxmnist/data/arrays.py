@@ -15,6 +15,7 @@ from jaxmnist.data.image_folder import is_image_folder, load_image_folder
 from jaxmnist.data.load import load_dataset
 from jaxmnist.data.npz import KEYS, read_arrays
 from jaxmnist.errors import InputError
+from jaxmnist.reading import expanded
 
 Part = tuple[np.ndarray, np.ndarray]
 """Inputs and targets, with the same number of samples on their first axes."""
@@ -47,7 +48,7 @@ def load_arrays(
     ((60000, 28, 28), dtype('int32'))
     """
     text = os.fspath(name)
-    path = Path(text).expanduser()
+    path = expanded(text)
     try:
         if path.suffix == ".npz":
             return _load_npz(path)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from jaxmnist.data import bundled
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.reading import expanded
 
 
 class StandardSet(NamedTuple):
@@ -84,7 +85,7 @@ def available(data_dir: str | os.PathLike[str] | None = None) -> list[Available]
 def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return TFDS's data directory: `data_dir`, or `TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    return expanded(chosen)
 
 
 def prepared_directory(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | None:

@@ -1,13 +1,17 @@
 """One data set in memory, checked when it is made."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
 from jaxmnist.errors import InputError
+
+MAX_CLASSES: Final = 2**20
+"""The most classes of a set: a network has an output for each, and a byte lost in a label would
+ask for millions."""
 
 
 class Arrays(NamedTuple):
@@ -116,6 +120,11 @@ def _check_split(
     if not 1 <= num_classes < 2**31:
         raise InputError(
             f"{name}: num_classes is {num_classes}; 1 to 2147483647 are allowed (labels are int32)"
+        )
+    if num_classes > MAX_CLASSES:
+        raise InputError(
+            f"{name}: has {num_classes} classes (the largest label and one); at most {MAX_CLASSES} "
+            "are allowed; number the classes from 0"
         )
     wrong = (labels < 0) | (labels >= num_classes)
     if wrong.any():

@@ -9,7 +9,9 @@ EMNIST's files store every image transposed; a set with the prefix `emnist-` is 
 upright.
 """
 
+import filecmp
 import gzip
+import io
 import math
 import os
 import re
@@ -24,6 +26,7 @@ from jaxtyping import UInt8
 from jaxmnist.data.dataset import Dataset, classes_in
 from jaxmnist.errors import InputError
 from jaxmnist.mistaken_files import mistaken_file
+from jaxmnist.reading import check_bytes, read_bytes
 
 FILE_NAMES = (
     "train-images-idx3-ubyte",
@@ -184,7 +187,7 @@ def _complete(found: dict[str, dict[str, list[Path]]], folder: Path) -> dict[str
 def _one_of(paths: list[Path], folder: Path) -> Path:
     plain = [path for path in paths if path.suffix != ".gz"] or paths
     first, *others = plain
-    if any(each.read_bytes() != first.read_bytes() for each in others):
+    if any(not filecmp.cmp(each, first, shallow=False) for each in others):
         raise InputError(
             f"{folder}: has {' and '.join(str(each.relative_to(folder)) for each in plain)}, "
             "which differ; remove all but one of them"
@@ -228,38 +231,53 @@ def read_idx(path: Path, ndim: int, dtype: Literal["uint8", "int32"] = "uint8") 
         That dtype, of the shape in the header.
 
     Raises:
-        InputError: The file is unreadable, is no such IDX file, or has too few or too many bytes.
+        InputError: The file is unreadable, is no such IDX file, or has too few or too many bytes;
+            or its header asks for more memory than `jaxmnist.reading.max_bytes`.
     """
+    header = 4 + 4 * ndim
+    stored = np.dtype(dtype).newbyteorder(">")
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{path}: damaged gzip file: {error}") from error
-    if mistake := mistaken_file(content):
-        raise InputError(f"{path}: {mistake}")
-    stored = np.dtype(dtype).newbyteorder(">")
-    magic = bytes([0, 0, _TYPES[dtype], ndim])
-    if content[:4] != magic:
-        raise InputError(
-            f"{path}: not an IDX file of {'images' if ndim == 3 else 'labels'}: "
-            f"it begins with 0x{content[:4].hex()}, not 0x{magic.hex()}"
-        )
-    header = 4 + 4 * ndim
-    if len(content) < header:
-        raise InputError(f"{path}: truncated: {len(content)} bytes, and the header has {header}")
-    shape = struct.unpack_from(f">{ndim}I", content, 4)
-    expected = header + math.prod(shape) * stored.itemsize
+    packed = content.startswith(b"\x1f\x8b")
+    stream = io.BytesIO(content)
+    try:
+        file = gzip.GzipFile(fileobj=stream) if packed else stream
+        beginning = file.read(1000)
+        if mistake := mistaken_file(beginning):
+            raise InputError(f"{path}: {mistake}")
+        shape = _shape(beginning[:header], ndim, dtype, path)
+        expected = header + math.prod(shape) * stored.itemsize
+        # A size of 0 makes the others no smaller: NumPy has no array of such a shape.
+        check_bytes(str(path), math.prod(max(1, size) for size in shape) * stored.itemsize)
+        if packed:  # One byte more than the header means, whatever else is in there.
+            content = beginning + file.read(max(0, expected + 1 - len(beginning)))
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip file: {error}") from error
     if len(content) != expected:
+        least = "at least " if packed and len(content) > expected else ""
         raise InputError(
             f"{path}: {'truncated' if len(content) < expected else 'has bytes after its end'}: "
-            f"{len(content)} bytes, where its header (shape {shape}) means {expected}"
+            f"{least}{len(content)} bytes, where its header (shape {shape}) means {expected}"
         )
     # astype copies, so that the result is writable.
     return np.frombuffer(content, stored, offset=header).reshape(shape).astype(dtype)
+
+
+def _shape(header: bytes, ndim: int, dtype: str, path: Path) -> tuple[int, ...]:
+    """Return the sizes that a file begins with."""
+    magic = bytes([0, 0, _TYPES[dtype], ndim])
+    if header[:4] != magic:
+        raise InputError(
+            f"{path}: not an IDX file of {'images' if ndim == 3 else 'labels'}: "
+            f"it begins with 0x{header[:4].hex()}, not 0x{magic.hex()}"
+        )
+    if len(header) < 4 + 4 * ndim:
+        raise InputError(
+            f"{path}: truncated: {len(header)} bytes, and the header has {4 + 4 * ndim}"
+        )
+    return struct.unpack_from(f">{ndim}I", header, 4)
 
 
 def upright(images: UInt8[np.ndarray, "n a b"]) -> UInt8[np.ndarray, "n b a"]:

@@ -4,6 +4,8 @@ Two layouts are read: ``DIR/train/CLASS/*.png`` with ``DIR/test/CLASS/*.png``, a
 ``DIR/CLASS/*.png``, of whose images every fifth is a test image.
 """
 
+import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import numpy as np
 from PIL import Image
 
 from jaxmnist.errors import InputError
+from jaxmnist.reading import check_bytes, check_regular
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-_LIMIT = 4 * 2**30  # Bytes of all images together, which are held in memory.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""The formats of images that are read, as Pillow names them."""
 _GREY = ("1", "L")
 _COLOUR = ("RGB", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 
@@ -35,8 +39,9 @@ def is_image_folder(path: Path) -> bool:
 def load_image_folder(path: Path) -> tuple[Part, Part]:
     """Load images in class-named folders.
 
-    All images have the same size and are in memory, at most 4 GiB together. Classes are numbered
-    in the order of their folders' names, images follow in the order of class and file name. Other
+    All images have the same size and are in memory, at most 4 GiB together (or ``--max-bytes``).
+    PNG, JPEG, BMP, GIF, WebP and TIFF are read, whatever a file's ending. Classes are numbered in
+    the order of their folders' names, images follow in the order of class and file name. Other
     files, and those whose names begin with a dot, are ignored. If all images are grey, they have
     no channel axis; otherwise all have the channels red, green and blue, and transparency is
     dropped. Images of 16 bits a channel are refused.
@@ -112,11 +117,8 @@ def _check(files: list[Path]) -> tuple[tuple[int, int], bool]:
     """Return the common size, and whether all images are grey, from their headers alone."""
     size, first, is_grey = None, files[0], True
     for file in files:
-        try:
-            with Image.open(file) as image:
-                found, mode = image.size, image.mode
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{file} cannot be read as an image: {error}") from error
+        with _opened(file) as image:
+            found, mode = image.size, image.mode
         if mode not in (*_GREY, *_COLOUR):
             raise InputError(
                 f"{file} has Pillow's mode {mode}; grey or colour images of 8 bits a channel are "
@@ -131,11 +133,7 @@ def _check(files: list[Path]) -> tuple[tuple[int, int], bool]:
         is_grey &= mode in _GREY
     width, height = size or (0, 0)
     total = len(files) * width * height * (1 if is_grey else 3)
-    if total > _LIMIT:
-        raise InputError(
-            f"the {len(files)} images need {total / 2**30:.1f} GiB of memory; at most "
-            f"{_LIMIT / 2**30:.0f} GiB are read"
-        )
+    check_bytes(f"{first.parent.parent}: {len(files)} images of {width}x{height} pixels", total)
     return (width, height), is_grey
 
 
@@ -143,9 +141,21 @@ def _read(files: list[tuple[Path, int]], size: tuple[int, int], is_grey: bool) -
     width, height = size
     images = np.empty((len(files), height, width) + (() if is_grey else (3,)), np.uint8)
     for index, (file, _) in enumerate(files):
-        try:
-            with Image.open(file) as image:
-                images[index] = np.asarray(image.convert("L" if is_grey else "RGB"))
-        except (OSError, ValueError, SyntaxError) as error:  # What damaged files raise.
-            raise InputError(f"{file} cannot be read as an image: {error}") from error
+        with _opened(file) as image:
+            images[index] = np.asarray(image.convert("L" if is_grey else "RGB"))
     return images, np.array([label for _, label in files], np.int32)
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Open an image; whatever Pillow meets in a damaged one becomes one line."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Sizes are checked here.
+            check_regular(file)
+            with Image.open(file, formats=FORMATS) as image:
+                yield image
+    except (InputError, MemoryError):
+        raise
+    # Each of Pillow's readers has errors of its own: struct.error, SyntaxError, EOFError, ...
+    except Exception as error:
+        raise InputError(f"{file} cannot be read as an image: {error}") from error

@@ -1,7 +1,6 @@
 """One way in: a name or a path becomes a `Dataset`."""
 
 import os
-from pathlib import Path
 
 from jaxmnist.data.bundled import load_bundled
 from jaxmnist.data.catalogue import STANDARD_SETS
@@ -10,6 +9,7 @@ from jaxmnist.data.idx import load_idx
 from jaxmnist.data.npz import load_npz
 from jaxmnist.data.tfds import load_tfds
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.reading import expanded
 
 
 def load_dataset(
@@ -47,7 +47,7 @@ def load_dataset(
         return load_bundled()
     if text.startswith("tfds:") or text in STANDARD_SETS:
         return load_tfds(text.removeprefix("tfds:"), data_dir)
-    path = Path(text).expanduser()
+    path = expanded(text)
     try:
         if path.suffix == ".npz":
             return load_npz(path)

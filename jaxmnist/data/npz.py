@@ -4,17 +4,19 @@
 network takes.
 """
 
+import math
 import zipfile
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from jaxmnist.data.dataset import Dataset, classes_in
 from jaxmnist.errors import InputError
 from jaxmnist.mistaken_files import mistaken_file
+from jaxmnist.reading import check_bytes, check_regular
 
 Read = TypeVar("Read")
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -124,7 +126,9 @@ def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[
         source: Name of the file in error messages.
 
     Raises:
-        InputError: The file cannot be opened, is not a zip archive, lacks an array, or is corrupt.
+        InputError: The file cannot be opened, is not a zip archive, lacks an array, or is corrupt;
+            or the arrays take more memory than `jaxmnist.reading.max_bytes`, which is found before
+            any of it is allocated.
     """
 
     def read(archive: zipfile.ZipFile) -> list[np.ndarray]:
@@ -135,6 +139,8 @@ def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[
                 f"{source}: no array named {', '.join(missing)}; it has {', '.join(present)}, "
                 f"and {', '.join(keys)} are needed"
             )
+        # What the archive says that its members unpack to, which zipfile reads no more than.
+        check_bytes(source, sum(archive.getinfo(f"{key}.npy").file_size for key in keys))
         return [_read_member(archive, key, source) for key in keys]
 
     return _open(file, source, read)
@@ -143,9 +149,13 @@ def read_arrays(file: Path | BytesIO, keys: Iterable[str], source: str) -> list[
 def _open(file: Path | BytesIO, source: str, read: Callable[[zipfile.ZipFile], Read]) -> Read:
     """Open the archive and read from it."""
     try:
+        if isinstance(file, Path):
+            check_regular(file)
         archive = zipfile.ZipFile(file)
     except OSError as error:
         raise InputError(f"{source}: cannot be opened: {error.strerror or error}") from error
+    except InputError:
+        raise
     except Exception as error:  # As in _read_member.
         mistake = mistaken_file(_beginning(file))
         reason = f"it {mistake}" if mistake else _line(error)
@@ -167,16 +177,45 @@ def _names(archive: zipfile.ZipFile) -> list[str]:
 
 def _read_member(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
     try:
+        size = archive.getinfo(f"{key}.npy").file_size
+        member: Any  # The type checker's has no `readinto`.
         with archive.open(f"{key}.npy") as member:
-            array = np.lib.format.read_array(member, allow_pickle=False)
+            shape, in_columns, dtype = _header(member)
+            expected = math.prod(shape) * dtype.itemsize
+            if size - member.tell() != expected:
+                kind = "too few bytes" if size - member.tell() < expected else "bytes after the end"
+                raise ValueError(
+                    f"{kind}: {size - member.tell()}, where its header ({dtype}, shape {shape}) "
+                    f"means {expected}"
+                )
+            content = bytearray(expected)
+            if member.readinto(content) != expected:
+                raise ValueError("it ends before its header says")
             # Reading to the end is also what makes zipfile compare the checksum.
-            if member.read(1):
-                raise ValueError("bytes after the array's end")
+            member.read(1)
+            array = np.frombuffer(content, dtype).reshape(shape, order="F" if in_columns else "C")
     # Damaged bytes surface as any of a dozen types (zlib.error, EOFError, NotImplementedError, …),
     # and all of them mean the same to the reader.
     except Exception as error:
         raise InputError(f"{source}: {key} cannot be read: {_line(error)}") from error
     return array
+
+
+def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read an array's shape, whether its columns are stored one by one, and its dtype."""
+    version = np.lib.format.read_magic(member)
+    if version == (1, 0):
+        header = np.lib.format.read_array_header_1_0(member)
+    elif version == (2, 0):
+        header = np.lib.format.read_array_header_2_0(member)
+    else:
+        raise ValueError(f"it is of version {version}, which only named fields need")
+    shape, _, dtype = header
+    if dtype.hasobject:
+        raise ValueError("it has Python objects, which are never unpickled (allow_pickle=False)")
+    if not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"its header ({dtype}, shape {shape}) is of no array")
+    return header
 
 
 def _line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxmnist.data.strokes import FAINTEST_INK, FoundDigit, find_digit
 from jaxmnist.errors import InputError
+from jaxmnist.reading import check_regular
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """The formats of pictures that are read, as Pillow names them."""
@@ -55,6 +56,7 @@ def read_picture(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            check_regular(Path(path))
             file = Image.open(path, formats=FORMATS)
         with file:
             # The header says how large it is; a small file may stand for more than memory holds.
@@ -64,22 +66,20 @@ def read_picture(path: str | Path) -> UInt8[np.ndarray, "height width 3"]:
                     f"at most {MAX_PIXELS:,} are read; scale it down or crop it"
                 )
             file.draft("RGB", (_WORKING_SIDE, _WORKING_SIDE))  # A JPEG is decoded smaller at once.
-            picture = _in_bytes(ImageOps.exif_transpose(file)).convert("RGBA")
+            ImageOps.exif_transpose(file, in_place=True)
+            picture = _scaled_down(_in_bytes(file)).convert("RGBA")
     except UnidentifiedImageError as error:
         raise InputError(
             f"{path} is not a picture that can be read; use PNG, JPEG, WebP or BMP"
         ) from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large a picture: {error}") from error
-    except InputError:
+    except (InputError, MemoryError):
         raise
-    except (OSError, SyntaxError, ValueError) as error:
+    # Each of Pillow's readers has errors of its own: struct.error, SyntaxError, EOFError, ...
+    except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read the picture {path}: {reason}") from error
-    if max(picture.size) > _WORKING_SIDE:
-        scale = _WORKING_SIDE / max(picture.size)
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        picture = picture.resize((width, height), Image.Resampling.BOX)
     tries = []
     # White ink on nothing would vanish on white paper, so black paper is the second try.
     for paper in ("white", "black"):
@@ -131,4 +131,22 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
     """Bring a PNG's 16-bit greys to 8 bits; Pillow's own conversion would clip them."""
     if not picture.mode.startswith("I"):
         return picture
-    return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
+    grey = np.empty((picture.height, picture.width), np.uint8)
+    rows = max(1, 2**20 // picture.width)  # A strip at a time: a float takes eight bytes.
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        grey[top : top + rows] = (np.asarray(strip) / 257).round().clip(0, 255)
+    return Image.fromarray(grey)
+
+
+def _scaled_down(picture: Image.Image) -> Image.Image:
+    """Scale a large picture to the working size, before its pixels take four bytes each."""
+    if max(picture.size) <= _WORKING_SIDE:
+        return picture
+    if picture.mode == "1":
+        picture = picture.convert("L")
+    elif picture.mode not in ("L", "RGB") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    scale = _WORKING_SIDE / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BOX)

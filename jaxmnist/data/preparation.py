@@ -13,6 +13,7 @@ import http.client
 import io
 import os
 import queue
+import secrets
 import shutil
 import tempfile
 import threading
@@ -37,6 +38,7 @@ from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.idx import FILE_NAMES, find_idx_files, read_idx_files
 from jaxmnist.data.tfds import import_tfds
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.reading import expanded
 
 # A host that has not answered by then counts as unreachable; TFDS itself would try for minutes.
 _ANSWER_SECONDS = 8.0
@@ -82,17 +84,18 @@ def prepare(
         with _silence():
             builder = tfds.builder(standard.name, data_dir=root, file_format="array_record")
         if source is not None:
-            data = _read_source(standard, Path(source).expanduser())
+            data = _read_source(standard, expanded(source))
         elif standard.name == "mnist":
             data = load_bundled()
         else:
             data = _download(standard, builder, root / "downloads" / "jaxmnist")
         _write(builder, data)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # The second is what ArrayRecord makes of a full disk.
         if prepared := prepared_directory(standard.name, root):
             return prepared  # Another process was faster.
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
-            f"{root}: {standard.name} cannot be prepared there: {error.strerror or error}; "
+            f"{root}: {standard.name} cannot be prepared there: {reason}; "
             "give another folder with --data-dir"
         ) from error
     prepared = prepared_directory(standard.name, root)
@@ -203,10 +206,10 @@ def _download(standard: StandardSet, builder: Any, downloads: Path) -> Dataset:
 
 def _fetch(file: _File, path: Path, standard: StandardSet) -> None:
     """Download one file to `path`, which appears only when it is whole and has the checksum."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     try:
         digest = hashlib.sha256()
-        with contextlib.closing(_open(file.url)) as response, partial.open("wb") as out:
+        with contextlib.closing(_open(file.url)) as response, partial.open("xb") as out:
             while chunk := response.read(1 << 20):
                 digest.update(chunk)
                 out.write(chunk)

@@ -28,10 +28,12 @@ from jaxmnist.data.catalogue import (
     data_directory,
     prepared_directory,
 )
-from jaxmnist.data.dataset import Dataset
+from jaxmnist.data.dataset import MAX_CLASSES, Dataset
 from jaxmnist.data.idx import upright
 from jaxmnist.data.npz import read_arrays
+from jaxmnist.data.tfds_description import check_description
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.reading import check_bytes
 
 _CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
 # Part of every fingerprint: change it when the same files should decode to other arrays.
@@ -176,6 +178,7 @@ def _open(directory: Path, name: str) -> PreparedSet:
     """Open a prepared set whose folder is known."""
     tfds = import_tfds()
     with _reading(directory), warnings.catch_warnings(action="ignore"):
+        check_description(directory)
         builder = tfds.builder_from_directory(directory)
         features, splits = builder.info.features, builder.info.splits
         if not {"image", "label"} <= features.keys():
@@ -199,12 +202,20 @@ def _open(directory: Path, name: str) -> PreparedSet:
             builder.as_data_source(split, deserialize_method=as_stored)
             for split in ("train", "test")
         )
-        return PreparedSet(directory, train, test, features["label"].num_classes, name)
+        classes = features["label"].num_classes
+        if type(classes) is not int or not 1 <= classes <= MAX_CLASSES:
+            raise InputError(
+                f"{directory}: its label feature has {classes} classes; 1 to {MAX_CLASSES} are "
+                "allowed"
+            )
+        return PreparedSet(directory, train, test, classes, name)
 
 
 def _decode(directory: Path, name: str) -> Dataset:
     """Read a prepared set and decode its images."""
     prepared = _open(directory, name)
+    # An image's bytes, once as read and once in an array.
+    check_bytes(str(directory), 2 * 28 * 28 * (len(prepared.train) + len(prepared.test)))
     train_images, train_labels = read_records(prepared, "train", range(len(prepared.train)))
     test_images, test_labels = read_records(prepared, "test", range(len(prepared.test)))
     try:

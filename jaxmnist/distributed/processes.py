@@ -8,15 +8,23 @@ the others end: no run continues without a share of its batch.
 
 import json
 import os
-import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
+from jaxmnist import signals
+from jaxmnist.distributed import addresses
+from jaxmnist.distributed.abort import OnAbort, end_after
+from jaxmnist.distributed.abort import hush as hush
 from jaxmnist.errors import InputError
 
 LOST = "another process of this run stopped or cannot be reached, so this one stops too"
+
+
+_LONGEST = 4096
+"""Bytes of the longest objection to a run that is told to the other processes."""
 
 
 class LostProcessError(RuntimeError):
@@ -31,7 +39,8 @@ class Processes:
     JAX itself detects: SLURM, Open MPI, Kubernetes, TPU pods.
 
     Attributes:
-        coordinator_address: HOST:PORT of process 0, which listens there.
+        coordinator_address: HOST:PORT of process 0, which listens there; of localhost, in any
+            spelling, at the loopback interface alone.
         num_processes: How many there are.
         process_id: Which this is, from 0.
         start_timeout: Seconds to wait for all of them to connect.
@@ -62,46 +71,50 @@ class Processes:
                 f"process_id is {own}; with num_processes {count} it must be a whole number from "
                 f"0 to {count - 1}"
             )
-        address = self.coordinator_address
-        if address is not None:
-            host, _, port = address.rpartition(":")
-            if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-                raise InputError(
-                    f"coordinator_address is {address!r}; it must be HOST:PORT, such as "
-                    "10.0.0.1:12345"
-                )
+        if self.coordinator_address is not None:
+            addresses.host_and_port(self.coordinator_address)
 
 
-def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None) -> None:
+def join(processes: Processes, on_abort: OnAbort | None = None) -> None:
     """Connect to the run's other processes; call it before anything else of JAX.
 
     Args:
         processes: How to find them.
-        on_abort: Called with the message to print if the runtime ends this process from here on;
-            what `hush` returned.
+        on_abort: Called with the message and the exit status if the runtime ends this process from
+            here on, what `hush` returned; then this process also ends by itself, with status 2,
+            if not all of them connect in time.
 
     Raises:
         InputError: Their address or number is unknown, the port is taken, this machine's own name
             has no address, or not all of them connect in time.
     """
-    processes = _with_environment(processes)
-    _check_own_name()
+    begun = time.monotonic()
+    processes = with_environment(processes)
+    addresses.check_own_name()
     # The service logs at length when it ends; this and `hush` make it one line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import jax
-
-    address = processes.coordinator_address
-    host = (address or "").rpartition(":")[0]
-    local = host == "localhost" or host.startswith("127.")
-    if address and processes.process_id == 0:
-        _check_port(address, local)
+    given = address = processes.coordinator_address
+    is_local = False
+    if address is not None:
+        host, port = addresses.host_and_port(address)
+        if is_local := addresses.is_this_machine(host):
+            host, address = addresses.LOOPBACK, f"{addresses.LOOPBACK}:{port}"
+        if processes.process_id == 0:
+            addresses.check_port(address, host, port)
     count = "all" if processes.num_processes is None else f"all {processes.num_processes}"
     not_met = (
-        f"not {count} processes met at {address or 'process 0'} within {processes.start_timeout} "
+        f"not {count} processes met at {given or 'process 0'} within {processes.start_timeout} "
         "s: check --num-processes, that each has a --process-id of its own, and that the address "
         "can be reached"
     )
-    on_abort(not_met)
+    limit = None
+    if on_abort is not None:
+        on_abort(not_met, 2)
+        # JAX itself gives up five seconds later than it is asked to.
+        left = processes.start_timeout - (time.monotonic() - begun)
+        limit = end_after(left, not_met, 2)
+    import jax
+
     try:
         jax.distributed.initialize(
             address,
@@ -110,7 +123,7 @@ def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None)
             initialization_timeout=processes.start_timeout,
             heartbeat_timeout_seconds=processes.heartbeat_timeout,
             # Processes of one machine need not listen on the network.
-            coordinator_bind_address=address if local else None,
+            coordinator_bind_address=address if is_local else None,
         )
     except ValueError as error:
         raise InputError(
@@ -119,7 +132,49 @@ def join(processes: Processes, on_abort: Callable[[str], None] = lambda _: None)
         ) from error
     except jax.errors.JaxRuntimeError as error:
         raise InputError(not_met) from error
-    on_abort(LOST)
+    finally:
+        if limit is not None:
+            limit.cancel()
+    if is_local:
+        _sum_over_loopback()
+    signals.take_over()  # JAX handles SIGTERM from here on, and does not stop.
+    if on_abort is not None:
+        on_abort(LOST, 1)
+
+
+def _sum_over_loopback() -> None:
+    """Have Gloo, which sums over CPUs, listen at the loopback interface alone."""
+    import jax
+
+    # JAX has no option for the address, which is by default that of the machine's own name.
+    from jax._src import distributed, xla_bridge
+    from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
+    from jax.extend.backend import register_backend_factory
+
+    def make_client() -> Any:
+        gloo = _jax.make_gloo_tcp_collectives(
+            distributed_client=distributed.global_state.client, hostname=addresses.LOOPBACK
+        )
+        return xla_bridge.make_cpu_client(gloo)
+
+    if jax.config.values["jax_cpu_collectives_implementation"] == "gloo":
+        register_backend_factory("cpu", make_client, priority=0, fail_quietly=False)
+
+
+def is_beside_first(processes: Processes) -> bool:
+    """Return whether this process is on process 0's machine, as far as can be told before it joins.
+
+    Args:
+        processes: How the processes connect.
+
+    Raises:
+        InputError: A variable of the environment has an impossible value.
+    """
+    processes = with_environment(processes)
+    address = processes.coordinator_address
+    return processes.process_id == 0 or (
+        address is not None and addresses.is_this_machine(addresses.host_and_port(address)[0])
+    )
 
 
 def joined() -> bool:
@@ -170,6 +225,35 @@ def from_first(decide: Callable[[], Any]) -> Any:
     return received["decided"]
 
 
+def agree(objection: str | None) -> None:
+    """Go on if no process objects, and otherwise end in all of them with the same error.
+
+    Args:
+        objection: What this process has against going on, to follow "process N"; None for nothing.
+
+    Raises:
+        InputError: In every process, if one objected: with the objection of the first that did.
+        LostProcessError: Another process stopped.
+    """
+    if not joined():
+        if objection is not None:
+            raise InputError(f"this process {objection}")
+        return
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    content = (objection or "").encode()[:_LONGEST]
+    padded = np.frombuffer(content.ljust(_LONGEST, b"\0"), np.uint8)
+    try:
+        gathered = np.asarray(multihost_utils.process_allgather(padded))
+    except (RuntimeError, ValueError) as error:
+        lost(error)
+    for index, row in enumerate(gathered.reshape(-1, _LONGEST)):
+        if text := bytes(row).rstrip(b"\0").decode(errors="replace"):
+            leave()
+            raise InputError(f"process {index} {text}")
+
+
 def broadcast(tree: Any) -> Any:
     """Copy the arrays of process 0 to every process.
 
@@ -190,6 +274,26 @@ def broadcast(tree: Any) -> Any:
         lost(error)
 
 
+def largest(value: int) -> int:
+    """Return the largest of the values of all processes, which agree on it.
+
+    Args:
+        value: This process's own.
+
+    Raises:
+        LostProcessError: Another process stopped.
+    """
+    if not joined():
+        return value
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    try:
+        return int(np.max(multihost_utils.process_allgather(np.int32(value))))
+    except (RuntimeError, ValueError) as error:
+        lost(error)
+
+
 def lost(error: Exception) -> NoReturn:
     """Raise the error of a program that several processes ran together."""
     if not joined():
@@ -205,58 +309,15 @@ def leave() -> None:
         jax.distributed.shutdown()
 
 
-def hush() -> Callable[[str], None]:
-    """Reduce to one line what the runtime prints when another process stops.
+def with_environment(processes: Processes) -> Processes:
+    """Return how to connect, with what JAX's environment variables say of it.
 
-    The coordination service ends the process from C++, with a stack trace on stderr that no option
-    turns off; and Gloo prints a line on stdout. So both streams of the *process* go through a
-    filter, a separate process that outlives it, while Python's stdout bypasses it.
+    Args:
+        processes: Whose values count before them.
 
-    Returns:
-        A function that sets the message to print if the service ends this process.
+    Raises:
+        InputError: A variable's value is impossible.
     """
-    sys.stdout.flush()
-    sys.stdout = os.fdopen(
-        os.dup(1), "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors
-    )
-    # In a session of its own, the filter is not ended by Ctrl-C before the process it filters.
-    filtering = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _FILTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    assert filtering.stdin is not None
-    for stream in (1, 2):
-        os.dup2(filtering.stdin.fileno(), stream)
-    filtering.stdin.close()
-
-    def set_message(text: str) -> None:
-        sys.stderr.write(f"\0{text}\n")
-        sys.stderr.flush()
-
-    return set_message
-
-
-# It copies its input, up to this package's own last message or the service's.
-_FILTER = """
-import sys
-meaning, said = b"", False
-for line in sys.stdin.buffer:
-    if line.startswith(b"\\0"):
-        meaning = line[1:]
-        continue
-    if b"JAX distributed service detected fatal errors" in line:
-        line = b"jaxmnist: " + meaning
-    if not said and not line.startswith(b"[Gloo] "):
-        sys.stderr.buffer.write(line)
-        sys.stderr.buffer.flush()
-    said = said or line.startswith(b"jaxmnist: ")
-"""
-
-
-def _with_environment(processes: Processes) -> Processes:
-    """Fill in the values of JAX's environment variables."""
     found = {}
     for name in ("coordinator_address", "num_processes", "process_id"):
         text = os.environ.get(f"JAX_{name.upper()}")
@@ -265,34 +326,3 @@ def _with_environment(processes: Processes) -> Processes:
                 raise InputError(f"JAX_{name.upper()} is {text!r}; it must be a whole number")
             found[name] = text if name == "coordinator_address" else int(text)
     return replace(processes, **found)
-
-
-def _check_own_name() -> None:
-    """Refuse a machine whose name has no address: the sums between processes listen at it."""
-    import socket
-
-    name = socket.gethostname()
-    try:
-        socket.getaddrinfo(name, None)
-    except (OSError, UnicodeError) as error:
-        raise InputError(
-            f"this machine's own name, {name!r}, has no address, and a process of a run listens at "
-            f"it; add the line '127.0.0.1 {name}' to /etc/hosts if all of them are on this "
-            "machine, and otherwise one with its address in the network in place of 127.0.0.1"
-        ) from error
-
-
-def _check_port(address: str, local: bool) -> None:
-    """Refuse an address that process 0 cannot listen at; the service itself would wait for it."""
-    import socket
-
-    host, _, port = address.rpartition(":")
-    try:
-        family = socket.AF_INET if local or not socket.has_ipv6 else socket.AF_INET6
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host if local else "", int(port)))
-    except OSError as error:
-        raise InputError(
-            f"process 0 cannot listen at {address}: {error.strerror}; choose another port"
-        ) from error

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from jaxmnist import losses, plots
 from jaxmnist.calculus import trace_graph
 from jaxmnist.data import load_dataset, normalize
-from jaxmnist.figures.graph_data import as_data, as_graph, chain_rule_table
+from jaxmnist.figures.graph_data import FORM, as_data, as_graph, chain_rule_table
 from jaxmnist.figures.picture import Data, OnProgress, Picture
 from jaxmnist.model import MLP
 
@@ -62,4 +62,6 @@ def _loss(
     return checkpoint_name(loss, "loss")
 
 
-PICTURE: Final = Picture("backpropagation", "D12", _compute, _draw, table=chain_rule_table)
+PICTURE: Final = Picture(
+    "backpropagation", "D12", _compute, _draw, table=chain_rule_table, form=FORM
+)

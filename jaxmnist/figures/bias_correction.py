@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -38,4 +39,10 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("bias_correction", "D26", _compute, _draw)
+_FORM: Final = {
+    **dict.fromkeys(("b1", "b2"), Numbers(least=0, most=1)),
+    "updates": Numbers("updates", least=0, whole=True),
+    **dict.fromkeys(("b1_power", "b2_power", "corrected", "uncorrected"), Numbers("updates")),
+}
+
+PICTURE: Final = Picture("bias_correction", "D26", _compute, _draw, form=_FORM)

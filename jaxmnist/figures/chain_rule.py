@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist import plots
 from jaxmnist.calculus import trace_graph
-from jaxmnist.figures.graph_data import as_data, as_graph, chain_rule_table
+from jaxmnist.figures.graph_data import FORM, as_data, as_graph, chain_rule_table
 from jaxmnist.figures.picture import Data, OnProgress, Picture
 
 
@@ -32,4 +32,4 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("chain_rule", "D12", _compute, _draw, table=chain_rule_table)
+PICTURE: Final = Picture("chain_rule", "D12", _compute, _draw, table=chain_rule_table, form=FORM)

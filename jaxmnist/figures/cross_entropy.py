@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist import losses, plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Each, Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -54,4 +55,12 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("cross_entropy", "D1, D2", _compute, _draw)
+_FORM: Final = {
+    "p": Numbers("p"),
+    "surprise": Numbers("p"),
+    "logits": Numbers("logits"),
+    "clamped": Each({"loss": Numbers("logits"), "gradient": Numbers("logits")}, ("0", "1")),
+    "stable": Each({"loss": Numbers("logits"), "gradient": Numbers("logits")}, ("0", "1")),
+}
+
+PICTURE: Final = Picture("cross_entropy", "D1, D2", _compute, _draw, form=_FORM)

@@ -14,6 +14,7 @@ from jaxmnist.calculus import (
     largest_decreasing_rate,
 )
 from jaxmnist.figures.picture import Data, OnProgress, Picture, as_arrays
+from jaxmnist.forms import Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -57,4 +58,15 @@ def _case(title: str, loss: Any, start: float, longest: float) -> Mapping[str, A
     }
 
 
-PICTURE: Final = Picture("descent_1d", "D18", _compute, _draw)
+_FORM: Final = {
+    "cases": [
+        {
+            "title": str,
+            **dict.fromkeys(("start", "slope", "curvature", "largest_rate"), Numbers()),
+            **dict.fromkeys(("w", "loss"), Numbers("w")),
+            **dict.fromkeys(("rates", "first_order", "second_order", "measured"), Numbers("rates")),
+        }
+    ]
+}
+
+PICTURE: Final = Picture("descent_1d", "D18", _compute, _draw, form=_FORM)

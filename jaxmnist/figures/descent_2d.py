@@ -13,6 +13,7 @@ from jaxmnist.calculus import (
     change_by_angle,
 )
 from jaxmnist.figures.picture import Data, OnProgress, Picture, as_arrays
+from jaxmnist.forms import Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -49,4 +50,14 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("descent_2d", "D19", _compute, _draw)
+_FORM: Final = {
+    "w1": Numbers("w1"),
+    "w2": Numbers("w2"),
+    "loss": Numbers("w2 w1"),
+    **dict.fromkeys(("start", "gradient"), Numbers("2")),
+    "degrees": Numbers("degrees"),
+    "lengths": Numbers("lengths"),
+    "changes": Numbers("lengths degrees"),
+}
+
+PICTURE: Final = Picture("descent_2d", "D19", _compute, _draw, form=_FORM)

@@ -12,6 +12,7 @@ from jaxmnist import landscapes, plots
 from jaxmnist.config import Config, default_hyper
 from jaxmnist.data import load_dataset
 from jaxmnist.figures.picture import Data, OnProgress, Picture, as_arrays
+from jaxmnist.forms import Numbers
 
 PROBED_EVERY: Final = 42
 
@@ -46,4 +47,11 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("descent_network", "D19", _compute, _draw)
+_FORM: Final = {
+    "learning_rate": Numbers(),
+    **dict.fromkeys(("first_order", "measured", "curvature"), Numbers("steps")),
+    "probed": Numbers("probed", least=0, whole=True),
+    **dict.fromkeys(("largest_eigenvalue", "largest_rate"), Numbers("probed")),
+}
+
+PICTURE: Final = Picture("descent_network", "D19", _compute, _draw, form=_FORM)

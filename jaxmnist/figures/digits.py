@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from jaxmnist import plots
 from jaxmnist.data import load_dataset
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -22,4 +23,9 @@ def _draw(data: Data) -> Figure:
     return plots.digits(images, data["labels"], title="The first 64 training images and labels")
 
 
-PICTURE: Final = Picture("digits", "D4", _compute, _draw)
+_FORM: Final = {
+    "images": Numbers("64 28 28", 0, 255, whole=True),
+    "labels": Numbers("64", 0, 9, whole=True),
+}
+
+PICTURE: Final = Picture("digits", "D4", _compute, _draw, form=_FORM)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture, as_arrays
+from jaxmnist.forms import Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -40,4 +41,11 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("gradient_descent", "D14", _compute, _draw)
+_FORM: Final = {
+    "rates": Numbers("rates"),
+    "curvature": Numbers(),
+    **dict.fromkeys(("w", "loss"), Numbers("w")),
+    **dict.fromkeys(("paths", "losses"), Numbers("rates points", none=True)),
+}
+
+PICTURE: Final = Picture("gradient_descent", "D14", _compute, _draw, form=_FORM)

@@ -1,12 +1,21 @@
 """Computation graphs to JSON and back, and their table, for the pictures that draw one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from jaxmnist.calculus import Edge, Graph, Node, chain_rule
 from jaxmnist.figures.picture import Data
+from jaxmnist.forms import Each
+
+FORM: Final = {
+    "nodes": Each({**dict.fromkeys(("kind", "symbol", "expression"), str), "named": bool}),
+    "edges": [{"source": str, "target": str}],
+    "output": str,
+    "chain_rule": str,
+}
+"""What `as_data` returns, as JSON has it; values, of any shape, are checked by `as_graph`."""
 
 
 def as_data(graph: Graph) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Numbers
 from jaxmnist.landscapes import SURFACES
 
 STARTS: Final = np.linspace(-4.4, 3.4, 79)
@@ -102,4 +103,20 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("local_minimum", "D15", _compute, _draw)
+_FORM: Final = {
+    "profile": Numbers("2 profile"),
+    "walks": [
+        {
+            "learning_rate": Numbers(),
+            "batch_size": Numbers(whole=True),
+            "path": Numbers("points 2"),
+            "loss": Numbers("points"),
+        }
+    ],
+    "starts": Numbers("starts"),
+    "learning_rates": Numbers("rates"),
+    **dict.fromkeys(("full", "batches"), Numbers("rates starts", 0, 1)),
+    **dict.fromkeys(("batch_size", "samples", "keys", "steps"), Numbers(least=1, whole=True)),
+}
+
+PICTURE: Final = Picture("local_minimum", "D15", _compute, _draw, form=_FORM)

@@ -13,6 +13,7 @@ from jaxmnist import landscapes, optim, plots
 from jaxmnist.config import Config, default_hyper
 from jaxmnist.data import Dataset, load_dataset
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Among, Each, Numbers
 from jaxmnist.model import MLP
 from jaxmnist.training import BatchMetrics, Params, eval_step
 
@@ -157,4 +158,22 @@ def _square_around(points: np.ndarray) -> np.ndarray:
     return np.stack([middle - half, middle + half], axis=1).astype(np.float32)
 
 
-PICTURE: Final = Picture("loss_surface", "D28", _compute, _draw, themes=("light", "dark"))
+_CUT: Final = {
+    **dict.fromkeys(("xs", "ys"), Numbers("grid")),
+    "loss": Numbers("grid grid"),
+    "paths": Each(Numbers("points 2"), optim.NAMES),
+    "shares": Each(Numbers(), optim.NAMES),
+    "loss_of_shadow": Each(Numbers(), optim.NAMES),
+}
+_FORM: Final = {
+    **dict.fromkeys(("epochs", "images"), Numbers(least=1, whole=True)),
+    "around_end_of": Among(optim.NAMES),
+    "through_ends_of": [Among(optim.NAMES)],
+    "loss_at_end": Each(Numbers(), optim.NAMES),
+    "random": _CUT,
+    "through": _CUT,
+}
+
+PICTURE: Final = Picture(
+    "loss_surface", "D28", _compute, _draw, themes=("light", "dark"), form=_FORM
+)

@@ -15,6 +15,7 @@ from jaxmnist.config import Config, Hyper, default_hyper
 from jaxmnist.data import Arrays, load_dataset
 from jaxmnist.figures.loss_surface import EVERY
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Each, Numbers
 from jaxmnist.model import MLP
 from jaxmnist.training import BatchMetrics, Params, average, evaluate, make_train
 
@@ -176,6 +177,22 @@ def _steps_to(goal: float, accuracies: np.ndarray, steps: np.ndarray) -> str:
     return text if len(first) == len(reached) else f"{text}; {len(first)} of {len(reached)} seeds"
 
 
+_FORM: Final = {
+    "seeds": Numbers("seeds", whole=True),
+    "epochs": Numbers(least=1, whole=True),
+    "goal": Numbers(least=0, most=1),
+    "curves": Each(
+        {
+            "learning_rate": Numbers(none=True),
+            "train_loss": Numbers("seeds epochs"),
+            "test_accuracy": Numbers("seeds snapshots", 0, 1),
+            "steps": Numbers("snapshots", least=0, whole=True),
+        },
+        optim.NAMES,
+    ),
+    "time_over_sgd": Each(Numbers("rounds"), optim.NAMES),
+}
+
 PICTURE: Final = Picture(
-    "optimizers", "D28", _compute, _draw, table=_table, themes=("light", "dark")
+    "optimizers", "D28", _compute, _draw, table=_table, themes=("light", "dark"), form=_FORM
 )

@@ -1,8 +1,10 @@
 """A picture in two steps: numbers, stored as JSON, and what is drawn from them."""
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +13,10 @@ from matplotlib.figure import Figure
 from jaxmnist import provenance
 from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
+from jaxmnist.forms import Form, check_form
 from jaxmnist.plots import style
-from jaxmnist.plots.save import write_picture
+from jaxmnist.plots.save import encoded
+from jaxmnist.reading import read_json
 
 Data = Mapping[str, Any]
 """What a picture is drawn from, as read from JSON: arrays are nested lists of numbers."""
@@ -38,6 +42,8 @@ class Picture(NamedTuple):
     """Animations by the ending of their file, such as "gif", if it has any."""
     themes: tuple[style.Theme, ...] = ("light",)
     """Both for a picture that the README shows."""
+    form: Form = MappingProxyType({})
+    """What `draw` needs of the stored numbers, as `jaxmnist.forms.check_form` takes it."""
 
     @property
     def rows_shown(self) -> tuple[int, ...]:
@@ -86,28 +92,42 @@ def redraw(picture: Picture, out: Path) -> list[Path]:
     path = out / f"{picture.name}.json"
     command = f"jaxmnist figures {picture.name} --out {out}"
     try:
-        data = json.loads(path.read_text())["data"]
+        about = read_json(path)
+        check_form(about, {"data": picture.form}, picture.name)
+        data = about["data"]
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); `{command}` makes it") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); `{command}` makes it again") from error
-    written = []
-    for name in picture.themes:
-        stem = picture.name if name == "light" else f"{picture.name}-{name}"
-        with style.theme(name):
-            figure = picture.draw(data)
-            for suffix in ("png", "svg"):
-                written.append(out / f"{stem}.{suffix}")
-                write_picture(figure, written[-1])
-    if picture.table is not None:
-        written.append(out / f"{picture.name}.md")
-        write_whole(written[-1], picture.table(data).encode())
-    if picture.animate is not None:
-        with style.theme("light"):
-            for suffix, animation in picture.animate(data).items():
-                written.append(out / f"{picture.name}.{suffix}")
-                write_whole(written[-1], animation)
-    return written
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); `{command}` makes it again") from error
+    contents: dict[str, bytes] = {}
+    try:
+        # NumPy's and matplotlib's warnings would come before the one line of an error.
+        with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+            for name in picture.themes:
+                stem = picture.name if name == "light" else f"{picture.name}-{name}"
+                with style.theme(name):
+                    figure = picture.draw(data)
+                    for suffix in ("png", "svg"):
+                        contents[f"{stem}.{suffix}"] = encoded(figure, suffix)
+            if picture.table is not None:
+                contents[f"{picture.name}.md"] = picture.table(data).encode()
+            if picture.animate is not None:
+                with style.theme("light"):
+                    for suffix, animation in picture.animate(data).items():
+                        contents[f"{picture.name}.{suffix}"] = animation
+    except (InputError, MemoryError):
+        raise
+    # Numbers of the right form may still be ones that no picture can be drawn of, such as an axis
+    # from 1e300 to -1e300; what matplotlib then raises has many types.
+    except Exception as error:
+        raise InputError(
+            f"{path} has numbers that cannot be drawn ({type(error).__name__}: {error}); "
+            f"`{command}` makes it again"
+        ) from error
+    # Only now: of numbers that cannot be drawn no picture is replaced.
+    for name, content in contents.items():
+        write_whole(out / name, content)
+    return [out / name for name in contents]
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from jaxmnist import plots
 from jaxmnist.config import Config
 from jaxmnist.data import load_dataset
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Numbers
 from jaxmnist.model import MLP
 from jaxmnist.training import fit, predict
 
@@ -39,4 +40,10 @@ def _draw(data: Data) -> Figure:
     return plots.digits(images, data["labels"], data["predictions"], title)
 
 
-PICTURE: Final = Picture("predictions", "D10", _compute, _draw)
+_FORM: Final = {
+    "images": Numbers("128 28 28", 0, 255, whole=True),
+    "labels": Numbers("128", 0, 9, whole=True),
+    "predictions": Numbers("128", 0, 9, whole=True),
+}
+
+PICTURE: Final = Picture("predictions", "D10", _compute, _draw, form=_FORM)

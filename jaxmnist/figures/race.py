@@ -16,6 +16,7 @@ from jaxmnist.atomic import write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.figures import animation
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Among, Form, Numbers
 from jaxmnist.landscapes import Race, Surface
 from jaxmnist.plots import style
 
@@ -23,6 +24,31 @@ STEPS: Final[Mapping[str, int]] = {"saddle": 60, "monkey_saddle": 60}
 """How long a race is where 100 steps would be too many."""
 TOLERANCE: Final = 0.01
 """How near a minimum counts as there, in diagonals of the surface's box."""
+
+
+GROUND: Final[Mapping[str, Form]] = {
+    "x": Numbers("x"),
+    "y": Numbers("y"),
+    "height": Numbers("y x", none=True),
+    "minima": Numbers("minima 2"),
+    "relief": Numbers(),
+    "view": Numbers("2"),
+}
+"""What `ground_data` returns, as JSON has it."""
+RACE: Final[Mapping[str, Form]] = {
+    "title": str,
+    "ground": GROUND,
+    "optimizers": [Among(optim.NAMES)],
+    "race": {
+        "learning_rates": Numbers("rates"),
+        **dict.fromkeys(("scores", "final_losses"), Numbers("optimizers rates", none=True)),
+        "learning_rate": Numbers("optimizers"),
+        "path": Numbers("optimizers points 2", none=True),
+        "loss": Numbers("optimizers points", none=True),
+    },
+    "arrivals": Numbers("optimizers", least=-1, whole=True),
+}
+"""What `race_data` returns, as JSON has it."""
 
 
 def race_data(
@@ -221,6 +247,7 @@ PICTURES: Final = (
         functools.partial(_compute, "valley"),
         draw_race,
         animate=_animate,
+        form=RACE,
     ),
     Picture(
         "race_saddle",
@@ -228,5 +255,6 @@ PICTURES: Final = (
         functools.partial(_compute, "saddle"),
         draw_race,
         animate=_animate,
+        form=RACE,
     ),
 )

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from jaxmnist import plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture
-from jaxmnist.figures.race import as_race, as_terrain, race_data, wrapped
+from jaxmnist.figures.race import RACE, as_race, as_terrain, race_data, wrapped
+from jaxmnist.forms import Each
 from jaxmnist.landscapes import SURFACES
 
 
@@ -32,4 +33,6 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("races", "D27", _compute, _draw)
+_FORM: Final = {"races": Each(RACE)}
+
+PICTURE: Final = Picture("races", "D27", _compute, _draw, form=_FORM)

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from jaxmnist import landscapes, optim, plots
 from jaxmnist.conventions import hyperparameters
 from jaxmnist.figures.picture import Data, OnProgress, Picture
-from jaxmnist.figures.race import as_race, as_terrain, race_data
+from jaxmnist.figures.race import RACE, as_race, as_terrain, race_data
+from jaxmnist.forms import Each, Numbers
 from jaxmnist.landscapes import SURFACES
 from jaxmnist.plots import style
 
@@ -104,4 +105,15 @@ def _table(data: Data) -> str:
     )
 
 
-PICTURE: Final = Picture("saddle", "D16", _compute, _draw, table=_table)
+_FORM: Final = {
+    **RACE,
+    "offsets": Numbers("offsets"),
+    "choices": Each(
+        {"learning_rates": Numbers("6"), "steps": Numbers("6 starts", least=-1, whole=True)},
+        ("race", "document"),
+    ),
+    "patience": Numbers(least=1, whole=True),
+    "eigenvalues": Numbers("2"),
+}
+
+PICTURE: Final = Picture("saddle", "D16", _compute, _draw, table=_table, form=_FORM)

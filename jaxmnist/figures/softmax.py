@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist import losses, plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -33,4 +34,10 @@ def _draw(data: Data) -> Figure:
     return plots.softmax(**{name: np.array(values, float) for name, values in data.items()})
 
 
-PICTURE: Final = Picture("softmax", "D3", _compute, _draw)
+_FORM: Final = {
+    **dict.fromkeys(("logits", "exponentials", "probabilities"), Numbers("classes")),
+    **dict.fromkeys(("shifts", "of_largest"), Numbers("shifts")),
+    "of_largest_unshifted": Numbers("shifts", none=True),
+}
+
+PICTURE: Final = Picture("softmax", "D3", _compute, _draw, form=_FORM)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Each, Numbers
 from jaxmnist.plots import style
 
 
@@ -51,4 +52,13 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("step_sizes", "D22, D23, D24, D25", _compute, _draw)
+_FORM: Final = {
+    "updates": Numbers("updates", least=0, whole=True),
+    "constant": Each(Numbers("updates"), optim.NAMES),
+    "drop": Numbers(least=0, whole=True),
+    "factor": Numbers(),
+    "falling_updates": Numbers("falling", least=0, whole=True),
+    "falling": Each(Numbers("falling"), optim.NAMES),
+}
+
+PICTURE: Final = Picture("step_sizes", "D22, D23, D24, D25", _compute, _draw, form=_FORM)

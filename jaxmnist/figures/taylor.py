@@ -14,6 +14,7 @@ from jaxmnist.calculus import (
     taylor_coefficients,
 )
 from jaxmnist.figures.picture import Data, OnProgress, Picture, as_arrays
+from jaxmnist.forms import Each, Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -44,4 +45,12 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("taylor", "D17", _compute, _draw)
+_FORM: Final = {
+    **dict.fromkeys(("x", "exact"), Numbers("x")),
+    "curves": Each(Numbers("x"), ("1", "5")),
+    "orders": Numbers("orders"),
+    "radii": Numbers("radii"),
+    "errors": Numbers("radii orders"),
+}
+
+PICTURE: Final = Picture("taylor", "D17", _compute, _draw, form=_FORM)

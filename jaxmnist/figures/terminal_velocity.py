@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Numbers
 
 
 def _compute(on_progress: OnProgress) -> Mapping[str, Any]:
@@ -30,4 +31,6 @@ def _draw(data: Data) -> Figure:
     return plots.terminal_velocity(np.array(data["factors"]), np.array(data["velocities"]))
 
 
-PICTURE: Final = Picture("terminal_velocity", "D21", _compute, _draw)
+_FORM: Final = {"factors": Numbers("factors"), "velocities": Numbers("factors updates")}
+
+PICTURE: Final = Picture("terminal_velocity", "D21", _compute, _draw, form=_FORM)

@@ -10,6 +10,7 @@ from jaxmnist import plots
 from jaxmnist.config import Config
 from jaxmnist.data import load_dataset
 from jaxmnist.figures.picture import Data, OnProgress, Picture
+from jaxmnist.forms import Each, Numbers
 from jaxmnist.training import History, fit
 
 SEEDS: Final = 5
@@ -58,6 +59,11 @@ def _table(data: Data) -> str:
     return "\n".join(rows) + "\n"
 
 
+_FORM: Final = {
+    "seeds": Numbers("seeds", whole=True),
+    "history": Each(Numbers("seeds epochs"), History._fields),
+}
+
 PICTURE: Final = Picture(
-    "training", "D8, D9, D11", _compute, _draw, table=_table, themes=("light", "dark")
+    "training", "D8, D9, D11", _compute, _draw, table=_table, themes=("light", "dark"), form=_FORM
 )

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
 from jaxmnist.figures.picture import Data, OnProgress, Picture
-from jaxmnist.figures.race import as_terrain, ground_data
+from jaxmnist.figures.race import GROUND, as_terrain, ground_data
+from jaxmnist.forms import Numbers
 from jaxmnist.landscapes import SURFACES
 
 
@@ -51,4 +52,12 @@ def _draw(data: Data) -> Figure:
     )
 
 
-PICTURE: Final = Picture("valley_momentum", "D21", _compute, _draw)
+_FORM: Final = {
+    "ground": GROUND,
+    "learning_rate": Numbers(),
+    "decays": Numbers("3"),
+    "paths": Numbers("3 points 2"),
+    "speeds": Numbers("3 updates"),
+}
+
+PICTURE: Final = Picture("valley_momentum", "D21", _compute, _draw, form=_FORM)

@@ -20,6 +20,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.interop.names import expected_names, standard_names, warn_renamed
 from jaxmnist.interop.tensors import to_numpy, to_tensor
 from jaxmnist.mistaken_files import mistaken_file
+from jaxmnist.reading import read_bytes
 
 _DTYPES: Final = {
     **{f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
@@ -238,7 +239,7 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
         InputError: The file is not readable, not safetensors, or has numbers that NumPy lacks.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_bytes(Path(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if mistake := mistaken_file(content):

@@ -1,6 +1,7 @@
 """Optimizers racing over a surface, all of them and all learning rates as one program."""
 
 import functools
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -12,8 +13,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxmnist import optim
+from jaxmnist.conventions import shown
 from jaxmnist.errors import InputError
 from jaxmnist.landscapes.surfaces import Point, Surface
+from jaxmnist.reading import check_bytes
 
 Loss = Callable[[Float[Array, "2"]], Float[Array, ""]]
 
@@ -22,6 +25,10 @@ LEARNING_RATES: Final = 10.0 ** (np.arange(-32, 25) / 8)
 
 FLOOR: Final = 1e-5
 """The share of the start's height below which a race's score no longer tells heights apart."""
+
+
+_BYTES_OF_POINT: Final = 32
+"""What a step of one try takes while a race is computed, in float32."""
 
 
 class Race(NamedTuple):
@@ -72,7 +79,8 @@ def race(
         The race, with optimizers in the order given.
 
     Raises:
-        InputError: An optimizer is unknown or none is given, there are no steps, or the start is
+        InputError: An optimizer is unknown or none is given, there are no steps, or so many that
+            the race takes more memory than `jaxmnist.reading.max_bytes`, or the start is
             outside the box; or the surface's height at the start or at its minimum is NaN or
             infinite, so that no height can be measured against them.
 
@@ -85,13 +93,19 @@ def race(
     """
     if not optimizers:
         raise InputError(f"a race needs optimizers; choose from: {', '.join(optim.NAMES)}")
-    if steps < 1:
-        raise InputError(f"a race of {steps} steps is none; 1 is the least")
+    if not isinstance(steps, numbers.Integral) or steps < 1:
+        raise InputError(f"a race of {shown(steps)} steps is none; 1 is the least")
     begin = surface.start if start is None else start
     low, high = zip(*surface.bounds, strict=True)
     if not np.all(np.less_equal(low, begin) & np.less_equal(begin, high)):
         raise InputError(f"the start {begin} is outside the box from {low} to {high}")
     rates = jnp.asarray(learning_rates, float)
+    # Two coordinates of every point, its height, and whether it is inside the box.
+    check_bytes(
+        f"a race of {len(optimizers)} optimizers at {rates.size} learning rates for {shown(steps)} "
+        "steps",
+        len(optimizers) * rates.size * (int(steps) + 1) * _BYTES_OF_POINT,
+    )
     points = jnp.asarray([begin, surface.minima[0], low, high], float)
     heights, *found = _race(surface.function, tuple(optimizers), steps, rates, points)
     # Inside a transformation the heights are not known yet.

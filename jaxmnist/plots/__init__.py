@@ -12,7 +12,6 @@ from jaxmnist.plots.digits import inputs as inputs
 from jaxmnist.plots.graph import graph as graph
 from jaxmnist.plots.layers import layer_errors as layer_errors
 from jaxmnist.plots.losses import cross_entropy as cross_entropy
-from jaxmnist.plots.layers import layer_errors as layer_errors
 from jaxmnist.plots.losses import softmax as softmax
 from jaxmnist.plots.metric_curves import metric_curves as metric_curves
 from jaxmnist.plots.network import Cut as Cut

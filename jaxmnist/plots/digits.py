@@ -86,8 +86,7 @@ def inputs(
     for (left, right), picture, image, name, prediction in rows:
         left.imshow(picture)
         right.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        # A name is text, not mathematics.
-        left.set_title(name.replace("$", r"\$"), pad=2)
+        left.set_title(style.literal(name), pad=2)
         right.set_title(f"read as {prediction}", pad=2)
         for axes in (left, right):
             axes.set_xticks([])

@@ -37,7 +37,7 @@ def metric_curves(history: Mapping[str, np.ndarray], title: str) -> Figure:
         ):
             if (values := history.get(f"{part}_{metric}")) is not None:
                 axes.plot(np.arange(values.size), values, label=label, markersize=4, **look)
-        axes.set_title(metric)
+        axes.set_title(style.literal(metric))
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend()

@@ -24,7 +24,20 @@ def write_picture(figure: Figure, path: Path) -> None:
     suffix = path.suffix.removeprefix(".").lower()
     if suffix not in _FORMATS:
         raise InputError(f"cannot write {path}: its name must end in .{', .'.join(_FORMATS)}")
+    write_whole(path, encoded(figure, suffix))
+
+
+def encoded(figure: Figure, suffix: str) -> bytes:
+    """Return a picture as the content of a file, inside the theme it was drawn in.
+
+    Args:
+        figure: The picture.
+        suffix: The format, such as "png".
+
+    Returns:
+        The same bytes for the same picture.
+    """
     content = io.BytesIO()
-    undated = {"Date": None} if suffix == "svg" else None  # The same picture, the same bytes.
+    undated = {"Date": None} if suffix == "svg" else None
     figure.savefig(content, format=suffix, dpi=150, metadata=undated)
-    write_whole(path, content.getvalue())
+    return content.getvalue()

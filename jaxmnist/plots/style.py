@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import matplotlib as mpl
 
+from jaxmnist.errors import printable
+
 Theme = Literal["light", "dark"]
 
 FONT_SIZE: Final = 10
@@ -63,6 +65,21 @@ _THEMES: Final[Mapping[Theme, Mapping[str, str]]] = {
     "light": {"background": "#FFFFFF", "ink": "#1F2328", "muted": "#818B98"},
     "dark": {"background": "#0D1117", "ink": "#E6EDF3", "muted": "#7D8590"},
 }
+
+
+def literal(text: str) -> str:
+    r"""Write a name so that a picture shows it as it is, not as mathematics between dollar signs.
+
+    Args:
+        text: Such as a file's name, which may have any characters.
+
+    Returns:
+        The text for a title or a label, in one line.
+
+    >>> print(literal("a$x$.png"))
+    a\$x\$.png
+    """
+    return printable(text).replace("$", r"\$")
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ def _grid(summary: Sequence[Mapping[str, Any]], names: Sequence[str]) -> _Grid:
 
 
 def _has_result(row: Mapping[str, Any]) -> bool:
-    return bool(row["diverged"] < row["runs"])
+    return bool(row["diverged"] < row["runs"]) and row["eval_accuracy_iqm"] is not None
 
 
 def _interval(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -175,6 +175,8 @@ def _mark_diverged(axes: Axes, grid: _Grid) -> None:
 def _draw_map(axes: Axes, grid: _Grid) -> None:
     """Accuracies in percent, coloured by the error on a logarithmic scale."""
     finite = np.maximum(grid.error[np.isfinite(grid.error)], _LEAST)
+    if not finite.size:  # Every run diverged, and no cell has a colour.
+        finite = np.array([_LEAST, 1.0])
     # A little room, since all errors may be the same.
     norm = LogNorm(0.99 * finite.min(initial=1.0), 1.01 * finite.max(initial=_LEAST))
     colors = mpl.colormaps[_COLORMAP]
@@ -231,7 +233,7 @@ def _name(axis: str | None, value: Any) -> str:
 
 
 def _label(axis: str) -> str:
-    return _LABELS.get(axis, axis).capitalize()
+    return _LABELS.get(axis, style.literal(axis)).capitalize()
 
 
 def _title(summary: Sequence[Mapping[str, Any]], epochs: int) -> str:
@@ -246,7 +248,8 @@ def _title(summary: Sequence[Mapping[str, Any]], epochs: int) -> str:
     best = max(known, key=lambda row: row["eval_accuracy_iqm"])
     names = list(best)[: list(best).index("runs")]
     where = ", ".join(
-        ("" if name == "optimizer" else _LABELS.get(name, name) + " ") + _name(name, best[name])
+        ("" if name == "optimizer" else _LABELS.get(name, style.literal(name)) + " ")
+        + _name(name, best[name])
         for name in names
     )
     accuracy = f"{100 * best['eval_accuracy_iqm']:.2f} %"

@@ -3,22 +3,31 @@
 import inspect
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmnist.atomic import write_whole
+from jaxmnist import provenance
+from jaxmnist.atomic import read_whole, remove_partial, write_whole
 from jaxmnist.errors import InputError
-from jaxmnist.runs.folder import CHECKPOINTS, METRICS, SUMMARY, read_metrics, write_config
+from jaxmnist.runs import digests
+from jaxmnist.runs.folder import write_config
+from jaxmnist.runs.metrics import Epochs, read_metrics, way_out
 from jaxmnist.runs.named_arrays import from_named_arrays, named_arrays, shapes_by_name
-from jaxmnist.runs.run import Run
-from jaxmnist.runs.weights import MODEL, save_model, state_shapes
+from jaxmnist.runs.names import CHECKPOINTS, CONFIG, METRICS, MODEL, OWN
+from jaxmnist.runs.run import Run, about
+from jaxmnist.runs.superseded import set_aside
+from jaxmnist.runs.weights import save_model, state_shapes
 from jaxmnist.tasks.value import Batch
 from jaxmnist.training import History, TrainState
 from jaxmnist.training.state import Metered
+
+_RECORD: Final = "record"
+"""What a checkpoint was written with: digests of its arrays and metrics, and the configuration."""
 
 
 class _Tutorial(NamedTuple):
@@ -47,73 +56,192 @@ def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
     from orbax.checkpoint import args
 
     place = run.path / CHECKPOINTS
+    content = _content(run, state)
+    written = read_metrics(run).lines[:done]
+    record = {
+        "arrays": digests.of_arrays(named_arrays(content)),
+        METRICS: _digest(written),
+        "config": _lasting(run),
+    }
+    record["sha256"] = _own_digest(record)
     try:
         place.mkdir(exist_ok=True)
         with _manager(run) as manager:
-            manager.save(done, args=args.StandardSave(_content(run, state)))
+            manager.save(
+                done,
+                args=args.Composite(
+                    default=args.StandardSave(content), **{_RECORD: args.JsonSave(record)}
+                ),
+            )
     except OSError as error:
         raise InputError(f"cannot write {place / str(done)}: {error.strerror}") from error
     except ValueError as error:  # What the storage library makes of a full disk.
         raise InputError(f"cannot write {place / str(done)}: {_first_line(error)}") from error
+    write_whole(place / str(done) / METRICS, _text(written))
 
 
-def rewind(run: Run, sample: Batch | None = None) -> tuple[int, TrainState | None, Metered | None]:
-    """Take the folder back to its newest complete checkpoint, to resume the run from there.
+def rewind(
+    run: Run, sample: Batch | None = None, say: Callable[[str], None] = lambda _: None
+) -> tuple[int, TrainState | None, Metered | None]:
+    """Take the folder back to its newest whole checkpoint, to resume the run from there.
 
-    Metrics of later epochs are dropped; the pictures are drawn again at the end. A run that was
+    A checkpoint that is damaged is passed over for the one before it. Nothing is changed before a
+    checkpoint is found whole and the metrics up to it are known to be those that were written;
+    what is beyond it is set aside until the run is as far again (`superseded`). A run that was
     stopped before its first checkpoint goes back to the start. The configuration is written anew,
     so that a run may be resumed with more epochs than it was started with.
 
     Args:
-        run: The run as it is to be resumed.
+        run: The run as it is to be resumed; its folder's lock is held.
         sample: A batch of its training data, for the shapes of its state; the tutorial's task
             needs none.
+        say: Called with a line on each thing that is not as it was.
 
     Returns:
         How many epochs are trained, the state after them (None before the first), and their
         metrics (None before the first of a task of one's own, whose names are not known yet).
 
     Raises:
-        InputError: There are no checkpoints where there should be, or the newest is damaged.
+        InputError: There are no checkpoints where there should be, or none is whole, or the
+            metrics or the configuration are not those that were written. Nothing is changed.
     """
-    place = run.path / CHECKPOINTS
     if not run.checkpoint_every:
         raise InputError(f"{run.path} has no checkpoints: it was trained with --checkpoint-every 0")
-    lines = read_metrics(run)
-    epoch, state = 0, None
-    if place.exists():
-        with _manager(run) as manager:
-            complete = manager.all_steps()
-            epoch = max((step for step in complete if step <= len(lines)), default=0)
-            state = _restore(run, epoch, manager, sample) if epoch else None
-            for later in complete:
-                if later > epoch:
-                    manager.delete(later)
-    # The first checkpoint is written after its epoch's metrics.
-    if not epoch and len(lines) > run.checkpoint_every:
+    epochs = read_metrics(run)
+    epoch, state, others = _newest_whole(run, epochs, sample, say)
+
+    set_aside(run, epoch, epochs, others)
+    write_config(_trained_until(run, epoch, say))
+    write_whole(run.path / METRICS, _text(epochs.lines[:epoch]))
+    if state is not None and len(epochs.lines) == epoch:
+        save_model(run, state.model)
+    remove_partial(run.path)
+    for name in OWN:  # As earlier versions left them.
+        (run.path / f"{name}.partial").unlink(missing_ok=True)
+    return epoch, state, _history(run, epochs.rows[:epoch])
+
+
+def _newest_whole(
+    run: Run, epochs: Epochs, sample: Batch | None, say: Callable[[str], None]
+) -> tuple[int, TrainState | None, list[int]]:
+    """Return the step of the newest whole checkpoint, its state, and the checkpoints after it."""
+    place = run.path / CHECKPOINTS
+    steps = _steps(run)
+    failures: list[InputError] = []
+    for step in (step for step in reversed(steps) if step <= len(epochs.lines)):
+        _check_record(run, step, epochs)
+        try:
+            state = _restore(run, step, sample)
+        except InputError as error:
+            failures.append(error)
+            continue
+        for failure in failures:
+            say(f"{failure}: passed over for the checkpoint before it")
+        return step, state, [other for other in steps if other > step]
+    if failures:
         raise InputError(
-            f"{place} has no whole checkpoint, though {len(lines)} epochs were trained: "
+            f"{failures[0]}, and there is no whole checkpoint before it: restore one from a copy, "
+            "or train again with --overwrite; nothing was changed"
+        )
+    if steps or (not epochs.lines and (run.path / MODEL).exists()):
+        newest = f"checkpoints from epoch {steps[0]} on" if steps else "a model"
+        raise InputError(
+            f"{run.path / METRICS} has {len(epochs.lines)} epochs, and the run has {newest}: "
+            f"{way_out(run, len(epochs.lines))}"
+        )
+    # The first checkpoint is written after its epoch's metrics.
+    if len(epochs.lines) > run.checkpoint_every:
+        raise InputError(
+            f"{place} has no whole checkpoint, though {len(epochs.lines)} epochs were trained: "
             "restore what was deleted, or train again with --overwrite"
         )
-
-    write_config(_trained_until(run, epoch))
-    for name in SUMMARY:
-        (run.path / name).unlink(missing_ok=True)
-    text = "".join(json.dumps(line) + "\n" for line in lines[:epoch])
-    write_whole(run.path / METRICS, text.encode())
-    if state is None:
-        (run.path / MODEL).unlink(missing_ok=True)
-    else:
-        save_model(run, state.model)
-    return epoch, state, _history(run, lines[:epoch])
+    return 0, None, []
 
 
-def _trained_until(run: Run, epoch: int) -> Run:
-    """Return the run, whose earlier texts of the task's file trained no more epochs than these."""
-    if run.task_file is None:
-        return run
-    earlier = tuple((text, min(epochs, epoch)) for text, epochs in run.task_file.earlier)
-    return replace(run, task_file=replace(run.task_file, earlier=earlier))
+def _check_record(run: Run, step: int, epochs: Epochs) -> None:
+    """Refuse a configuration or metrics that are not those that a checkpoint was written with."""
+    record = _record_of(run, step)
+    known, present = record.get("config", {}), _lasting(run)
+    for name in known if isinstance(known, dict) else ():
+        if name in present and present[name] != known[name]:
+            raise InputError(
+                f"{run.path / CONFIG} is not what it was: {name} is {present[name]}, and the "
+                f"checkpoint of epoch {step} was written with {known[name]}: put that back; "
+                "nothing was changed"
+            )
+    if record.get(METRICS, _digest(epochs.lines[:step])) != _digest(epochs.lines[:step]):
+        trusted = [
+            earlier
+            for earlier in _steps(run)
+            if _record_of(run, earlier).get(METRICS) == _digest(epochs.lines[:earlier])
+        ]
+        raise InputError(
+            f"{run.path / METRICS} is not what it was when the checkpoint of epoch {step} was "
+            f"written: {way_out(run, max(trusted, default=0))}"
+        )
+
+
+def _record_of(run: Run, step: int) -> dict[str, Any]:
+    """Return what a checkpoint was written with; nothing for one of earlier versions.
+
+    If the record itself is damaged, its arrays cannot be checked, and `_restore` refuses it.
+    """
+    path = run.path / CHECKPOINTS / str(step) / _RECORD / "metadata"
+    try:
+        record = json.loads(read_whole(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    is_whole = isinstance(record, dict) and record.pop("sha256", None) == _own_digest(record)
+    return record if is_whole else {}
+
+
+def _own_digest(record: dict[str, Any]) -> str:
+    return digests.of_bytes(json.dumps(record, sort_keys=True).encode())
+
+
+def _steps(run: Run) -> list[int]:
+    """Return the complete checkpoints, from the oldest on."""
+    if not (run.path / CHECKPOINTS).exists():
+        return []
+    with _manager(run) as manager:
+        return sorted(manager.all_steps())
+
+
+def _lasting(run: Run) -> dict[str, Any]:
+    """Return what of a configuration a resumed run keeps, as JSON has it."""
+    config = json.loads(json.dumps(about(run)["config"]))
+    return {name: value for name, value in config.items() if name != "epochs"}
+
+
+def _text(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _digest(lines: list[str]) -> str:
+    return digests.of_bytes(_text(lines))
+
+
+def _trained_until(run: Run, epoch: int, say: Callable[[str], None]) -> Run:
+    """Return the run with the texts and the machines that trained it up to an epoch, and this."""
+    machines = [each for each in run.machines if each["epoch"] < epoch]
+    here = provenance.machine()
+    last = {**machines[-1]} if machines else {}
+    if {**last, **here} != last:
+        machines.append({"epoch": epoch, **here})
+        changed = [
+            f"{name.replace('_', ' ')} {last[name] or 'none'} before, {here[name] or 'none'} now"
+            for name in here
+            if last and last.get(name) != here[name] and name in last
+        ]
+        if changed:
+            say(
+                f"the machine is not as it was ({'; '.join(changed)}): the numbers are the same "
+                "to rounding, and not to the last bit"
+            )
+    if run.task_file is not None:
+        earlier = tuple((text, min(epochs, epoch)) for text, epochs in run.task_file.earlier)
+        run = replace(run, task_file=replace(run.task_file, earlier=earlier))
+    return replace(run, machines=tuple(machines))
 
 
 def _history(run: Run, lines: list[dict[str, Any]]) -> Metered | None:
@@ -152,7 +280,7 @@ def _manager(run: Run) -> Any:
     )
 
 
-def _restore(run: Run, step: int, manager: Any, sample: Batch | None) -> TrainState:
+def _restore(run: Run, step: int, sample: Batch | None) -> TrainState:
     from orbax.checkpoint import args
 
     place = run.path / CHECKPOINTS / str(step)
@@ -171,16 +299,25 @@ def _restore(run: Run, step: int, manager: Any, sample: Batch | None) -> TrainSt
 
     sys.unraisablehook = show
     try:
-        restored = manager.restore(step, args=args.StandardRestore(_on_first_device(content)))
+        with _manager(run) as manager:
+            restored = manager.restore(step, args=args.StandardRestore(_on_first_device(content)))
     except Exception as error:  # Whatever the storage library meets in a damaged file.
-        raise InputError(
-            f"{place} cannot be read ({_first_line(error)}); without that folder the run resumes "
-            "from the checkpoint before it"
-        ) from error
+        raise InputError(f"{place} cannot be read ({_first_line(error)})") from error
     sys.unraisablehook = shown
+    _check_digests(run, step, restored)
     if run.task_file is None:
         return TrainState(*restored)
     return from_named_arrays(restored, like, str(place))
+
+
+def _check_digests(run: Run, step: int, restored: Any) -> None:
+    place = run.path / CHECKPOINTS / str(step)
+    if not (place / _RECORD).exists():  # Of an earlier version.
+        return
+    expected = _record_of(run, step).get("arrays")
+    if not isinstance(expected, dict):
+        raise InputError(f"{place} cannot be read (its digests are damaged)")
+    digests.check_arrays(named_arrays(restored), expected, str(place))
 
 
 def _on_first_device(shapes: Any) -> Any:

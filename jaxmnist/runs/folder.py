@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
-from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
@@ -12,33 +10,17 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxmnist import __version__, interop
-from jaxmnist.atomic import write_whole
+from jaxmnist.atomic import append, read_whole, write_whole
 from jaxmnist.errors import InputError, nearest
+from jaxmnist.runs.metrics import read_metrics
+from jaxmnist.runs.names import CONFIG, CURVES, LARGEST_TEXT, METRICS, MODEL, OWN, PREDICTIONS, TASK
+from jaxmnist.runs.records import read_about
+from jaxmnist.runs.replacement import clear, settle, writing
 from jaxmnist.runs.run import Run, about, from_about
-from jaxmnist.runs.weights import MODEL, save_model
+from jaxmnist.runs.weights import check_model, has_its_model, recorded_models, save_model
 from jaxmnist.tasks import Model
-from jaxmnist.training import History, Params, by_name, check_precision
+from jaxmnist.training import Params, by_name, check_precision
 from jaxmnist.training.state import Metered
-
-CONFIG: Final = "config.json"
-METRICS: Final = "metrics.jsonl"
-PREDICTIONS: Final = "predictions.csv"
-CURVES: Final = "curves.png"
-"""Of a run with a task's file this is what is written last."""
-PICTURES: Final = (
-    CURVES,
-    "predictions.png",
-    "train_accuracy.png",
-    "train_loss.png",
-    "eval_accuracy.png",
-    "eval_loss.png",
-)
-SUMMARY: Final = (PREDICTIONS, *PICTURES)
-"""Written at the end, the table last: a run of the tutorial's that has it has everything."""
-TASK: Final = "task.py"
-"""The text of a task's file; the tutorial's task has none."""
-RESULTS: Final = (METRICS, MODEL, *SUMMARY)
-CHECKPOINTS: Final = "checkpoints"
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -53,7 +35,7 @@ def check_free(path: Path, overwrite: bool) -> None:
     """
     try:
         nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
-        present = [name for name in (CONFIG, TASK, *RESULTS, CHECKPOINTS) if (path / name).exists()]
+        present = [name for name in OWN if (path / name).exists()]
     except OSError as error:  # Such as a name that is too long.
         raise InputError(f"cannot write the run to {path}: {error.strerror}") from error
     if not nearest.is_dir():
@@ -75,15 +57,9 @@ def create(run: Run) -> None:
     Raises:
         InputError: The folder cannot be written.
     """
-    try:
+    with writing(run.path):
         run.path.mkdir(parents=True, exist_ok=True)
-        # The configuration first: what is left, if this is stopped, is no run.
-        for name in (CONFIG, TASK, *RESULTS):
-            (run.path / name).unlink(missing_ok=True)
-        if (run.path / CHECKPOINTS).exists():
-            shutil.rmtree(run.path / CHECKPOINTS)
-    except OSError as error:
-        raise InputError(f"cannot write the run to {run.path}: {error.strerror}") from error
+        clear(run.path)
     write_config(run)
 
 
@@ -98,6 +74,7 @@ def write_config(run: Run) -> None:
     """
     versions = {"jaxmnist": __version__, "jax": jax.__version__, "numpy": np.__version__}
     written = {**about(run), "versions": versions, "device": jax.devices()[0].device_kind}
+    written |= recorded_models(run.path)
     if run.task_file is not None:
         write_whole(run.path / TASK, run.task_file.text.encode())
     write_whole(run.path / CONFIG, (json.dumps(written, indent=2) + "\n").encode())
@@ -123,56 +100,22 @@ def append_epoch(
         InputError: The files cannot be written.
     """
     line = {"epoch": epoch, **{name: float(x) for name, x in by_name(metrics).items()}}
-    try:
-        with (run.path / METRICS).open("a") as file:
-            file.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise InputError(f"cannot write {run.path / METRICS}: {error.strerror}") from error
+    append(run.path / METRICS, (json.dumps(line) + "\n").encode())
     save_model(run, Model(params, model_state))
 
 
-def read_metrics(run: Run) -> list[dict[str, Any]]:
-    """Read the complete lines of `metrics.jsonl`; the last may have been cut off.
-
-    Args:
-        run: A run.
-
-    Returns:
-        The lines of epochs 0, 1, ... up to the first that is missing or damaged.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
-    try:
-        text = (run.path / METRICS).read_text()
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {run.path / METRICS}: {error}") from error
-    fields = {"epoch", *History._fields} if run.task_file is None else None
-    lines: list[dict[str, Any]] = []
-    for line in text.split("\n")[:-1]:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(row, dict) or row.get("epoch") != len(lines):
-            break
-        fields = fields or row.keys()  # A task's own metrics are those of its first epoch.
-        if row.keys() != fields:
-            break
-        lines.append(row)
-    return lines
-
-
 def is_finished(run: Run) -> bool:
-    """Return whether all epochs and their summary are in the folder.
+    """Return whether all epochs, the model and their summary are in the folder, and undamaged.
 
     Args:
         run: A run, as `read` returned it.
+
+    Raises:
+        InputError: Its metrics cannot be trusted.
     """
     last = PREDICTIONS if run.task_file is None else CURVES
-    return len(read_metrics(run)) >= run.config.epochs and (run.path / last).exists()
+    is_trained = len(read_metrics(run).rows) >= run.config.epochs
+    return is_trained and (run.path / last).exists() and has_its_model(run.path)
 
 
 def read(path: Path) -> Run:
@@ -187,16 +130,25 @@ def read(path: Path) -> Run:
     Raises:
         InputError: The folder holds no run, or its configuration is damaged.
     """
+    settle(path)
     try:
-        about = json.loads((path / CONFIG).read_text())
-        text = (path / TASK).read_text() if "task" in about else ""
+        about = read_about(path / CONFIG)
+        text = read_whole(path / TASK, LARGEST_TEXT).decode() if "task" in about else ""
         return from_about(path, about, text)
     except OSError as error:
+        name = Path(error.filename).name if error.filename else CONFIG
         raise InputError(
-            f"{path} holds no run: cannot read {Path(error.filename).name} ({error.strerror}); "
+            f"{path} holds no run: cannot read {name} ({error.strerror}); "
             f"give a folder that `jaxmnist train` wrote{_nearest_run(path)}"
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise InputError(f"{path / CONFIG} is no run's configuration: {error!r}") from error
 
 
@@ -241,4 +193,5 @@ def load(path: Path) -> tuple[Run, Params]:
                 f"{path / MODEL}: {name} has shape {found.get(name)}; "
                 f"by {CONFIG} it has {expected.get(name)}"
             )
+    check_model(path)
     return run, params

@@ -16,8 +16,9 @@ from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.digits import is_digits
 from jaxmnist.plots.curves import CURVES
 from jaxmnist.plots.save import write_picture
-from jaxmnist.runs.folder import CURVES as CURVES_PICTURE
-from jaxmnist.runs.folder import PREDICTIONS
+from jaxmnist.plots.style import literal
+from jaxmnist.runs.names import CURVES as CURVES_PICTURE
+from jaxmnist.runs.names import PREDICTIONS
 from jaxmnist.runs.run import Run
 from jaxmnist.tasks import Model, Task
 from jaxmnist.training import History, Params, by_name, predict, split_pair
@@ -38,7 +39,7 @@ def save_pictures(run: Run, params: Params, history: History, dataset: Dataset) 
     """
     curves = {name: np.asarray(values) for name, values in history._asdict().items()}
     layers = "-".join(str(size) for size in run.config.hidden) or "none"
-    title = f"{run.dataset}, {run.config.optimizer}, hidden layers {layers}"
+    title = f"{literal(run.dataset or '')}, {run.config.optimizer}, hidden layers {layers}"
     images = dataset.test_images[: run.config.eval_batch_size]
     labels = dataset.test_labels[: run.config.eval_batch_size]
     probabilities = predict(params, jnp.asarray(images), apply_fn=run.model.apply)
@@ -66,13 +67,13 @@ def save_task_pictures(run: Run, model: Model, history: Metered, data: Any) -> N
     test = jax.tree.map(lambda leaf: leaf[: run.config.eval_batch_size], split_pair(data)[1])
     predictions = _classes(run.task, model, test)
     curves = {name: np.asarray(values) for name, values in by_name(history).items()}
-    name = Path(run.task_file.path).stem if run.task_file else ""
+    name = literal(Path(run.task_file.path).stem if run.task_file else "")
     with plots.theme():
         if predictions is not None:
             images, labels = map(np.asarray, test)
             _draw_predictions(run.path, images, labels, predictions)
             _write_table(run.path, labels, predictions)
-        title = name if run.dataset is None else f"{name}, {run.dataset}"
+        title = name if run.dataset is None else f"{name}, {literal(run.dataset)}"
         write_picture(plots.metric_curves(curves, title), run.path / CURVES_PICTURE)
 
 

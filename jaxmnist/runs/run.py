@@ -1,8 +1,9 @@
 """What a run is: its folder and its configuration, to and from what JSON can hold."""
 
 import functools
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ class Run:
         checkpoint_every: Epochs between checkpoints; the last epoch has one too. 0 for none.
         keep: How many checkpoints to keep, the newest.
         task_file: The file of the task; None for the tutorial's.
+        data_sha256: The SHA-256 of what it is trained on, as `digests.of_data` returns it; None
+            if it is not known.
+        machines: Where it was trained: for each machine, in order, ``epoch``, the first epoch
+            trained on it, and what `jaxmnist.provenance.machine` returned.
+
+    Two runs that differ in the last two only are equal: those describe how it was trained.
 
     Raises:
         InputError: ``checkpoint_every`` or ``keep`` is a value that no run can have.
@@ -44,6 +51,8 @@ class Run:
     checkpoint_every: int = 0
     keep: int = 1
     task_file: TaskFile | None = None
+    data_sha256: str | None = field(default=None, compare=False)
+    machines: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name, least in (("checkpoint_every", 0), ("keep", 1)):
@@ -93,6 +102,8 @@ def about(run: Run) -> dict[str, Any]:
     """
     schedule = {"checkpoint_every": run.checkpoint_every, "keep": run.keep}
     where = {"dataset": run.dataset, "data_dir": run.data_dir}
+    how = {"data_sha256": run.data_sha256, "machines": [dict(each) for each in run.machines]}
+    schedule |= {name: value for name, value in how.items() if value}
     if run.task_file is None:
         return {
             **where,
@@ -131,17 +142,37 @@ def from_about(path: Path, about: dict[str, Any], task_text: str = "") -> Run:
         TypeError: A value is of another type.
         KeyError: An entry is missing.
     """
-    schedule = about.get("checkpoint_every", 0), about.get("keep", 1)  # The first runs have none.
+    # The first runs have none of these.
+    schedule = about.get("checkpoint_every", 0), about.get("keep", 1)
+    how = {"data_sha256": _digest(about), "machines": _machines(about)}
     if "task" in about:
-        return _with_file(path, about, schedule, task_text)
+        return replace(_with_file(path, about, schedule, task_text), **how)
     config = Config(**{**about["config"], "hidden": tuple(about["config"]["hidden"])})
     where = about["dataset"], about["data_dir"]
-    run = Run(path, config, about["num_classes"], *where, *schedule)
+    run = Run(path, config, about["num_classes"], *where, *schedule, **how)
     if not isinstance(run.dataset, str) or not isinstance(run.data_dir, str | None):
         raise TypeError(f"dataset is {run.dataset!r} and data_dir {run.data_dir!r}")
     model = MLP(config.hidden, run.num_classes)  # Its shapes need no dtype.
     jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28)))
     return run
+
+
+def _digest(about: dict[str, Any]) -> str | None:
+    digest = about.get("data_sha256")
+    if digest is not None and not (
+        isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
+    ):
+        raise ValueError(f"data_sha256 is {ascii(digest)[:80]}")
+    return digest
+
+
+def _machines(about: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    machines = about.get("machines", [])
+    if not isinstance(machines, list) or not all(
+        isinstance(each, dict) and type(each.get("epoch")) is int for each in machines
+    ):
+        raise TypeError(f"machines is {ascii(machines)[:80]}")
+    return tuple(machines)
 
 
 def _with_file(path: Path, about: dict[str, Any], schedule: tuple[int, int], text: str) -> Run:

@@ -1,20 +1,25 @@
 """One stretch of training a run: start or resume it, and record its epochs as they end."""
 
-import contextlib
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+import functools
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxmnist import locks, provenance, signals
 from jaxmnist.config import Config
 from jaxmnist.data import load_dataset
 from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
-from jaxmnist.runs import checkpoints, folder
+from jaxmnist.runs import checkpoints, digests, folder, replacement, superseded
+from jaxmnist.runs.names import NEW
+from jaxmnist.runs.resumption import reopen, shown
 from jaxmnist.runs.run import Run, about, from_about
-from jaxmnist.runs.task_file import TaskFile, own_options
+from jaxmnist.runs.task_file import TaskFile
 from jaxmnist.runs.weights import check_trains, sample
 from jaxmnist.training import TrainState, check_batches_fit
 from jaxmnist.training.state import Metered
@@ -26,7 +31,7 @@ Load = Callable[[str, str | None], Data]
 
 
 class Session(NamedTuple):
-    """What to train from."""
+    """What to train from. Its process holds the folder's lock until `close` or its own end."""
 
     run: Run
     """The run, with its folder ready."""
@@ -38,6 +43,12 @@ class Session(NamedTuple):
     """Their metrics; None for a new run, and in other processes than the first."""
     data: Data | None
     """The data; None if the run is finished, and was left as it is."""
+    notes: tuple[str, ...] = ()
+    """What is not as it was when the run was stopped, a line each."""
+
+    def close(self) -> None:
+        """Release the folder's lock, and remove a new run without a whole epoch beside an old."""
+        locks.release(self.run.path)
 
 
 def open_run(
@@ -55,9 +66,10 @@ def open_run(
     task_file: TaskFile | None = None,
     accept_changed_task: bool = False,
 ) -> Session:
-    """Start a new run, or resume one from its newest checkpoint.
+    """Start a new run, or resume one from its newest whole checkpoint.
 
     Of several processes the first one alone reads and writes the folder; all return the same run.
+    An old run that is to be overwritten stays until the new one's first epoch is recorded.
 
     Args:
         config: The new run's configuration.
@@ -77,49 +89,160 @@ def open_run(
         What to train from.
 
     Raises:
-        InputError: The folder cannot be used, a batch is larger than the data, or the run cannot
-            be resumed as asked for.
+        InputError: The folder cannot be used, or another process holds it; a batch is larger than
+            the data; the run cannot be resumed as asked for, or not with these data; or this
+            process was started with other options or data than the first.
         LostProcessError: Another process is gone.
     """
-
-    def start() -> Session:
-        place = path or _new_path(dataset, config.optimizer, task_file)
-        folder.check_free(place, overwrite)
-        run = Run(place, config, 10, dataset, data_dir, checkpoint_every, keep, task_file)
-        data = run.data(load)
-        check_batches_fit(config, data)
-        if task_file is None:
-            run = replace(run, num_classes=data.num_classes)
-        else:
-            check_trains(run, data)  # A task that cannot be trained leaves no folder.
-        folder.create(run)
-        return Session(run, 0, None, None, data)
-
-    def go_on(old: Path) -> Session:
-        run = reopen(old, options or {}, task_file, accept_changed_task)
-        if folder.is_finished(run):
-            return Session(run, run.config.epochs, None, None, None)
-        data = run.data(load)  # First: without its data the run stays as it is.
-        epoch, state, history = checkpoints.rewind(run, sample(data) if run.task_file else None)
-        return Session(run, epoch, state, history, data)
-
+    asked = {
+        "--out": None if path is None else os.path.normpath(path),
+        "--resume": None if resume is None else os.path.normpath(resume),
+        "overwrite": overwrite,
+        "the task's file": None if task_file is None else task_file.sha256,
+        "accept_changed_task": accept_changed_task,
+        **({} if task_file is None else task_file.options),
+        **dict(options or {}),
+        **{f"the version of {name}": text for name, text in provenance.versions().items()},
+    }
+    new = Run(
+        path or _new_path(dataset, config.optimizer, task_file),
+        *(config, 10, dataset, data_dir, checkpoint_every, keep, task_file),
+    )
+    if resume is None:
+        asked |= about(new)["config"] | {"dataset": dataset, "data_dir": data_dir}
+        asked |= {"checkpoint_every": checkpoint_every, "keep": keep}
+    asked = json.loads(json.dumps(asked))
     opened: Session | None = None
 
     def begin() -> dict[str, Any]:
         nonlocal opened
-        opened = start() if resume is None else go_on(resume)
-        found = {"epoch": opened.epoch, "finished": opened.data is None}
-        text = opened.run.task_file.text if opened.run.task_file else ""
-        return {"path": str(opened.run.path), "text": text, **found, **about(opened.run)}
+        if resume is None:
+            opened = _ready_to_start(new, overwrite, load)
+        else:
+            opened = _ready_to_resume(resume, options or {}, task_file, accept_changed_task, load)
+        run = opened.run
+        text = run.task_file.text if run.task_file else ""
+        found = {"asked": asked, "finished": opened.data is None}
+        return {"path": str(run.path), "text": text, **found, **about(run)}
 
-    begun = processes.from_first(begin)
-    if opened is not None:
-        return opened
-    run = from_about(Path(begun["path"]), begun, begun.get("text", ""))
-    if resume is None and (run.config, run.task_file) != (config, task_file):
-        raise InputError("this process was started with different options than process 0")
-    data = None if begun["finished"] else run.data(load)
-    return Session(run, begun["epoch"], None, None, data)
+    def write() -> dict[str, Any]:
+        nonlocal opened
+        assert opened is not None
+        opened = _started(opened, overwrite) if resume is None else _resumed(opened)
+        return {"epoch": opened.epoch}
+
+    with locks.released_on_error():
+        begun = processes.from_first(begin)
+        is_first, objection = opened is not None, None
+        if not is_first:
+            opened, objection = _as_first(begun, asked, load)
+        processes.agree(objection)
+        if not begun["finished"]:
+            epoch = processes.from_first(write)["epoch"]
+            opened = opened if is_first else opened and opened._replace(epoch=epoch)
+    assert opened is not None
+    return opened
+
+
+def _ready_to_start(run: Run, overwrite: bool, load: Load) -> Session:
+    """Read and check all that a new run needs; write nothing."""
+    replacement.settle(run.path)
+    if (run.path / locks.NAME).exists():  # Whoever is at it is named first.
+        _lock(run.path)
+    folder.check_free(run.path, overwrite)
+    data = run.data(load)
+    check_batches_fit(run.config, data)
+    if run.task_file is None:
+        run = replace(run, num_classes=data.num_classes)
+    else:
+        check_trains(run, data)  # A task that cannot be trained leaves no folder.
+    here = {"epoch": 0, **provenance.machine()}
+    run = replace(run, data_sha256=digests.of_data(data, run), machines=(here,))
+    return Session(run, 0, None, None, data)
+
+
+def _started(ready: Session, overwrite: bool) -> Session:
+    path = ready.run.path
+    with replacement.writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    _lock(path)
+    folder.check_free(path, overwrite)  # Another process may have been faster.
+    replacement.discard_new(path)
+    folder.create(replacement.beside(ready.run) if replacement.has_run(path) else ready.run)
+    return ready
+
+
+def _ready_to_resume(
+    path: Path,
+    options: Mapping[str, Any],
+    task_file: TaskFile | None,
+    accept_changed_task: bool,
+    load: Load,
+) -> Session:
+    """Read and check all that a resumed run needs, but its checkpoints; write nothing."""
+
+    def finished(run: Run) -> Session:
+        return Session(run, run.config.epochs, None, None, None)
+
+    run = reopen(path, options, task_file, accept_changed_task)
+    if folder.is_finished(run):
+        return finished(run)
+    _lock(path)
+    run = reopen(path, options, task_file, accept_changed_task)  # Nobody writes to it from here on.
+    if folder.is_finished(run):
+        return finished(run)
+    data = run.data(load)  # First: without its data the run stays as it is.
+    digest = digests.of_data(data, run)
+    if run.data_sha256 not in (None, digest):  # The first runs recorded none.
+        raise InputError(
+            f"the data have changed since the run in {path} began: {_source(run)} has the SHA-256 "
+            f"{digest}, and {run.data_sha256} is recorded: restore them, or train again with "
+            "--overwrite"
+        )
+    return Session(replace(run, data_sha256=digest), 0, None, None, data)
+
+
+def _resumed(ready: Session) -> Session:
+    notes: list[str] = []
+    run, data = ready.run, ready.data
+    replacement.discard_new(run.path)
+    found = checkpoints.rewind(run, sample(data) if run.task_file else None, notes.append)
+    return Session(run, *found, data, tuple(notes))
+
+
+def _as_first(
+    begun: Mapping[str, Any], asked: Mapping[str, Any], load: Load
+) -> tuple[Session | None, str | None]:
+    """Return the first process's session, or what this process has against it."""
+    there = begun.get("asked", {})
+    for name in dict.fromkeys((*there, *asked)):
+        if there.get(name) != asked.get(name):
+            return None, (
+                "was started with different options than process 0: "
+                f"{name} is {shown(asked.get(name))}, and {shown(there.get(name))} in process 0"
+            )
+    run = from_about(Path(begun["path"]), dict(begun), begun.get("text", ""))
+    if begun["finished"]:
+        return Session(run, run.config.epochs, None, None, None), None
+    try:
+        data = run.data(load)
+        digest = digests.of_data(data, run)
+    except InputError as error:
+        return None, f"has no such data as process 0: {error}"
+    if digest != run.data_sha256:
+        return None, (
+            f"has other data than process 0: {_source(run)} has the SHA-256 {digest}, and "
+            f"{run.data_sha256} in process 0"
+        )
+    return Session(run, 0, None, None, data), None
+
+
+def _lock(path: Path) -> None:
+    locks.take(path, functools.partial(shutil.rmtree, path / NEW, ignore_errors=True))
+
+
+def _source(run: Run) -> str:
+    return run.dataset or f"what data of {run.task_file.path if run.task_file else 'it'} returns"
 
 
 def _new_path(dataset: str | None, optimizer: str, task_file: TaskFile | None) -> Path:
@@ -129,82 +252,11 @@ def _new_path(dataset: str | None, optimizer: str, task_file: TaskFile | None) -
     return Path("runs", name.replace(":", "-"))
 
 
-def reopen(
-    path: Path,
-    options: Mapping[str, Any],
-    task_file: TaskFile | None = None,
-    accept_changed_task: bool = False,
-) -> Run:
-    """Read a run that is to be resumed.
-
-    The text of the task's file that the run recorded is the truth: it is what a run is resumed
-    with where the file is gone.
-
-    Args:
-        path: The run's folder.
-        options: What was asked for, by the names of `Config`'s and `Run`'s fields and of the
-            task's own: each as it is in the run, except that ``epochs`` may be more.
-        task_file: The task's file, if one was given; otherwise the one that the run recorded, if
-            it is still there.
-        accept_changed_task: Whether the file may have another text than the run recorded, which
-            is then taken.
-
-    Returns:
-        The run as it is to be resumed.
-
-    Raises:
-        InputError: The folder holds no run, or an option or the task's file differs from the
-            run's.
-    """
-    run = folder.read(path)
-    own = {**about(run), **asdict(run.config)}
-    if run.task_file is not None:
-        own |= run.task_file.options
-        run = replace(run, task_file=_reopened(run, run.task_file, task_file, accept_changed_task))
-    elif task_file is not None:
-        raise InputError(
-            f"the run in {path} is of the tutorial's task: omit {Path(task_file.path).name}"
-        )
-    for name, value in options.items():
-        if name == "epochs" and value >= run.config.epochs:
-            continue
-        if value != own[name]:
-            more = ", or more" if name == "epochs" else ""
-            raise InputError(
-                f"{name} is {_shown(value)}; the run in {path} has {_shown(own[name])}, and a "
-                f"resumed run keeps that{more}: omit --{name.replace('_', '-')}"
-            )
-    return replace(run, config=replace(run.config, epochs=options.get("epochs", own["epochs"])))
-
-
-def _reopened(run: Run, recorded: TaskFile, given: TaskFile | None, accept: bool) -> TaskFile:
-    """Return the task's file that a run is resumed with: the recorded text, or an accepted one."""
-    text, path = recorded.text, recorded.path
-    if given is not None:
-        text, path = given.text, given.path
-    else:
-        with contextlib.suppress(OSError, UnicodeDecodeError):  # A file that is gone.
-            text = Path(path).read_text(encoding="utf-8")
-    if text == recorded.text:
-        return recorded
-    copy = run.path / folder.TASK
-    if not accept:
-        raise InputError(
-            f"{path} has changed since the run in {run.path} began; jaxmnist train {copy} --resume "
-            f"{run.path} resumes with the recorded text, and --accept-changed-task with the new one"
-        )
-    changed = recorded.sha256, len(folder.read_metrics(run))
-    file = replace(recorded, path=path, text=text, earlier=(*recorded.earlier, changed))
-    # Fields that are new have their defaults.
-    return replace(file, options=own_options(file.module, file.config(run.config)))
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
 def record_epoch(run: Run, epoch: int, state: TrainState, metrics: Metered) -> None:
-    """Write an epoch's metrics, model and, if it is due, checkpoint; Ctrl-C waits for all of them.
+    """Write an epoch's metrics, model and, if it is due, checkpoint; signals wait for all of them.
+
+    The first epoch of a run that overwrites another takes the other's place; and what a resumed
+    run was further with is removed when it is as far again.
 
     Args:
         run: The run of a `Session`.
@@ -215,24 +267,11 @@ def record_epoch(run: Run, epoch: int, state: TrainState, metrics: Metered) -> N
     Raises:
         InputError: The files cannot be written.
     """
-    with _uninterrupted():
-        folder.append_epoch(run, epoch, state.params, metrics, state.model_state)
-        checkpoints.save_checkpoint(run, epoch, state)
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block."""
-    interrupted = False
-
-    def note(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-
-    handler = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if interrupted:
-        raise KeyboardInterrupt
+    is_beside = (run.path / NEW).exists()
+    place = replacement.beside(run) if is_beside else run
+    with signals.held():
+        folder.append_epoch(place, epoch, state.params, metrics, state.model_state)
+        checkpoints.save_checkpoint(place, epoch, state)
+        if is_beside:
+            replacement.replace_old(run.path)
+        superseded.drop(run, epoch + 1)

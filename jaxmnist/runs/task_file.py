@@ -7,14 +7,12 @@ The file has a function ``task(config) -> jaxmnist.Task``. It may have a frozen 
 import dataclasses
 import functools
 import hashlib
-import sys
-import traceback
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from jaxmnist.errors import InputError, nearest
+from jaxmnist.errors import InputError
+from jaxmnist.runs.python_file import called, check_function, run_text
 from jaxmnist.tasks import Task
 from jaxmnist.training import split_pair
 
@@ -47,7 +45,7 @@ class TaskFile:
     @property
     def module(self) -> ModuleType:
         """The file, run."""
-        return run_text(self.text, self.path)
+        return _module(self.text, self.path)
 
     def config(self, sizes: Any) -> Any:
         """Return the file's own ``Config``; the sizes are the run's `jaxmnist.Config`."""
@@ -59,7 +57,7 @@ class TaskFile:
                 f"{self.path}: Config has no {unknown[0]}, which the run has; give it such a field"
             )
         values |= {name: getattr(sizes, name) for name in SIZES if name in names}
-        return _called(self.path, "Config", functools.partial(kind, **values))
+        return called(self.path, "Config", functools.partial(kind, **values))
 
     def task(self, sizes: Any) -> Task:
         """Build the file's task.
@@ -74,7 +72,7 @@ class TaskFile:
             InputError: The file cannot be run, has no function ``task``, or that raises or returns
                 something else.
         """
-        made = _called(self.path, "task", functools.partial(self._task, self.config(sizes)))
+        made = called(self.path, "task", functools.partial(self._task, self.config(sizes)))
         if not isinstance(made, Task):
             raise InputError(
                 f"{self.path}: task returned a {type(made).__name__}; it must return a "
@@ -103,73 +101,17 @@ class TaskFile:
             InputError: The function ``data`` raises or returns something else.
         """
         config = self.config(sizes)
-        made = _called(self.path, "data", lambda: self.module.data(config))
+        made = called(self.path, "data", lambda: self.module.data(config))
         try:
             return split_pair(made)
         except InputError as error:
             raise InputError(f"{self.path}: what data returned cannot be used: {error}") from error
 
 
-def read_text(path: Path) -> str:
-    """Read a task's file.
-
-    Args:
-        path: The file, a .py.
-
-    Returns:
-        Its text.
-
-    Raises:
-        InputError: It is not there, cannot be read, or is no .py.
-    """
-    if path.suffix != ".py":
-        raise InputError(
-            f"{path} is no task's file: give a .py with a function task(config), or options only"
-        )
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        near = nearest(path.name, [each.name for each in path.absolute().parent.glob("*.py")])
-        raise InputError(f"cannot read the task's file {path}: {error.strerror}{near}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: {error}") from error
-
-
-@functools.lru_cache(maxsize=32)
-def run_text(text: str, path: str) -> ModuleType:
-    """Run a task's file, once for each text.
-
-    Modules next to it can be imported, as if it were run as a script; they are not recorded.
-
-    Args:
-        text: The file's text.
-        path: Where it is, for imports and messages.
-
-    Returns:
-        The module, which has a function ``task``.
-
-    Raises:
-        InputError: The text is no Python, raises, or defines no ``task``.
-    """
-    try:
-        code = compile(text, path, "exec")
-    except SyntaxError as error:
-        raise InputError(f"{path}, line {error.lineno}: {error.msg}") from error
-    except ValueError as error:  # A null byte.
-        raise InputError(f"{path}: {error}") from error
-    name = f"task_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    module = ModuleType(name)
-    module.__file__ = path
-    sys.modules[name] = module  # Where dataclasses look their annotations up.
-    if (folder := str(Path(path).parent)) not in sys.path:
-        sys.path.insert(0, folder)
-    _called(path, "", lambda: exec(code, vars(module)))  # The person's own file.
-    if not callable(getattr(module, "task", None)):
-        own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-        raise InputError(
-            f"{path} has no function task(config), which must return a jaxmnist.Task"
-            f"{nearest('task', own)}"
-        )
+def _module(text: str, path: str) -> ModuleType:
+    """Run a task's file, which must have a function ``task``."""
+    module = run_text(text, path)
+    check_function(module, "task(config)", "a jaxmnist.Task")
     return module
 
 
@@ -233,17 +175,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple) and type(value) is tuple:
         return all(map(_is_plain, value))
     return type(value) in (bool, int, float, str, type(None))
-
-
-def _called(path: str, function: str, call: Callable[[], Any]) -> Any:
-    """Call what a file defines; an error in it becomes one line with its place in the file."""
-    try:
-        return call()
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == path]
-        place = f"{path}, line {lines[-1]}" if lines else path
-        place += f", in {function}" if function else ""
-        message = " ".join(str(error).split())
-        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        raise InputError(f"{place}: {kind}{message}") from error

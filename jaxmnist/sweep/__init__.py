@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmnist import locks
 from jaxmnist.config import Config
 from jaxmnist.errors import InputError
 from jaxmnist.sweep import axes as _axes
@@ -48,6 +49,7 @@ from jaxmnist.tasks import Batch, Task
 from jaxmnist.training import as_task, check_batches_fit, check_labels, split_pair
 
 
+@locks.released_at_end()
 def run(
     task: Config | Task,
     axes: Mapping[str, Any],
@@ -59,6 +61,7 @@ def run(
     seed: int = 0,
     out: Path | None = None,
     chunk: int | None = None,
+    max_cells: int = _axes.MAX_CELLS,
     command: str = "jaxmnist.sweep.run",
     recorded: Mapping[str, Any] = MappingProxyType({}),
     on_chunk: Callable[[int, int], None] = lambda *_: None,
@@ -81,6 +84,7 @@ def run(
         out: A folder in which every chunk's results are stored when it ends. A sweep that was
             stopped is resumed when it is run with the same folder again.
         chunk: Models trained in one call, at most; by default what the machine suggests.
+        max_cells: The most combinations; more are refused before any is trained.
         command: What to write into the folder as the sweep's origin.
         recorded: What a task was built from by name, such as the SHA-256 of its file: it is
             written into the folder, and only a sweep with the same is resumed.
@@ -92,7 +96,7 @@ def run(
 
     Raises:
         InputError: An axis or a combination is impossible, the task ignores what is swept, or the
-            folder has another sweep.
+            folder has another sweep or another process is writing to it.
 
     >>> from jaxmnist import Dataset
     >>> images, labels = np.zeros((64, 28, 28), np.uint8), np.arange(64) % 10
@@ -107,12 +111,12 @@ def run(
     if isinstance(task, Config):
         as_task(task, classes, epochs, batch_size, eval_batch_size)  # Refuses what a config has.
         check_labels(data, classes)
-        checked = _axes.check_axes(axes)
+        checked = _axes.check_axes(axes, max_cells=max_cells)
         cells, fixed = _axes.cells(task, checked), task
     else:
         task, epochs, batches = as_task(task, classes, epochs, batch_size, eval_batch_size)
         one = TaskRun(seed, epochs, *batches)
-        checked, cells = task_cells(task, one, axes)
+        checked, cells = task_cells(task, one, axes, max_cells)
         fixed = {**one._asdict(), **task.hyper, **recorded}
     for cell in cells:
         check_batches_fit(cell.config, data)

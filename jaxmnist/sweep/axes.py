@@ -3,13 +3,14 @@
 import itertools
 import math
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
-from jaxmnist.config import Config, Hyper, default_hyper
+from jaxmnist.config import MAX_LAYERS, Config, Hyper, default_hyper
 from jaxmnist.conventions import TABLE, check_arguments, hyperparameters, plain_number, shown
 from jaxmnist.errors import InputError, nearest
 
@@ -22,6 +23,8 @@ _FIELDS: Final = ("optimizer", "hidden", "batch_size", "seed", "learning_rate") 
 WHOLE: Final = ("batch_size", "seed")
 """The axes of whole numbers, besides those of a task's own hyperparameters that are."""
 _LARGEST: Final = 10_000  # Values of one range; a typing error asks for more.
+MAX_CELLS: Final = 100_000
+"""The most runs of a sweep where nothing else is asked for: a typing error asks for more."""
 
 Axes = Mapping[str, tuple[Any, ...]]
 
@@ -41,6 +44,7 @@ def check_axes(
     axes: Mapping[str, Any],
     known: Sequence[str] = AXIS_NAMES,
     whole: Collection[str] = WHOLE,
+    max_cells: int = MAX_CELLS,
 ) -> Axes:
     """Return the axes with plain Python values, or refuse them.
 
@@ -48,6 +52,7 @@ def check_axes(
         axes: Lists, ranges, arrays, tensors or iterators of values by the axis's name.
         known: The names that an axis may have.
         whole: The names of axes of whole numbers.
+        max_cells: The most combinations.
 
     Returns:
         The same as strings, whole numbers, floats and, for hidden, tuples. A float32 has its exact
@@ -55,14 +60,19 @@ def check_axes(
 
     Raises:
         InputError: There is no axis, one has an unknown name or no values, or a value twice or of
-            a wrong kind. `cells` refuses what an optimizer or a config does not take.
+            a wrong kind; or there are more combinations than ``max_cells``. `cells` refuses what
+            an optimizer or a config does not take.
 
     >>> check_axes({"learning_rate": np.array([0.5, 1]), "seed": range(2)})
     {'learning_rate': (0.5, 1.0), 'seed': (0, 1)}
     """
     if not axes:
         raise InputError(f"nothing to sweep: give at least one axis of {', '.join(known)}")
-    checked = {}
+    if type(max_cells) is not int or max_cells < 1:
+        raise InputError(
+            f"max_cells is {shown(max_cells)}; it must be a whole number of at least 1"
+        )
+    checked, count = {}, 1
     for name, values in axes.items():
         if name not in known:
             raise InputError(
@@ -70,7 +80,15 @@ def check_axes(
             )
         if not _is_many(values):
             raise InputError(f"the axis {name} is {shown(values)}; it must be a list of values")
-        checked[name] = tuple(_plain(name, value, whole) for value in values)
+        # One more than is allowed is enough to know, of a range without end too.
+        some = itertools.islice(values, max_cells + 1)
+        checked[name] = tuple(_plain(name, value, whole) for value in some)
+        if (count := count * len(checked[name])) > max_cells:
+            raise InputError(
+                f"the axes up to {name} have {_counted(values, checked[name], count)} "
+                f"combinations, a run each; at most {max_cells:,} are allowed; raise that with "
+                "--max-cells"
+            )
         if not checked[name]:
             raise InputError(f"the axis {name} has no values; give at least one")
         for value, again in itertools.pairwise(sorted(checked[name])):
@@ -175,13 +193,22 @@ def _is_many(values: Any) -> bool:
     return isinstance(values, Iterable) and not one
 
 
+def _counted(values: Any, some: tuple[Any, ...], count: int) -> str:
+    """Write how many combinations there are, where some of an axis's values were counted."""
+    try:
+        return f"{count // len(some) * len(values):,}"
+    except (TypeError, OverflowError):  # An iterator, or a range too long for its length.
+        return f"at least {count:,}"
+
+
 def _plain(name: str, value: Any, whole: Collection[str]) -> Any:
     if name == "optimizer":
         return str(value) if isinstance(value, str) else _refuse(name, value, "the name of one")
     if name == "hidden":
         if not _is_many(value):
             _refuse(name, value, "a tuple of layer sizes")
-        return tuple(_whole(name, size, "made of whole numbers") for size in value)
+        sizes = itertools.islice(value, MAX_LAYERS + 1)
+        return tuple(_whole(name, size, "made of whole numbers") for size in sizes)
     if name in whole:
         return _whole(name, value, "a whole number")
     number = plain_number(value)
@@ -189,14 +216,18 @@ def _plain(name: str, value: Any, whole: Collection[str]) -> Any:
         _refuse(name, value, "a number")
     if name == "init_scale" and not math.isfinite(number):
         _refuse(name, value, "a finite number")
-    return float(number)
+    try:
+        return float(number)
+    except OverflowError:
+        _refuse(name, value, "a number")
 
 
 def _whole(name: str, value: Any, wanted: str) -> int:
     number = plain_number(value)
     if number is None:
         _refuse(name, value, "a number")
-    return int(number) if float(number).is_integer() else _refuse(name, value, wanted)
+    is_whole = isinstance(number, int) or number.is_integer()
+    return int(number) if is_whole else _refuse(name, value, wanted)
 
 
 def _refuse(name: str, value: Any, wanted: str) -> NoReturn:
@@ -213,7 +244,10 @@ def _cell(config: Config, values: dict[str, Any]) -> Cell:
 def _layers(word: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d+(-\d+)*|none", word):
         raise InputError(f"hidden cannot be {word!r}; write the sizes as 256-128, or none")
-    return () if word == "none" else tuple(map(int, word.split("-")))
+    sizes = [] if word == "none" else word.split("-")
+    if any(len(size) > 19 for size in sizes):
+        raise InputError(f"hidden cannot be {shown(word)}; a layer's size has at most 19 digits")
+    return tuple(map(int, sizes))
 
 
 def _range(name: str, word: str, kind: type) -> list[Any]:
@@ -228,18 +262,25 @@ def _range(name: str, word: str, kind: type) -> list[Any]:
         ends = [kind(low), kind(high)] if colon else [int(low), int(high)]
         number = int(count.removeprefix("log")) if colon else ends[1] - ends[0] + 1
     except ValueError:
-        raise InputError(f"{name} cannot be {word!r}; {allowed}") from None
+        raise InputError(f"{name} cannot be {shown(word)}; {allowed}") from None
+    word = shown(word)
     logarithmic = count.startswith("log")
-    if not all(map(math.isfinite, ends)) or ends[0] >= ends[1] or (logarithmic and ends[0] <= 0):
+    if (
+        not all(abs(end) <= sys.float_info.max for end in ends)
+        or ends[0] >= ends[1]
+        or (logarithmic and ends[0] <= 0)
+    ):
         least = "0 < A < B" if logarithmic else "A < B"
-        raise InputError(f"the range {word!r} must go from A to B with {least}")
+        raise InputError(f"the range {word} must go from A to B with {least}")
     if not 2 <= number <= _LARGEST:
-        raise InputError(f"the range {word!r} has {number} values; 2 to {_LARGEST} are allowed")
+        raise InputError(
+            f"the range {word} has {shown(number)} values; 2 to {_LARGEST} are allowed"
+        )
     if not colon:
         return [kind(value) for value in range(ends[0], ends[1] + 1)]
     space = np.geomspace if logarithmic else np.linspace
     spaced = space(float(ends[0]), float(ends[1]), number)
     inner = [float(f"{value:.6g}") for value in spaced[1:-1]]
     if kind is int and any(value != int(value) for value in inner):
-        raise InputError(f"the range {word!r} is not of whole numbers; {allowed}")
+        raise InputError(f"the range {word} is not of whole numbers; {allowed}")
     return [ends[0], *map(kind, inner), ends[1]]

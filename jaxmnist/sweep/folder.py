@@ -1,14 +1,15 @@
 """A sweep on disk: what it is, a line for each finished run, and at the end its tables.
 
 A sweep's folder has `sweep.json` (config, axes, data, versions, command), `cells.jsonl` (a line
-per finished run, added when its chunk ends), and once all are there `results.csv` and
-`results.json` (a row per cell and epoch) and `summary.md`.
+per finished run with its own SHA-256, added when its chunk ends), and once all are there
+`results.csv` and `results.json` (a row per cell and epoch) and `summary.md`. One process at a time
+writes to it.
 """
 
 import csv
 import io
 import json
-import os
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,17 +19,31 @@ from typing import Any, Final
 import jax
 import numpy as np
 
-from jaxmnist import provenance
-from jaxmnist.atomic import write_whole
+from jaxmnist import locks, provenance
+from jaxmnist.atomic import append as append_whole
+from jaxmnist.atomic import read_whole, remove_partial, write_whole
 from jaxmnist.config import Config
 from jaxmnist.data.dataset import Dataset
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, printable
+from jaxmnist.reading import read_json
 from jaxmnist.sweep import results
 from jaxmnist.sweep.axes import Axes
+from jaxmnist.sweep.records import digest, parse_cell
 from jaxmnist.training import History, by_name, split_pair
 
 _ABOUT: Final = "sweep.json"
 _CELLS: Final = "cells.jsonl"
+_DAMAGE: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading a damaged line may raise."""
+_LARGEST: Final = 1 << 32
+"""Bytes of the largest file of a sweep that is read."""
 
 
 def enter(
@@ -37,7 +52,7 @@ def enter(
     """Begin a sweep in a folder, or find what an earlier start of the same sweep finished.
 
     Args:
-        path: The folder; it is made if it is not there.
+        path: The folder; it is made if it is not there, and its lock is taken.
         config: Everything that is no axis: a config, or of a task its sizes and hyperparameters.
         axes: The values by the axis's name.
         data: A `Dataset`, or a pair of training and test data.
@@ -47,8 +62,8 @@ def enter(
         The history ``[epochs]`` of each finished cell by its index.
 
     Raises:
-        InputError: The folder has another sweep, a file in it is damaged, or it cannot be
-            written.
+        InputError: The folder has another sweep, a file in it is damaged, another process holds
+            its lock, or it cannot be written.
     """
     fixed = asdict(config) if isinstance(config, Config) else config
     about = {
@@ -60,13 +75,16 @@ def enter(
     about = json.loads(json.dumps(about, default=lambda value: np.asarray(value).tolist()))
     try:
         path.mkdir(parents=True, exist_ok=True)
+        locks.take(path)
+        remove_partial(path)
         if not (path / _ABOUT).exists():
             if (path / _CELLS).exists():
                 raise InputError(f"{path} has a {_CELLS} but no {_ABOUT}; choose another --out")
             _write_about(path, about, command)
             return {}
         _check_same(path, about)
-        return _read_cells(path / _CELLS)
+        cells = math.prod(map(len, axes.values()))
+        return _read_cells(path / _CELLS, cells, fixed["epochs"])
     except OSError as error:
         raise InputError(f"cannot write a sweep to {path}: {error.strerror}") from error
 
@@ -82,13 +100,7 @@ def append(path: Path, finished: Mapping[int, Any]) -> None:
         InputError: The file cannot be written.
     """
     lines = [_line(index, history) for index, history in finished.items()]
-    try:
-        with (path / _CELLS).open("ab") as file:
-            file.write("".join(lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(f"cannot write {path / _CELLS}: {error.strerror}") from error
+    append_whole(path / _CELLS, "".join(lines).encode())
 
 
 def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
@@ -105,14 +117,17 @@ def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
         InputError: They cannot be written.
     """
     rows, summary = results.rows(sweep), results.summary(sweep)
-    about = json.loads((path / _ABOUT).read_text())
+    about = json.loads(read_whole(path / _ABOUT))
     whole = {**about, "confidence": results.CONFIDENCE, "summary": summary, "rows": rows}
     lines = io.StringIO()
     writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     head, *body = results.table(summary)
-    markdown = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
+    markdown = [
+        "| " + " | ".join(printable(cell).replace("|", r"\|") for cell in line) + " |"
+        for line in (head, ["---"] * len(head), *body)
+    ]
     contents = {
         "results.csv": lines.getvalue(),
         "results.json": _records(whole),
@@ -130,9 +145,9 @@ def _write_about(path: Path, about: Mapping[str, Any], command: str) -> None:
 
 def _check_same(path: Path, about: Mapping[str, Any]) -> None:
     try:
-        kept = json.loads((path / _ABOUT).read_text())
+        kept = read_json(path / _ABOUT)
         parts = {part: kept[part].items() for part in about}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path / _ABOUT} is no sweep's description: {error!r}") from error
     for part, entries in parts.items():
         there, here = dict(entries), about[part]
@@ -150,32 +165,28 @@ def _check_same(path: Path, about: Mapping[str, Any]) -> None:
         )
 
 
-def _read_cells(path: Path) -> dict[int, Any]:
+def _read_cells(path: Path, cells: int, epochs: int) -> dict[int, Any]:
     if not path.exists():
         return {}
-    content = path.read_bytes()
+    content = read_whole(path, _LARGEST)
     whole = content[: content.rfind(b"\n") + 1]
     finished = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
+    # Split at line feeds alone: other ends of lines may be damage.
+    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
-            kept = json.loads(line)
-            finished[int(kept["cell"])] = _history(
-                {name: np.array(c, kept["dtype"]) for name, c in kept["history"].items()},
-                is_mapping=kept.get("task", False),
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path} is damaged in line {number}: {error!r}") from error
+            index, history = parse_cell(line, cells, epochs)
+            if index in finished:
+                raise ValueError(f"cell {index} is there twice")
+        except ValueError as error:
+            raise InputError(
+                f"{path} is damaged in line {number}: {error}; remove that line, and its run is "
+                "done again"
+            ) from error
+        finished[index] = history
     if len(whole) < len(content):
         # The process was killed while it wrote: that run is done again.
-        os.truncate(path, len(whole))
+        write_whole(path, whole)
     return finished
-
-
-def _history(metrics: dict[str, Any], is_mapping: bool) -> Any:
-    """Return metrics as the type that the run gave them."""
-    if missing := sorted({"train_loss", "eval_loss"} - metrics.keys()):
-        raise KeyError(missing[0])
-    return metrics if is_mapping else History(**metrics)
 
 
 def _line(index: int, history: Any) -> str:
@@ -190,7 +201,7 @@ def _line(index: int, history: Any) -> str:
             name: [results.number(value) for value in values] for name, values in metrics.items()
         },
     }
-    return json.dumps(kept, allow_nan=False) + "\n"
+    return json.dumps({**kept, "sha256": digest(kept)}, allow_nan=False) + "\n"
 
 
 def _identity(data: Any) -> dict[str, Any]:

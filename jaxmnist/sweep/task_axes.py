@@ -10,7 +10,7 @@ from jaxtyping import Array
 from jaxmnist.config import Hyper
 from jaxmnist.conventions import plain_number
 from jaxmnist.errors import InputError, nearest
-from jaxmnist.sweep.axes import WHOLE, Axes, Cell, check_axes
+from jaxmnist.sweep.axes import MAX_CELLS, WHOLE, Axes, Cell, check_axes
 from jaxmnist.tasks import Batch, Task
 from jaxmnist.training import start
 from jaxmnist.training.step import update
@@ -33,13 +33,16 @@ class TaskRun(NamedTuple):
         return self._replace(seed=0)
 
 
-def task_cells(task: Task, run: TaskRun, axes: Mapping[str, Any]) -> tuple[Axes, tuple[Cell, ...]]:
+def task_cells(
+    task: Task, run: TaskRun, axes: Mapping[str, Any], max_cells: int = MAX_CELLS
+) -> tuple[Axes, tuple[Cell, ...]]:
     """Make every combination of the axes' values, the last axis fastest.
 
     Args:
         task: What is trained.
         run: What is no axis.
         axes: Lists of values by name: ``seed``, ``batch_size``, and what ``task.hyper`` has.
+        max_cells: The most combinations.
 
     Returns:
         The axes with plain Python values, and one cell per combination.
@@ -54,7 +57,7 @@ def task_cells(task: Task, run: TaskRun, axes: Mapping[str, Any]) -> tuple[Axes,
     [({'rate': 0.1, 'decay': 0.0}, 0), ({'rate': 0.1, 'decay': 0.0}, 1)]
     """
     known = ("seed", "batch_size", *task.hyper)
-    checked = check_axes(axes, known, whole_axes(task))
+    checked = check_axes(axes, known, whole_axes(task), max_cells)
     cells = []
     for values in itertools.product(*checked.values()):
         named = dict(zip(checked, values, strict=True))

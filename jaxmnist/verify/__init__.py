@@ -24,6 +24,8 @@ from jaxmnist.verify.identify.explain import Explanation as Explanation
 from jaxmnist.verify.identify.explain import explain as explain
 from jaxmnist.verify.losses import losses as losses
 from jaxmnist.verify.model import model as model
+from jaxmnist.verify.model_runs.result import Layer as Layer
+from jaxmnist.verify.model_runs.result import ModelResult as ModelResult
 from jaxmnist.verify.optimizer import optimizer as optimizer
 from jaxmnist.verify.references import Recurrence as Recurrence
 from jaxmnist.verify.references import numpy_reference as numpy_reference

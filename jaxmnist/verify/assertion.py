@@ -41,21 +41,45 @@ def assert_same(what: AnyResult | Any, *args: Any, **options: Any) -> AnyResult:
     AssertionError: random gradients: FAILED
     ...
     """
-    if isinstance(what, AnyResult):
-        if args or options:
-            raise InputError("a result is given with more arguments; give the result alone")
-        result = what
-    elif isinstance(what, optax.GradientTransformation):
-        result = optimizer(what, *args, **options)
-    elif isinstance(what, Config):
-        result = training(what, *args, **options)
-    elif callable(what):
-        result = model(what, *args, **options)
-    else:
-        raise InputError(
-            f"there is nothing to compare a {type(what).__name__} by; it must be a result, an "
-            "optax.GradientTransformation, a Config, or a function of parameters and inputs"
-        )
+    result = compared(what, *args, **options)
     if not result.passed:
         raise AssertionError(str(result))
     return result
+
+
+def compared(what: AnyResult | Any, *args: Any, **options: Any) -> AnyResult:
+    """Compare two things by the verifier that their kind tells.
+
+    Args:
+        what: As for `assert_same`; or a function without arguments that returns a result.
+        *args: The verifier's other arguments.
+        **options: Its options.
+
+    Returns:
+        The result.
+
+    Raises:
+        InputError: There is no verifier for this, or the verifier's own.
+    """
+    if isinstance(what, AnyResult):
+        if args or options:
+            raise InputError("a result is given with more arguments; give the result alone")
+        return what
+    if isinstance(what, optax.GradientTransformation):
+        return optimizer(what, *args, **options)
+    if isinstance(what, Config):
+        return training(what, *args, **options)
+    if callable(what) and not args and not options:
+        found = what()
+        if not isinstance(found, AnyResult):
+            raise InputError(
+                f"a function returned a {type(found).__name__}; it must return a result of "
+                "jaxmnist.verify"
+            )
+        return found
+    if callable(what):
+        return model(what, *args, **options)
+    raise InputError(
+        f"there is nothing to compare a {type(what).__name__} by; it must be a result, an "
+        "optax.GradientTransformation, a Config, or a function of parameters and inputs"
+    )

@@ -213,3 +213,19 @@ def test_question_loads_neither_jax_nor_matplotlib(option):
 def test_every_command_is_parsed_without_any_option():
     for name in ("train", "verify", "figures", "race"):
         assert callable(parser.parse([name]))
+
+
+def test_max_bytes_holds_for_one_command_and_is_refused_in_short(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("JAXMNIST_MAX_BYTES", raising=False)
+    race = ["race", "valley", "--optimizers", "sgd", "--steps", "1000"]
+    with pytest.raises(SystemExit):
+        cli.main([*race, "--max-bytes", "1M"])
+    assert "needs 1.7 MiB of memory; at most 1.0 MiB" in capsys.readouterr().err
+    cli.main([*race, "--max-bytes=2M"])
+    for value in ("0", "-1", "x", "9" * 400, "1.5G", "\u0663"):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([*race, "--max-bytes", value])
+        error = capsys.readouterr().err
+        assert (stopped.value.code, error.count("\n")) == (2, 1)
+        assert error.startswith("jaxmnist: --max-bytes is ")
+        assert len(error) < 200

@@ -1,5 +1,6 @@
 """`jaxmnist train` refuses a mistake in one line, and writes nothing."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -100,15 +101,15 @@ def test_train_refuses_a_name_that_no_folder_can_have(npz, tmp_path, refused, op
 def test_train_refuses_when_the_disk_is_full_and_leaves_no_half_file(
     npz, tmp_path, refused, monkeypatch, options
 ):
-    write = Path.write_bytes
+    flush = os.fsync
 
-    def full(path: Path, content: bytes) -> int:
-        if path.name.startswith("model"):
-            write(path, content[:100])
+    def full(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name.startswith(".model"):
+            os.ftruncate(descriptor, 100)
             raise OSError(28, "No space left on device")
-        return write(path, content)
+        flush(descriptor)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     words = ("model.safetensors", "No space left on device")
     refused(["train", "--dataset", npz, "--out", tmp_path / "run", *options], *words)
     names = sorted(path.name for path in (tmp_path / "run").iterdir())

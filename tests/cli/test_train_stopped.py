@@ -20,6 +20,12 @@ DIVERGING = words(
 )
 
 
+def stopped_after(done: int, epochs: int) -> str:
+    """What a run without checkpoints says when Ctrl-C has stopped it."""
+    reason = "it was started with --checkpoint-every 0 and cannot be resumed"
+    return f"stopped by Ctrl-C after epoch {done} of {epochs}; {reason}"
+
+
 def test_train_diverging_says_the_step_and_keeps_whole_epochs(
     npz, dataset, tmp_path, refused, epoch_lines, assert_reached, files
 ):
@@ -72,7 +78,8 @@ def test_train_interrupted_keeps_whole_epochs(npz, dataset, tmp_path, assert_rea
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == ""
+    done = (tmp_path / "run" / "metrics.jsonl").read_text().count("\n")
+    assert errors == f"jaxmnist: {stopped_after(done, 100_000)}\n"
     assert [line.split(",")[0] for line in seen] == [f"epoch: {epoch}" for epoch in range(5)]
     assert rest.count("\n") < 10_000
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
@@ -99,5 +106,5 @@ def test_train_interrupted_between_two_files_writes_both(
     finally:
         signal.signal(signal.SIGINT, handler)
     assert stopped.value.code == 130
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == f"jaxmnist: {stopped_after(1, 2)}\n"
     assert_reached(tmp_path / "run", dataset, 1)

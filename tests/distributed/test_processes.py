@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 
 import jaxmnist as jm
-from jaxmnist.distributed import processes
 
 # Softmax regression, and test batches that are all whole: little to compile for many processes.
 CONFIG = jm.Config(hidden=(), optimizer="momentum", epochs=4, eval_batch_size=50, seed=1)
@@ -34,8 +33,10 @@ LIMIT = 240
 
 # The command, in a process that sends itself a signal when its third epoch is over.
 SIGNALLED = """
-import os, signal, sys
-from jaxmnist import cli, training
+import os, signal
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # As the program does, before JAX is loaded.
+from jaxmnist import training
+from jaxmnist.__main__ import main
 run_epochs = training.run_epochs
 
 def stopping(run_epoch, state, indices, on_epoch, shapes):
@@ -46,7 +47,7 @@ def stopping(run_epoch, state, indices, on_epoch, shapes):
     return run_epochs(run_epoch, state, indices, then_stop, shapes)
 
 training.run_epochs = stopping
-cli.main(sys.argv[1:])
+main()
 """
 
 
@@ -75,7 +76,8 @@ def running(
             started.append(
                 subprocess.Popen(
                     [sys.executable, *command, "train", "--distributed", *map(str, [*words, *own])],
-                    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables},
+                    env={**os.environ, **variables},
+                    cwd=variables.get("PWD"),
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
@@ -171,7 +173,7 @@ def test_killed_process_stops_the_other_three_and_the_run_goes_on(npz, alone, tm
         # At once, long before the heartbeat's 30 s.
         assert time.monotonic() - killed < 15
     for status, _, err in others:
-        assert status != 0
+        assert status == 1
         assert re.fullmatch(rf"jaxmnist: {LOST}[^\n]*\n", err)
     # The third epoch's metrics may be written before its checkpoint, or both, or neither.
     epochs = (folder / "metrics.jsonl").read_text().count("\n")
@@ -199,7 +201,7 @@ def test_first_process_killed_stops_the_other(npz, alone, tmp_path):
         killed = time.monotonic()
         status, out, err = ended(started[1])
         assert time.monotonic() - killed < 15
-    assert (status != 0, out) == (True, [])
+    assert (status, out) == (1, [])
     assert re.fullmatch(rf"jaxmnist: {LOST}[^\n]*\n", err)
     assert_is_the_run(tmp_path / "run", alone, 3)
 
@@ -211,11 +213,80 @@ def test_silent_process_is_given_up_after_the_heartbeat_timeout(npz, tmp_path):
         stopped = time.monotonic()
         status, _, err = ended(started[0])
         assert 1 < time.monotonic() - stopped < 30
-    assert status != 0
+    assert status == 1
     assert err == f"jaxmnist: {LOST}\n"
 
 
+def test_signal_to_one_process_stops_both_after_the_same_epoch(npz, alone, tmp_path):
+    folder = tmp_path / "run"
+    # The last of these options count: no checkpoint is due when the signal comes.
+    words = ["--dataset", npz, *OPTIONS, "--epochs", "6", "--checkpoint-every", "6"]
+    with running([*words, "--out", folder], by_options(2), {1: "SIGTERM"}) as started:
+        ends = [ended(process) for process in started]
+    line = (
+        "jaxmnist: stopped by SIGTERM after epoch 4 of 6; to continue: "
+        f"jaxmnist train --resume {folder} --distributed\n"
+    )
+    assert [(status, err) for status, _, err in ends] == [(143, line)] * 2
+    assert_is_the_run(folder, alone, 4)
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["4"]
+
+
+def listening(pid: int) -> set[str]:
+    """The addresses at which a process listens, as the kernel writes them."""
+    sockets = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # It was closed in the meantime.
+            sockets.add(str(file.readlink()))
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {
+        line[1].split(":")[0]
+        for line in lines
+        if line[3] == "0A" and f"socket:[{line[9]}]" in sockets
+    }
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
+"""127.0.0.1, and the same in IPv6's form."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="this system lists no sockets")
+def test_processes_of_one_machine_listen_at_the_loopback_interface_alone(npz, tmp_path):
+    words = ["--dataset", npz, *OPTIONS, "--epochs", "100000", "--out", tmp_path / "run"]
+    places = by_options(2)
+    port = places[0]["--coordinator-address"].rpartition(":")[2]
+    for place, host in zip(places, ("localhost", "[::1]"), strict=True):
+        place["--coordinator-address"] = f"{host}:{port}"
+    with running(words, places) as started:
+        assert started[0].stdout is not None
+        assert started[0].stdout.readline().startswith("epoch: 0")
+        assert [listening(process.pid) <= LOOPBACK for process in started] == [True, True]
+        assert listening(started[1].pid)  # Gloo's; the other has the service's, too.
+
+
 # ------------------------------------------------------------------------------- refusals
+
+
+def test_processes_refuse_by_themselves_before_they_join(npz, tmp_path):
+    """One of two, whose partner never comes: they refuse long before the time to wait is over."""
+    (tmp_path / "curves.png").write_text("mine")
+    options = {"--process-id": 0, "--start-timeout": 3 * LIMIT}
+    cases = (
+        (["--dataset", npz, "--out", tmp_path], "holds a run already (curves.png)"),
+        (["--dataset", tmp_path / "none.npz"], "none.npz: cannot be opened"),
+        (["--dataset", npz, "--batch-size", 500], "batch_size is 500; the data has only 160"),
+        (["--resume", tmp_path], "holds no run"),
+    )
+    places = [{**by_options(2)[0], **options} for _ in cases]
+    for (words, message), place in zip(cases, places, strict=True):
+        with running(words, [place]) as started:
+            status, out, err = ended(started[0])
+        assert (status, out, err.count("\n")) == (2, [], 1)
+        assert message in err
 
 
 def test_what_the_first_process_refuses_all_refuse(npz, tmp_path):
@@ -229,6 +300,32 @@ def test_what_the_first_process_refuses_all_refuse(npz, tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "curves.png"]
 
 
+@pytest.mark.parametrize("what", ["options", "data"])
+def test_process_with_other_options_or_data_stops_all_with_what_differs(what, npz, tmp_path):
+    """The same command on two hosts, whose files of the same name are not the same."""
+    places = by_options(2)
+    for index, place in enumerate(places):
+        (tmp_path / str(index)).mkdir()
+        place["PWD"] = tmp_path / str(index)
+        with np.load(npz) as arrays:
+            changed = dict(arrays)
+        if what == "data":
+            changed["y_train"] = np.roll(changed["y_train"], index)
+        else:
+            place["--batch-size"] = 32 + index
+        np.savez(tmp_path / str(index) / "few.npz", **changed)
+    words = ["--dataset", "few.npz", *OPTIONS, "--out", "run"]
+    said = {
+        "options": "was started with different options than process 0: batch_size is 33, and 32",
+        "data": "has other data than process 0: few.npz has the SHA-256 ",
+    }
+    with running(words, places) as started:
+        for status, out, err in map(ended, started):
+            assert (status, out, err.count("\n")) == (2, [], 1)
+            assert err.startswith(f"jaxmnist: process 1 {said[what]}")
+    assert not (tmp_path / "0" / "run").exists()
+
+
 def test_processes_that_do_not_meet_say_so(npz, tmp_path):
     """Only one of two comes to one address, and no one at all to the other."""
     words = ["--dataset", npz, *OPTIONS, "--out", tmp_path / "run"]
@@ -236,7 +333,7 @@ def test_processes_that_do_not_meet_say_so(npz, tmp_path):
     with running(words, places) as started:
         for process, place in zip(started, places, strict=True):
             status, out, err = ended(process)
-            assert (status != 0, out, err.count("\n")) == (True, [], 1)
+            assert (status, out, err.count("\n")) == (2, [], 1)
             address = place["--coordinator-address"]
             assert err.startswith(f"jaxmnist: not all 2 processes met at {address} within 2 s:")
             assert "--num-processes" in err
@@ -250,61 +347,3 @@ def test_processes_that_are_not_known_say_what_is_missing():
     for err, word in ((nothing, "coordinator_address"), (no_number, "Number of processes")):
         assert re.fullmatch(rf"jaxmnist: the run's processes are not known \({word}[^\n]*\n", err)
         assert "--coordinator-address HOST:PORT, --num-processes and --process-id" in err
-
-
-def test_port_in_use_is_refused():
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        address = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(jm.InputError, match=f"cannot listen at {address}: .*another port"):
-            processes.join(processes.Processes(address, num_processes=2, process_id=0))
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"coordinator_address": "127.0.0.1"}, "'127.0.0.1'; it must be HOST:PORT"),
-        ({"coordinator_address": "here:99999"}, "'here:99999'; it must be HOST:PORT"),
-        ({"num_processes": 0}, "num_processes is 0; .*at least 1"),
-        ({"process_id": -1}, "process_id is -1; .*at least 0"),
-        ({"num_processes": 2, "process_id": 2}, "process_id is 2; .*from 0 to 1"),
-        ({"start_timeout": 0}, "start_timeout is 0; .*at least 1"),
-        ({"heartbeat_timeout": 0}, "heartbeat_timeout is 0; .*at least 1"),
-    ],
-    ids=str,
-)
-def test_processes_that_cannot_be_are_refused(values, message):
-    with pytest.raises(jm.InputError, match=message):
-        processes.join(processes.Processes(**values))
-
-
-def test_environment_that_is_no_number_is_refused(monkeypatch):
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
-    with pytest.raises(jm.InputError, match="JAX_NUM_PROCESSES is 'two'"):
-        processes.join(processes.Processes("127.0.0.1:1"))
-
-
-@pytest.mark.parametrize(
-    "error", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")]
-)
-def test_machine_whose_own_name_has_no_address_is_told_what_to_write(error, monkeypatch, refused):
-    def resolve(name: str, *_: object) -> None:
-        assert name == "nowhere-7"
-        raise error
-
-    def connect(*_: object, **__: object) -> None:
-        pytest.fail("it must be refused before it connects")
-
-    monkeypatch.setattr(socket, "gethostname", lambda: "nowhere-7")
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    monkeypatch.setattr(jax.distributed, "initialize", connect)
-    with refused("own name, 'nowhere-7', has no address", "'127.0.0.1 nowhere-7' to /etc/hosts"):
-        processes.join(processes.Processes("127.0.0.1:1", num_processes=2, process_id=1))
-
-
-def test_process_that_is_alone_decides_for_itself():
-    assert not processes.joined()
-    assert processes.is_first()
-    assert processes.from_first(lambda: {"epoch": 3}) == {"epoch": 3}
-    processes.leave()

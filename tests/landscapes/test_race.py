@@ -319,3 +319,10 @@ def test_arrival_is_when_the_path_stays():
     assert int(landscapes.arrival(path, targets, 20.0)) == 0
     assert int(landscapes.arrival(path, targets, 0.1)) == -1
     assert int(landscapes.arrival(jnp.full((3, 2), jnp.nan), targets, 1.0)) == -1
+
+
+@pytest.mark.parametrize("steps", [10**20, 10**400, 0])
+def test_race_of_too_many_steps_is_refused(steps):
+    with pytest.raises(jm.InputError, match="a race of") as refused:
+        landscapes.race(ROSENBROCK, ("sgd",), steps)
+    assert ("--max-bytes" in str(refused.value)) == (steps >= 10**20)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from jaxmnist import plots
+from jaxmnist import Config, plots, sweep
 from jaxmnist.plots import style
 from jaxmnist.plots.curves import CURVES
+from jaxmnist.sweep.axes import cells as combined
+from jaxmnist.sweep.axes import check_axes
+from jaxmnist.training import History
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
 RATES = (0.001, 0.01, 0.1, 1.0)
@@ -161,3 +165,27 @@ def test_nothing_is_cut_off(theme, columns):
         title = figure._suptitle.get_window_extent()  # pyright: ignore
         assert title.x0 >= box.x0
         assert title.x1 <= box.x1
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"learning_rate": (1e30, 1e31)},
+        {"learning_rate": (1e30,), "optimizer": ("sgd", "adam")},
+        {"seed": (0, 1)},
+    ],
+)
+@pytest.mark.parametrize("lost", ["loss", "accuracy"])
+def test_sweep_without_any_result_is_drawn(axes, lost):
+    """Every run diverged; or its loss is finite, and its accuracy is not."""
+    axes = check_axes(axes)
+    cells = combined(Config(), axes)
+    shape = len(cells), 2
+    history: dict[str, Any] = {
+        name: np.full(shape, np.nan if lost == "loss" or "accuracy" in name else 1.0)
+        for name in History._fields
+    }
+    found = sweep.Sweep(axes, cells, History(**history))
+    with plots.theme():
+        figure = plots.sweep(sweep.summary(found), history)
+        figure.savefig(io.BytesIO(), format="png", dpi=20)

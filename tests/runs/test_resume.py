@@ -13,7 +13,7 @@ import pytest
 
 import jaxmnist as jm
 from jaxmnist import runs
-from jaxmnist.runs import folder as files
+from jaxmnist.runs import names as files
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

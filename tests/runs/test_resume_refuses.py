@@ -58,38 +58,68 @@ def test_missing_checkpoints_are_refused(stopped, refused, metrics_of):
     assert metrics_of(stopped).count("\n") == 4
 
 
-def damage(folder: Path, kind: str) -> None:
-    """Spoil the newest checkpoint, or have the run disagree with it."""
+def damage(folder: Path, kind: str, steps: tuple[str, ...] = ("4",)) -> None:
+    """Spoil checkpoints, or have the run disagree with them."""
     if kind == "reshaped":
         about = json.loads((folder / "config.json").read_text())
         about["config"]["hidden"] = [9]
         (folder / "config.json").write_text(json.dumps(about))
         return
-    for path in (folder / "checkpoints" / "4").rglob("*"):
-        if path.is_file() and "METADATA" not in path.name and "success" not in path.name:
+    for path in [each for step in steps for each in (folder / "checkpoints" / step).rglob("*")]:
+        is_data = "METADATA" not in path.name and "success" not in path.name
+        if path.is_file() and is_data and "default" in path.parts:
             content = path.read_bytes()
             other = {"cut": content[:20], "emptied": b"", "other": os.urandom(len(content))}
             path.write_bytes(other[kind])
 
 
-def test_damaged_checkpoint_is_refused_and_the_one_before_it_serves(
+OPENED = """
+import sys
+from pathlib import Path
+import jaxmnist as jm
+from jaxmnist import runs
+session = runs.open_run(jm.Config(), resume=Path(sys.argv[1]))
+print(session.epoch, *session.notes, sep="\\n")
+session.close()
+"""
+
+
+def test_damaged_checkpoint_is_passed_over_for_the_one_before_it(
     stopped, whole, tmp_path, train, results
 ):
     """In processes of their own: a damaged file must not have Orbax speak either, even late."""
     started = {}
-    for kind in ("cut", "emptied", "other", "reshaped"):
+    for kind in ("cut", "emptied", "other", "reshaped", "all"):
         folder = Path(shutil.copytree(stopped, tmp_path / kind))
-        damage(folder, kind)
-        command = [sys.executable, "-m", "jaxmnist", "train", "--resume", folder]
-        started[folder] = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        damage(folder, "other" if kind == "all" else kind, ("2", "4") if kind == "all" else ("4",))
+        is_refused = kind in ("reshaped", "all")
+        what = ["-m", "jaxmnist", "train", "--resume"] if is_refused else ["-c", OPENED]
+        started[kind] = subprocess.Popen(
+            [sys.executable, *what, folder],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-    for folder, process in started.items():
-        out, err = process.communicate(timeout=240)
-        assert (process.returncode, out, err.count("\n")) == (2, "", 1)
-        assert err.startswith(f"jaxmnist: {folder / 'checkpoints' / '4'} cannot be read (")
-        assert "without that folder" in err
-    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "4")
+    ended = {kind: process.communicate(timeout=240) for kind, process in started.items()}
+    for kind, (out, err) in ended.items():
+        folder = tmp_path / kind
+        place = folder / "checkpoints" / "4"
+        if kind in ("reshaped", "all"):
+            assert (started[kind].returncode, out, err.count("\n")) == (2, "", 1)
+            assert not (folder / "superseded").exists()
+            continue
+        assert (started[kind].returncode, err) == (0, "")
+        epoch, note = out.splitlines()
+        assert epoch == "2"
+        assert note.startswith(f"{place} cannot be read (")
+        assert note.endswith("passed over for the checkpoint before it")
+    config = tmp_path / "reshaped" / "config.json"
+    said = f"jaxmnist: {config} is not what it was: hidden is [9], and the checkpoint of epoch 4 "
+    assert ended["reshaped"][1].startswith(f"{said}was written with [8]")
+    said = f"jaxmnist: {tmp_path / 'all' / 'checkpoints' / '4'} cannot be read ("
+    assert ended["all"][1].startswith(said)
+    assert "no whole checkpoint before it" in ended["all"][1]
+
     assert train("--resume", tmp_path / "cut").startswith("resuming after epoch 2 of 5")
     assert results(tmp_path / "cut") == results(whole)
 

@@ -1,5 +1,7 @@
 """Axes: how they are read, and what is refused."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -128,3 +130,45 @@ def test_impossible_sweep_is_refused_before_anything_is_written(
         sweep.run(CONFIG, swept_axes, dataset, out=tmp_path / "out")
     assert complaint in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ({"seed": range(10**4), "learning_rate": np.linspace(0, 1, 10**4)}, "100,000,000"),
+        ({"seed": range(10**30)}, "at least 100,001"),
+        ({"seed": itertools.count()}, "at least 100,001"),
+    ],
+)
+def test_more_cells_than_allowed_are_refused_at_once(values, count):
+    with pytest.raises(jm.InputError, match=rf"{count} combinations.* 100,000 are.* --max-cells"):
+        axes.check_axes(values)
+
+
+def test_more_cells_are_allowed_where_asked_for():
+    assert len(axes.check_axes({"seed": range(11)}, max_cells=11)["seed"]) == 11
+    with pytest.raises(jm.InputError, match="12 combinations"):
+        axes.check_axes({"seed": range(6), "b1": (0.1, 0.2)}, max_cells=11)
+    with pytest.raises(jm.InputError, match="max_cells is 0"):
+        axes.check_axes({"seed": range(2)}, max_cells=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("learning_rate", "9" * 400 + "..1:3"),
+        ("seed", "9" * 5000),
+        ("seed", "0.." + "9" * 4000),
+        ("learning_rate", "0..1:" + "9" * 4000),
+        ("hidden", "9" * 5000),
+    ],
+)
+def test_numbers_of_many_digits_are_refused_in_short(name, word):
+    with pytest.raises(jm.InputError) as refused:
+        sweep.parse(name, [word])
+    assert len(str(refused.value)) < 500
+
+
+def test_number_beyond_a_float_is_refused():
+    with pytest.raises(jm.InputError, match="learning_rate"):
+        axes.check_axes({"learning_rate": [10**400]})

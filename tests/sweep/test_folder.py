@@ -3,12 +3,13 @@
 import csv
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
 
 import jaxmnist as jm
-from jaxmnist import sweep
+from jaxmnist import locks, sweep
 from jaxmnist.sweep import axes, folder, programs
 from jaxmnist.training import History
 
@@ -161,3 +162,47 @@ def test_folder_that_cannot_be_is_refused(dataset, tmp_path):
     (tmp_path / "cells.jsonl").write_text("")
     with pytest.raises(jm.InputError, match=r"has a cells.jsonl but no sweep.json"):
         folder.enter(tmp_path, CONFIG, axes.check_axes(AXES), dataset, "")
+
+
+def test_changed_line_is_noticed_and_done_again_without_it(dataset, swept, tmp_path):
+    _, out = swept
+    for name in ("sweep.json", "cells.jsonl"):
+        (tmp_path / name).write_bytes((out / name).read_bytes())
+    cells = tmp_path / "cells.jsonl"
+    lines = cells.read_text().splitlines(keepends=True)
+    value = str(json.loads(lines[2])["history"]["eval_loss"][0])
+    changed = lines[2].replace(value, value[:-1] + str((int(value[-1]) + 1) % 10))
+    for damaged, said in (
+        ([*lines[:2], changed, *lines[3:]], "line 3: .*SHA-256"),
+        ([*lines[:2], lines[2].replace('"cell": ', '"cell": 9'), *lines[3:]], "line 3: "),
+        ([*lines, lines[4]], "line 13: .*twice"),
+        (["[" * 100_000 + "\n", *lines], "line 1: "),
+        (["5\n", *lines], "line 1: "),
+    ):
+        cells.write_text("".join(damaged))
+        with pytest.raises(jm.InputError, match=rf"cells\.jsonl is damaged in {said}"):
+            sweep.run(CONFIG, AXES, dataset, out=tmp_path)
+        assert cells.read_text() == "".join(damaged)
+    # Lines of earlier versions have no SHA-256.
+    old = [json.dumps({k: v for k, v in json.loads(x).items() if k != "sha256"}) for x in lines]
+    cells.write_text("".join(f"{line}\n" for line in old))
+    sweep.run(CONFIG, AXES, dataset, out=tmp_path)
+    assert (tmp_path / "results.json").read_bytes() == (out / "results.json").read_bytes()
+
+
+def test_second_writer_is_refused(dataset, swept, tmp_path, monkeypatch):
+    _, out = swept
+    seen = []
+
+    def look(*_: int) -> None:
+        seen.append(sorted(path.name for path in tmp_path.iterdir()))
+        monkeypatch.setattr(locks, "_held", {})  # As another process knows nothing of it.
+        with pytest.raises(jm.InputError, match=f"{tmp_path} is in use by process {os.getpid()} "):
+            sweep.run(CONFIG, AXES, dataset, out=tmp_path)
+        monkeypatch.undo()
+
+    for name in ("sweep.json", "cells.jsonl"):
+        (tmp_path / name).write_bytes((out / name).read_bytes())
+    sweep.run(CONFIG, AXES, dataset, out=tmp_path, on_chunk=look)
+    assert seen == [[".lock", "cells.jsonl", "sweep.json"]]
+    assert ".lock" not in {path.name for path in tmp_path.iterdir()}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from jaxmnist.errors import InputError, nearest
 from jaxmnist.interop.match.groups import Group
 from jaxmnist.interop.match.jax_tree import Leaf
-from jaxmnist.interop.match.pairing import Pair, pair
+from jaxmnist.interop.match.pairing import Pair, Pairing, pair
 from jaxmnist.interop.match.recipes import fit
 from jaxmnist.interop.match.torch_units import Unit
 
@@ -16,9 +16,12 @@ _OTHER_LAYOUT = ".T"
 class Given(NamedTuple):
     """The pairs that names settle, and what they leave."""
 
-    pairs: list[Pair]
+    inside: Pairing
+    """The pairs, and what two parts that are named have left open."""
     units: list[Unit]
+    """The rest of PyTorch's layers."""
     groups: list[Group]
+    """The rest of JAX's."""
     other_layout: frozenset[str]
     """Leaves that are to be transposed where by their shape and name they would not be, or the
     other way round."""
@@ -45,7 +48,7 @@ def settle(
     Raises:
         InputError: A name is on neither side, or the shapes do not fit.
     """
-    pairs: list[Pair] = []
+    done = Pairing([], [], [])
     other: set[str] = set()
     left, right = list(units), list(layers)
     # The longest first, so that a part of a layer can be an exception.
@@ -64,18 +67,19 @@ def settle(
                     f"{_shapes(ours[0].leaves.values())} in JAX, "
                     f"{_of(theirs[0], shapes)} in the {theirs[0].kind} layer of PyTorch"
                 )
-            new = [Pair(theirs[0], ours[0], found, "given")]
+            settled = Pairing([Pair(theirs[0], ours[0], found, "given")], [], [])
         else:
-            inside = pair(theirs, ours)
-            new = [each._replace(why=f"given, {each.why}") for each in inside.pairs]
-        pairs += new
+            settled = pair(theirs, ours)
+            given = [each._replace(why=f"given, {each.why}") for each in settled.pairs]
+            settled = settled._replace(pairs=given)
+        done = done.joined(settled)
         if there != plain:
-            other |= {leaf.name for each in new for leaf in each.group.leaves.values()}
-        paired_units = {id(each.unit) for each in new}
-        paired_groups = {id(each.group) for each in new}
-        left = [unit for unit in left if id(unit) not in paired_units]
-        right = [group for group in right if id(group) not in paired_groups]
-    return Given(pairs, left, right, frozenset(other))
+            pairs = settled.pairs
+            other |= {leaf.name for each in pairs for leaf in each.group.leaves.values()}
+        taken = {id(each) for each in (*ours, *theirs)}
+        left = [unit for unit in left if id(unit) not in taken]
+        right = [group for group in right if id(group) not in taken]
+    return Given(done, left, right, frozenset(other))
 
 
 def _narrowed(

@@ -58,15 +58,16 @@ def read(params: Any) -> Tree:
     """
     named, build = _functions(params)
     arrays = named(params)
-    owners = _Owners(params)
+    root = _root(params)
     leaves, others = [], []
     for name, array in arrays.items():
         if not jnp.issubdtype(array.dtype, jnp.inexact):
             others.append(name)
             continue
-        parts = tuple(part for part in name.split("/") if part != "~")
-        parts = parts[1:] if parts[0] in _COLLECTIONS and isinstance(params, Mapping) else parts
-        position, owner = owners.find(parts)
+        path = [part for part in name.split("/") if part != "~"]
+        in_collection = path[0] in _COLLECTIONS and isinstance(params, Mapping)
+        parts = tuple(path[1:] if in_collection and len(path) > 1 else path)
+        position, owner = _owner(root, parts)
         library = type(owner).__module__.partition(".")[0]
         layout = True if library == "equinox" else False if parts[-1] == "kernel" else None
         leaves.append(Leaf(name, parts, tuple(array.shape), position, layout, owner))
@@ -213,35 +214,26 @@ _STATISTICS = ("mean", "var")
 # ------------------------------------------------------------------------------ who has a leaf
 
 
-class _Owners:
-    """The modules along a path, where the model itself was given and not only its numbers."""
+def _root(params: Any) -> Any:
+    """Return the model itself, where it was given and not only its numbers in a dict."""
+    eqx = sys.modules.get("equinox")
+    return params[0] if eqx is not None and _with_state(eqx, params) else params
 
-    def __init__(self, params: Any) -> None:
-        self.root = params[0] if isinstance(params, tuple) and len(params) == 2 else params
-        if isinstance(self.root, Mapping) or not hasattr(self.root, "__dict__"):
-            self.root = None if isinstance(self.root, Mapping) else params
 
-    def find(self, parts: tuple[str, ...]) -> tuple[tuple[int, ...] | None, Any]:
-        """Return a leaf's place in the order of definition, and the module that has it."""
-        position: list[int] | None = []
-        current, owner = self.root, None
-        if current is None:
-            return None, None
-        for part in parts:
-            if isinstance(current, list | tuple) or (
-                part.isdigit() and hasattr(current, "__getitem__")
-            ):
-                if not part.isdigit():
-                    return None, owner
-                place, following = int(part), current[int(part)]
-            elif isinstance(current, Mapping) or not hasattr(current, "__dict__"):
-                return None, owner
-            else:
-                owner, names = current, [*vars(current)]
-                if part not in names:
-                    # An entry of the state, such as Equinox's running statistics.
-                    return None if position is None else (*position, len(names)), owner
-                place, following = names.index(part), vars(current)[part]
-            position = [*position, place] if position is not None else None
-            current = following
-        return tuple(position or ()), owner
+def _owner(root: Any, parts: tuple[str, ...]) -> tuple[tuple[int, ...] | None, Any]:
+    """Return a leaf's place in the order of definition, if any, and the module that has it."""
+    position: list[int] = []
+    current, owner = root, None
+    for part in parts:
+        if isinstance(current, Mapping):
+            return None, owner
+        if part.isdigit() and hasattr(current, "__getitem__"):
+            position.append(int(part))
+            current = current[int(part)]
+        elif part in (attributes := getattr(current, "__dict__", {})):
+            owner = current
+            position.append([*attributes].index(part))
+            current = attributes[part]
+        else:  # Of the state, such as Equinox's running statistics.
+            return (*position, len(attributes)), current
+    return tuple(position), owner

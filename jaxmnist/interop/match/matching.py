@@ -6,10 +6,10 @@ from typing import Any
 
 from jaxmnist.errors import InputError
 from jaxmnist.interop.match.given import settle
-from jaxmnist.interop.match.groups import Group, groups
+from jaxmnist.interop.match.groups import groups
 from jaxmnist.interop.match.jax_tree import Leaf, read
 from jaxmnist.interop.match.layout import Source
-from jaxmnist.interop.match.pairing import Pair, pair
+from jaxmnist.interop.match.pairing import Pair, Pairing, pair
 from jaxmnist.interop.match.recipes import Option
 from jaxmnist.interop.match.result import Entry, Match, Unmatched
 from jaxmnist.interop.match.same_names import same_names, without
@@ -27,7 +27,8 @@ def match(params: Any, module: Any, names: Mapping[str, str] | None = None) -> M
     2. Shapes, up to the layout of the kind of layer that PyTorch's module is: what has another
        shape never fits.
     3. Names, as words that mean the same (kernel and weight, ``Dense_0`` and ``fc1``, query and
-       ``q_proj``), and numbers by their ranks (0, 2, 4 of an ``nn.Sequential`` are 0, 1, 2).
+       ``q_proj``), and numbers by their ranks (0, 2, 4 of an ``nn.Sequential`` are 0, 1, 2). Of
+       names with other words those count that are nearest to each other: "similar name".
     4. Order, where names differ in numbers alone or the JAX model is a module of Equinox or NNX:
        that of the numbers or of the definition. A dict has no order, since JAX sorts it by key.
        Flax Linen numbers layers as they are constructed, so that of
@@ -77,7 +78,8 @@ def match(params: Any, module: Any, names: Mapping[str, str] | None = None) -> M
     found = without(found, alike, parameters)
     given = settle(names or {}, found, layers, parameters.shapes)
     rest = pair(given.units, given.groups)
-    pairs = [*given.pairs, *rest.pairs]
+    every = given.inside.joined(rest)
+    pairs = every.pairs
     chosen, unclear = _layouts(pairs, given.other_layout)
     entries = alike + tuple(
         _entry(each, leaf, chosen[leaf.name], parameters)
@@ -89,7 +91,7 @@ def match(params: Any, module: Any, names: Mapping[str, str] | None = None) -> M
     zero = tuple(_first(source, parameters) for each in pairs for source in each.fit.zero)
     covered = {s.name for e in entries for block in e.blocks for s in block.sources}
     covered |= {source.name for source in zero}
-    left_out = _left_out(pairs, rest.units, rest.groups, unclear, parameters, covered)
+    left_out = _left_out(every, unclear, parameters, covered)
     alone = sorted({n for n in parameters.buffers if parameters.first[n] not in covered})
     return Match(
         tuple(sorted(entries, key=lambda entry: order[entry.jax])),
@@ -108,28 +110,24 @@ def _first(source: Source, parameters: Tied) -> Source:
 def _entry(each: Pair, leaf: Leaf, option: Option, parameters: Tied) -> Entry:
     sources = [source for block in option.blocks for source in block.sources]
     names = tuple(dict.fromkeys(source.name for source in sources))
-    whole = {s.name for s in sources if s.whole}
-    blocks = tuple(
-        block._replace(sources=tuple(_first(source, parameters) for source in block.sources))
-        for block in option.blocks
-    )
-    module = leaf.parts[:-1]
-    # One slice is shown as it is; the gates of a stacked matrix are all of it.
-    shown = tuple(dict.fromkeys(map(str, sources))) if len(sources) == len(names) else names
+    if len(sources) == len(names):
+        shown = {str(source): source.sliced for source in sources}
+    else:  # The gates of a stacked matrix are all of it.
+        shown = {name: parameters.shapes[name] for name in names}
     return Entry(
         jax=leaf.name,
         jax_shape=leaf.shape,
-        jax_module="/".join(module),
+        jax_module="/".join(leaf.parts[:-1]),
         torch=names,
-        torch_shapes=tuple(
-            parameters.shapes[name] if name in whole or len(sources) > len(names) else s.sliced
-            for name, s in zip(names, sources, strict=False)
-        ),
-        torch_shown=shown,
+        torch_shown=tuple(shown),
+        torch_shapes=tuple(shown.values()),
         torch_module=each.unit.owner,
         layout=option.words,
         why=each.why,
-        blocks=blocks,
+        blocks=tuple(
+            block._replace(sources=tuple(_first(source, parameters) for source in block.sources))
+            for block in option.blocks
+        ),
     )
 
 
@@ -159,7 +157,7 @@ def _layouts(
         if name in other_layout and others and len(leaf.shape) > 1:
             chosen[name] = others[0]
         elif usual is not None:
-            told_how = "" if len(options) == 1 or alike else _told(leaf)
+            told_how = "" if len(options) == 1 or alike else _told(leaf, _kind(leaf) in seen)
             chosen[name] = usual._replace(words=usual.words + told_how)
         else:
             unclear[name] = options
@@ -173,22 +171,24 @@ def _kind(leaf: Leaf) -> str:
     return re.sub(r"[\d_]+", "", leaf.parts[-1])
 
 
-def _told(leaf: Leaf) -> str:
-    sizes = "by default" if leaf.parts[-1] == "kernel" else f"as {_kind(leaf)} usually is"
-    return f" ({sizes}: the shape fits both ways)"
+def _told(leaf: Leaf, by_others: bool) -> str:
+    kind = _kind(leaf)
+    if kind == "kernel":
+        how = "by default"
+    else:
+        how = f"as every other {kind} is" if by_others else f"as a {kind} usually is"
+    return f" ({how}: the shape fits both ways)"
 
 
 def _left_out(
-    pairs: Sequence[Pair],
-    left: Sequence[tuple[Unit, list[Group]]],
-    right: Sequence[tuple[Group, list[Unit]]],
+    pairing: Pairing,
     unclear: Mapping[str, Sequence[Option]],
     parameters: Tied,
     covered: set[str],
 ) -> list[Unmatched]:
     """List what is not matched, with what could be its counterpart."""
     found = []
-    for each in pairs:
+    for each in pairing.pairs:
         for source in each.fit.missing:
             reason = f"{each.group} has no counterpart of it"
             found.append(_in_torch(source, each.unit, reason, (), parameters))
@@ -201,14 +201,14 @@ def _left_out(
                 reason = f"it fits as it is and transposed; names={{{leaf.name!r}: '{name}.T'}}"
                 reason += " transposes it if the table does not, and the other way round"
                 found.append(_in_jax(leaf, reason, (name,)))
-    for unit, fitting in left:
+    for unit, fitting in pairing.units:
         candidates = tuple(map(str, fitting))
         reason = "ambiguous" if candidates else "nothing of its shape is left"
         for role, slot in unit.slots.items():
             for source in slot:
                 if role not in unit.optional and parameters.first[source.name] not in covered:
                     found.append(_in_torch(source, unit, reason, candidates, parameters))
-    for group, fitting in right:
+    for group, fitting in pairing.groups:
         candidates = tuple(map(str, fitting))
         reason = "ambiguous" if candidates else "nothing of its shape is left"
         found += [_in_jax(leaf, reason, candidates) for leaf in group.leaves.values()]

@@ -9,7 +9,7 @@ from jaxmnist.interop.match.torch_units import Unit
 Numbers = tuple[int, ...]
 
 
-def in_order(units: Sequence[Unit], layers: Sequence[Group]) -> tuple[list[Group], str] | None:
+def in_order(units: Sequence[Unit], layers: Sequence[Group]) -> tuple[list[Group], bool] | None:
     """Order JAX's layers as PyTorch's by the numbers in their names.
 
     A number counts by its rank, so that 0, 2, 4 of an ``nn.Sequential`` are 0, 1, 2. Where both
@@ -22,15 +22,15 @@ def in_order(units: Sequence[Unit], layers: Sequence[Group]) -> tuple[list[Group
         layers: As many of JAX's.
 
     Returns:
-        JAX's layers in the order of `units`, and "name" if the numbers agree, otherwise "order";
-        None where the numbers leave the order open.
+        JAX's layers in the order of `units`, and whether the numbers follow the same words; None
+        where the numbers leave the order open.
     """
     here, here_tags = _varying([group.words.numbers for group in layers])
     there, there_tags = _varying([unit.words.numbers for unit in units])
     if here is None or len(set(here)) < len(here):
         return None
     if there is None or len(set(there)) < len(there) or len(here[0]) != len(there[0]):
-        return _sorted(layers, here), "order"
+        return _sorted(layers, here), False
     order = _aligned(here_tags, there_tags, here, there)
     if order is None:
         return None
@@ -39,9 +39,9 @@ def in_order(units: Sequence[Unit], layers: Sequence[Group]) -> tuple[list[Group
     ranks = _ranks(there)
     if set(ranks) != at.keys():
         # As in stages of other lengths: the order alone is left, PyTorch's that of definition.
-        return _sorted(layers, here), "order"
+        return _sorted(layers, here), False
     shared = set(here_tags) & set(there_tags)
-    return [at[rank] for rank in ranks], "name" if shared else "order"
+    return [at[rank] for rank in ranks], bool(shared)
 
 
 def _sorted(layers: Sequence[Group], numbers: Sequence[Numbers]) -> list[Group]:

@@ -19,7 +19,7 @@ class Pair(NamedTuple):
     group: Group
     fit: Fit
     why: str
-    """name, only shape, order, given, tied."""
+    """name, similar name, only shape, order, given, tied."""
 
 
 class Pairing(NamedTuple):
@@ -28,6 +28,12 @@ class Pairing(NamedTuple):
     pairs: list[Pair]
     units: list[tuple[Unit, list[Group]]]
     groups: list[tuple[Group, list[Unit]]]
+
+    def joined(self, other: "Pairing") -> "Pairing":
+        """Return what both have."""
+        return Pairing(
+            self.pairs + other.pairs, self.units + other.units, self.groups + other.groups
+        )
 
 
 Found = Iterator[tuple[Unit, Group, str]]
@@ -110,8 +116,8 @@ def _settled(
         forced = _forced(inside) if len(us) == len(gs) else None
         if forced:
             i, j = forced
-            alike = similarity(units[i].words.words, layers[j].words.words) > 0
-            yield i, j, "name" if alike else "only shape"
+            why = _likeness(units[i].words.words, layers[j].words.words)
+            yield i, j, why or "only shape"
             rest = {(a, b) for a, b in inside if a != i and b != j}
             yield from _settled(units, layers, rest)
             continue
@@ -146,6 +152,12 @@ def _forced(edges: set[tuple[int, int]]) -> tuple[int, int] | None:
 Key = frozenset[str]
 
 
+def _likeness(one: Key, other: Key) -> str | None:
+    if one and one == other:
+        return "name"
+    return "similar name" if similarity(one, other) else None
+
+
 def _by_names(units: list[Unit], layers: list[Group]) -> Found:
     """Pair layers of one shape by the words of their names, and by the numbers in them."""
     theirs: dict[Key, list[Unit]] = {}
@@ -157,27 +169,24 @@ def _by_names(units: list[Unit], layers: list[Group]) -> Found:
     whole = len(units) == len(layers)
     while best := _best(theirs, ours, whole):
         there, here = best
-        yield from _numbered(theirs.pop(there), ours.pop(here), ordered=True)
+        why = _likeness(there, here) or "order"
+        yield from _numbered(theirs.pop(there), ours.pop(here), why)
     if not whole:
         yield from _same_names(theirs, ours)
         return
     for there, here in _merged(theirs, ours):
         # Several names in PyTorch, one in JAX that counts.
         members = [unit for unit in units if unit.words.words in there]
-        yield from _numbered(members, ours.pop(here), ordered=False)
+        yield from _numbered(members, ours.pop(here), "order")
         for each in there:
             del theirs[each]
     left = [unit for unit in units if unit.words.words in theirs]
     right = [group for group in layers if group.words.words in ours]
     if len(left) != len(right) or not left:
         return
-    if len(ours) == 1 == len(theirs):
-        shared = similarity(*theirs, *ours) > 0
-        unnamed = "order" if len(left) > 1 else "only shape"
-        for unit, group, why in _numbered(left, right, ordered=True):
-            yield unit, group, why if shared else unnamed
-    elif len(ours) == 1:
-        yield from _numbered(left, right, ordered=False)
+    if len(ours) == 1:
+        alike = _likeness(*theirs, *ours) if len(theirs) == 1 else "order"
+        yield from _numbered(left, right, alike or ("order" if len(left) > 1 else "only shape"))
     else:
         yield from _defined(left, right)
 
@@ -220,18 +229,18 @@ def _merged(
     ]
 
 
-def _numbered(units: list[Unit], layers: list[Group], ordered: bool) -> Found:
-    """Pair layers whose names differ in numbers alone."""
+def _numbered(units: list[Unit], layers: list[Group], why: str) -> Found:
+    """Pair layers whose names differ in numbers alone; `why` if the numbers agree."""
     if len(units) == 1:
-        yield units[0], layers[0], "name" if ordered else "order"
+        yield units[0], layers[0], why
         return
     found = in_order(units, layers)
     if found is None:
         yield from _defined(units, layers)
         return
-    in_turn, why = found
+    in_turn, agree = found
     for unit, group in zip(units, in_turn, strict=True):
-        yield unit, group, why if ordered else "order"
+        yield unit, group, why if agree else "order"
 
 
 def _defined(units: list[Unit], layers: list[Group]) -> Found:

@@ -132,7 +132,7 @@ def _same(shape: Shape, leaf: Leaf) -> list[tuple[bool, Layout | None]]:
 
 
 def _kernel(spatial: tuple[int, ...]) -> str:
-    return ", ".join(["depth, height, width", "height, width", "width"][3 - len(spatial) :])
+    return ", ".join(("depth", "height", "width")[3 - len(spatial) :])
 
 
 def _linear(unit: Unit, slot: Slot, leaf: Leaf) -> list[Option]:

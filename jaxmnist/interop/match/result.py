@@ -14,6 +14,9 @@ from jaxmnist.interop.match.layout import Block, Shape, Source, assemble, disass
 from jaxmnist.interop.match.torch_units import Tied
 from jaxmnist.interop.tensors import to_numpy, to_tensor
 
+_LISTED = 12
+"""So many arrays without a counterpart a message lists."""
+
 
 class Entry(NamedTuple):
     """A leaf of the JAX model with its counterpart."""
@@ -25,15 +28,16 @@ class Entry(NamedTuple):
     """The path of its layer, without Flax's collection."""
     torch: tuple[str, ...]
     """Names in the ``state_dict``; several are summed or joined."""
-    torch_shapes: tuple[Shape, ...]
     torch_shown: tuple[str, ...]
-    """The names with the slice that is meant."""
+    """The names with the slices that are meant."""
+    torch_shapes: tuple[Shape, ...]
+    """Of these slices."""
     torch_module: str
     """The dotted name of the submodule that owns it."""
     layout: str
     """What is done to PyTorch's numbers, in words."""
     why: str
-    """What decided: given, name, only shape, order, tied."""
+    """What decided: given, name, similar name, only shape, order, tied."""
     blocks: tuple[Block, ...]
     """How it is put together."""
 
@@ -56,7 +60,7 @@ class Unmatched(NamedTuple):
         return f"{self.name} {self.shape}: {self.reason}{among}"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Match:
     """Which parameter of a JAX model is which of a PyTorch module; prints as a table."""
 
@@ -68,8 +72,8 @@ class Match:
     """Buffers of the module without a counterpart, and arrays of JAX that are no parameters."""
     zero: tuple[Source, ...]
     """What JAX's model can only be without, such as the bias inside a GRU's product."""
-    _tree: Tree = dataclasses.field(repr=False)
-    _tied: Tied = dataclasses.field(repr=False)
+    _tree: Tree
+    _tied: Tied
 
     def to_jax(self, state_dict: Mapping[str, Any]) -> Any:
         """Convert a ``state_dict`` to parameters of the JAX model.
@@ -79,7 +83,9 @@ class Match:
 
         Returns:
             A tree of the structure that was matched, of the ``state_dict``'s dtypes; an NNX or an
-            Equinox module if one was given. What is no parameter is as it was given.
+            Equinox module if one was given. What is no parameter is as it was given, but for the
+            counters of Equinox's BatchNorm: they are set so that the running statistics are used
+            as they are, as PyTorch does.
 
         Raises:
             InputError: Something is unmatched or ambiguous; an entry is missing or of another
@@ -209,9 +215,14 @@ class Match:
             lines.append(f"left as they are: {', '.join(self.ignored)}")
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _check(self) -> None:
         if self.unmatched:
-            listed = "; ".join(f"{each} ({each.side})" for each in self.unmatched)
+            first, more = self.unmatched[:_LISTED], len(self.unmatched) - _LISTED
+            listed = "; ".join(f"{each} ({each.side})" for each in first)
+            listed += f"; and {more} more, which print(match) lists" if more > 0 else ""
             raise InputError(
                 f"{len(self.unmatched)} of the arrays have no certain counterpart: {listed}; give "
                 "names={path in params: name in the module} for them"

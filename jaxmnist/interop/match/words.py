@@ -130,10 +130,20 @@ def role(component: str) -> tuple[str | None, str]:
     return None, component
 
 
+_PLACES: Final = frozenset({"pre", "post", "before", "after", "input"})
+
+
 def similarity(one: frozenset[str], other: frozenset[str]) -> float:
     """Return the words that both names have, as a share of all their words.
 
+    It is 0 where one says of what it is before or after, and the other does not: "post attention"
+    may be behind the attention or in front of what follows.
+
     >>> similarity(frozenset({"attn", "query"}), frozenset({"self", "attn", "query"}))
     0.6666666666666666
+    >>> similarity(frozenset({"attn", "norm"}), frozenset({"post", "attn", "norm"}))
+    0.0
     """
+    if (one ^ other) & _PLACES:
+        return 0.0
     return len(one & other) / len(one | other) if one | other else 0.0

@@ -1,8 +1,9 @@
 """The result of a comparison: the largest errors, and the first divergence."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 
 class Divergence(NamedTuple):
@@ -90,6 +91,10 @@ class Comparison(Result):
         """The largest relative error."""
         return self.errors.relative
 
+    def to_json(self) -> str:
+        """Return the result as a JSON object's text."""
+        return Comparisons(self.name, (self,)).to_json()
+
     def __str__(self) -> str:
         return str(Comparisons(self.name, (self,)))
 
@@ -132,6 +137,15 @@ class Comparisons(Result):
         found = [part.first_divergence for part in self.parts if part.first_divergence]
         return min(found, key=lambda divergence: divergence.step, default=None)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON has it: ``name``, ``passed`` and ``comparisons``."""
+        comparisons = [_as_dict(part) for part in self.parts]
+        return {"name": self.name, "passed": self.passed, "comparisons": comparisons}
+
+    def to_json(self) -> str:
+        """Return the result as a JSON object's text."""
+        return json.dumps(self.as_dict())
+
     def __iter__(self) -> Iterator[Comparison]:
         return iter(self.parts)
 
@@ -165,3 +179,28 @@ def _verdict(part: Comparison) -> str:
     if part.passed:
         return "passed"
     return "FAILED" if part.tested and part.steps else "NOT TESTED"
+
+
+def _as_dict(part: Comparison) -> dict[str, Any]:
+    first = part.first_divergence
+    return {
+        "name": part.name,
+        "passed": part.passed,
+        "max_error": _number(part.max_error),
+        "tolerance": part.tolerance,
+        "first_divergence": first
+        and {
+            "leaf": first.leaf,
+            "position": list(first.position),
+            "jax": _number(first.actual),
+            "torch": _number(first.expected),
+        },
+        "untested": list(part.untested),
+    }
+
+
+def _number(x: float | complex) -> Any:
+    """As JSON has it: what is no finite real number as text."""
+    if isinstance(x, complex):
+        return str(x)
+    return x if x - x == 0 else str(x)

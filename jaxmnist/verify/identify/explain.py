@@ -5,6 +5,7 @@ epsilon's place: inside the root here, outside it in the reference. Neither opti
 its arguments: each is probed, and recognised among the known update rules by its steps.
 """
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -48,6 +49,10 @@ class Explanation(Result):
     def passed(self) -> bool:
         """Whether they take the same steps and store the same state."""
         return self.comparison.passed
+
+    def to_json(self) -> str:
+        """Return the comparison as a JSON object's text, with the explanation in words."""
+        return json.dumps(self.comparison.as_dict() | {"explanation": str(self)})
 
     @property
     def agree(self) -> bool:

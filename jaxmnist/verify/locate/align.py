@@ -91,8 +91,8 @@ def ordered(array: np.ndarray) -> np.ndarray:
     [0.0, 1.0, 2.0, 3.0]
     """
     flat = np.ravel(array)
-    if np.iscomplexobj(flat):
-        flat = np.concatenate([flat.real, flat.imag])
+    if np.iscomplexobj(array):
+        flat = np.concatenate([np.real(array).ravel(), np.imag(array).ravel()])
     flat = np.nan_to_num(flat.astype(np.float64), nan=_FAR, posinf=_FAR, neginf=-_FAR)
     return np.sort(np.clip(flat, -_FAR, _FAR))
 

@@ -165,7 +165,7 @@ def first_divergence(
             match = alignment.nearest[before[0]]
             assert match is not None
             return Backward(call.module, cause(ours[match.number], theirs[before[0]]))
-    for name, (mine, other) in reversed(wrong_parameters.items()):
+    for name, (mine, other) in reversed([*wrong_parameters.items()]):
         return Backward(name.rpartition(".")[0], cause(mine, other))
     return None
 

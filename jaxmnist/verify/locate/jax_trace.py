@@ -66,6 +66,8 @@ class JaxTrace:
 
     values: list[JaxValue] = field(default_factory=list)
     outputs: dict[str, int] = field(default_factory=dict)
+    masks: list[int] = field(default_factory=list)
+    """The results of ``jax.random.bernoulli``."""
 
     def ancestors(self, number: int) -> set[int]:
         """List what a value was computed from, near and far, itself included."""
@@ -99,6 +101,7 @@ def record(
     def run(flat: list[Any]) -> list[Any]:
         # Tracing it twice would list the values twice.
         trace.values.clear()
+        trace.masks.clear()
         evaluator = _Evaluator(trace)
         numbers = []
         kinds = [False] * len(names[0]) + [True] * len(names[1])
@@ -193,7 +196,10 @@ class _Evaluator:
             if name in CALLS and inner in params:
                 closed = params[inner]
                 jaxpr = getattr(closed, "jaxpr", closed)
-                return self.run(jaxpr, getattr(closed, "consts", ()), arguments, scope)
+                results = self.run(jaxpr, getattr(closed, "consts", ()), arguments, scope)
+                if params.get("name") == "_bernoulli":
+                    self._trace.masks.extend(x for x in results if isinstance(x, int))
+                return results
         if name == "scan":
             return self._scan(params, arguments, scope)
         found = equation.primitive.get_bind_params(params)

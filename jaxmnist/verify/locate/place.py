@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from jaxmnist.verify.locate.align import informative, rearranged, same_elements
+import numpy as np
+
+from jaxmnist.verify.locate.align import informative, magnitude, ordered, rearranged, same_elements
 from jaxmnist.verify.locate.forward import VIEWS, Alignment, first_divergence
 from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.torch_trace import TorchTrace
@@ -38,8 +40,25 @@ def place(alignment: Alignment) -> Place | None:
     """
     index = first_divergence(alignment)
     if index is None:
-        return None
+        return _after(alignment)
     return _before(alignment, index) or Place(alignment.theirs.operations[index].module, index)
+
+
+def _after(alignment: Alignment) -> Place | None:
+    """The place where the JAX function does something more to an output than the module."""
+    theirs, ours = alignment.theirs, alignment.ours
+    single = len(theirs.outputs) == len(ours.outputs) == 1
+    for name, number in theirs.outputs.items():
+        other = next(iter(ours.outputs.values())) if single else ours.outputs.get(name)
+        if other is None or number not in alignment.found:
+            continue
+        array, mine = theirs.values[number].array(), ours.values[other].array
+        if array.size != mine.size:
+            continue
+        error = np.abs(ordered(array) - ordered(mine)).max() / magnitude(array)
+        if error > alignment.allowed[number]:
+            return Place(_maker_module(theirs, number), None, other)
+    return None
 
 
 def _before(alignment: Alignment, index: int) -> Place | None:

@@ -66,6 +66,8 @@ class BothInputs(NamedTuple):
     theirs: Inputs
     axes: dict[int, Axes] | None
     """For each leaf of ours the order of its axes in theirs, or None where one is no transpose."""
+    masks: tuple[np.ndarray, ...] = ()
+    """Of dropout, that the JAX function draws."""
 
 
 def arguments(inputs: Any, torch_inputs: Any, dtype: str) -> BothInputs:

@@ -1,6 +1,7 @@
 """Both models run in one dtype, and everything compared that they compute."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from jaxmnist.interop.match import Match
 from jaxmnist.verify.compare import Comparison
 from jaxmnist.verify.model_runs.arguments import Axes, BothInputs, cotangents, output_axes
+from jaxmnist.verify.model_runs.dropout import draws, masks_in_jax, shared
 from jaxmnist.verify.model_runs.jax_model import JaxModel
 from jaxmnist.verify.model_runs.judge import (
     Parts,
@@ -59,6 +61,7 @@ class Pairing(NamedTuple):
             name: move(x.astype(dtype) if x.dtype.kind == "f" else x)
             for name, x in self.weights.loaded.items()
         }
+        orders = tuple((given.axes or {}).values())
         ready = prepared(
             self.torch,
             self.module,
@@ -66,6 +69,7 @@ class Pairing(NamedTuple):
             jax.tree.map(move, given.theirs.arguments),
             given.theirs.names,
             dtype,
+            partial(shared, self.torch, given.masks, orders) if given.masks else nullcontext,
         )
         if seed is not None:
             with self.torch.no_grad():
@@ -132,6 +136,8 @@ def outcome(
         y = labels_of(labels, shapes)
         drawn = cotangents(ours.shapes, given.ours, dtype)
         here = ours.run(drawn, dtype)
+        masks = masks_in_jax(ours.function, ours.params, ours.flat) if draws(pairing.module) else []
+    given = given._replace(masks=tuple(masks))
     sides = _Sides(pairing, given, dtype, y, drawn, shapes)
     there = sides.torch_run(None)
 
@@ -147,9 +153,10 @@ def outcome(
     derived = allowed_by_arithmetic(lengths, dtype)
     allowed = derived if tolerance is None else tolerance
     parts = compared(actual, expected, None, allowed)
-    diverged = any(part.first_divergence is not None for part in parts)
-    # An error of the outputs that no noise could excuse needs no measure of the noise.
-    if diverged and parts[0].errors.absolute <= largest_allowed(expected, dtype):
+    diverged = [part for part in parts if part.first_divergence is not None]
+    limit = largest_allowed(expected, dtype)
+    # An error that no noise could excuse needs no measure of the noise.
+    if diverged and all(part.errors.absolute <= limit for part in diverged):
         # It is only now worth the time to find out which arrays are zero on paper.
         with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("standard"):
             moved = ours.perturbed(drawn, dtype, PERTURBATIONS)
@@ -168,11 +175,16 @@ def outcome(
 def _wrong(
     part: str, actual: Parts, expected: Parts, sizes: Parts | None, tolerance: float
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """The arrays of a part that differ by more than what the largest of them may lose."""
+    largest = max(
+        (float(np.abs(x).max(initial=0.0)) for x in expected.get(part, {}).values()), default=0.0
+    )
+    least = tolerance * largest * 1e-3
     for leaf, array in actual.get(part, {}).items():
         other = expected[part][leaf]
-        leaf_sizes = None if sizes is None else {part: {leaf: sizes[part][leaf]}}
+        leaf_sizes: Parts | None = sizes and {part: {leaf: sizes[part][leaf]}}
         (found,) = compared({part: {leaf: array}}, {part: {leaf: other}}, leaf_sizes, tolerance)
-        if found.first_divergence is not None:
+        if found.first_divergence is not None and found.errors.absolute > least:
             yield leaf, (array, other)
 
 

@@ -1,12 +1,11 @@
 """The result of comparing two models: the verdict, the place of the first divergence, its cause."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from jaxmnist.verify.compare import Comparison, Comparisons
+from jaxmnist.verify.compare import Comparisons
 
 
 class Layer(NamedTuple):
@@ -95,23 +94,14 @@ class ModelResult(Comparisons):
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
-    def to_json(self) -> str:
-        """Return the result as a JSON object.
-
-        Returns:
-            Its text: ``passed``, ``location``, ``cause``, ``comparisons``, ``layers``, ``notes``.
-        """
-        return json.dumps(
-            {
-                "name": self.name,
-                "passed": self.passed,
-                "location": self.location,
-                "cause": self.cause,
-                "comparisons": [_comparison(part) for part in self.parts],
-                "layers": [layer._asdict() for layer in self.layers],
-                "notes": list(self.notes),
-            }
-        )
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON has it: with ``location``, ``cause``, ``layers``, ``notes``."""
+        return super().as_dict() | {
+            "location": self.location,
+            "cause": self.cause,
+            "layers": [layer._asdict() for layer in self.layers],
+            "notes": list(self.notes),
+        }
 
     def plot(self) -> Any:
         """Draw the errors: of every submodule where a divergence was looked for, else of each part.
@@ -132,28 +122,3 @@ class ModelResult(Comparisons):
 
 def _shown(error: float | None) -> str:
     return "" if error is None else f"{error:.0e}"
-
-
-def _comparison(part: Comparison) -> dict[str, Any]:
-    first = part.first_divergence
-    return {
-        "name": part.name,
-        "passed": part.passed,
-        "max_error": _number(part.max_error),
-        "tolerance": part.tolerance,
-        "first_divergence": first
-        and {
-            "leaf": first.leaf,
-            "position": list(first.position),
-            "jax": _number(first.actual),
-            "torch": _number(first.expected),
-        },
-        "untested": list(part.untested),
-    }
-
-
-def _number(x: complex) -> Any:
-    """As JSON has it: what is no finite real number as text."""
-    if isinstance(x, complex):
-        return str(x)
-    return x if x - x == 0 else str(x)

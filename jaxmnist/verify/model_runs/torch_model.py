@@ -1,5 +1,6 @@
 """A PyTorch module on given weights and inputs: its outputs and its gradients."""
 
+import contextlib
 import copy
 import functools
 from collections.abc import Callable, Mapping
@@ -52,6 +53,8 @@ class Prepared(NamedTuple):
     """The parameters and inputs to differentiate in, by name."""
     buffers: dict[str, Any]
     flat: list[np.ndarray]
+    masks: Callable[[], Any]
+    """Makes the context in which it draws the masks of dropout."""
 
     def call(self) -> Any:
         """Run it.
@@ -59,7 +62,7 @@ class Prepared(NamedTuple):
         Raises:
             InputError: It raises.
         """
-        with blamed_on(WHO, self.flat):
+        with blamed_on(WHO, self.flat), self.masks():
             return self.module(*self.positional, **self.keyword)
 
 
@@ -70,6 +73,7 @@ def prepared(
     inputs: Arguments,
     names: Mapping[int, str],
     dtype: str,
+    masks: Callable[[], Any] = contextlib.nullcontext,
 ) -> Prepared:
     """Copy a module, with these weights, and its inputs.
 
@@ -80,6 +84,7 @@ def prepared(
         inputs: Positional and keyword arguments, trees of NumPy arrays.
         names: Of the inputs to differentiate in, by their position among all leaves.
         dtype: float64 or float32.
+        masks: Makes the context in which it draws the masks of dropout.
 
     Returns:
         The copy and its arguments.
@@ -103,7 +108,7 @@ def prepared(
     # A module that changes its input in place must not change a leaf of the graph.
     given = [x.clone() if x.requires_grad else x for x in tensors]
     positional, keyword = structure.unflatten(given)
-    return Prepared(module, positional, keyword, {**parameters, **wanted}, buffers, flat)
+    return Prepared(module, positional, keyword, {**parameters, **wanted}, buffers, flat, masks)
 
 
 def run_torch(

@@ -78,6 +78,15 @@ def test_names_of_whole_parts_settle_what_is_inside(there_and_back):
     assert {entry.why for entry in found.entries} == {"given, order", "given, only shape"}
 
 
+def test_what_a_named_part_has_left_is_not_paired_outside_of_it():
+    module = tnn.ModuleDict({"a": tnn.Linear(3, 3), "b": tnn.Linear(3, 3), "c": tnn.PReLU(3)})
+    params = {"x": {"fc": dense(3, 3), "slope": np.ones(3)}, "y": dense(3, 3)}
+    assert not interop.match(params, module).entries[0].why.startswith("given")
+    found = interop.match(params, module, {"x": "a"})
+    assert ("x/fc", "a", "given, only shape") in layers(found)
+    assert {each.name for each in found.unmatched} == {"x/slope", "c.weight"}
+
+
 def test_a_single_parameter_can_be_given_to_another_role(there_and_back):
     class Shifted(tnn.Module):
         def __init__(self):
@@ -187,6 +196,17 @@ def test_kinds_of_normalization_are_told_by_name():
     module = tnn.ModuleDict({"ln": tnn.LayerNorm(3), "bn": tnn.BatchNorm1d(3)})
     found = interop.match({"BatchNorm_0": norm, "LayerNorm_0": norm}, module)
     assert layers(found) == {("BatchNorm_0", "bn", "name"), ("LayerNorm_0", "ln", "name")}
+
+
+def test_before_and_after_are_not_taken_for_each_other():
+    """PyTorch's norm after the attention is the one that the other name says is before the MLP."""
+    norms = ("input_layernorm", "post_attention_layernorm")
+    module = tnn.ModuleDict({name: tnn.RMSNorm(3) for name in norms})
+    scale = {"scale": np.ones(3)}
+    found = interop.match({"attention_norm": scale, "ffn_norm": scale}, module)
+    assert found.entries == ()
+    found = interop.match({"RMSNorm_0": scale, "RMSNorm_1": scale}, module)
+    assert layers(found) == {(f"RMSNorm_{i}", name, "order") for i, name in enumerate(norms)}
 
 
 def test_a_module_without_shapes_is_refused(refused):

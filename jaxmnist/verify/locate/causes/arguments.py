@@ -337,7 +337,7 @@ def _scalars(alignment: Alignment, index: int, operation: Operation) -> Iterator
 
 def _operands(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
     inputs = data_inputs(alignment.theirs, operation)
-    if len(operation.arguments) >= 2 and len(inputs) == 2:
+    if len(inputs) == 2:
         a, b = inputs
         arguments = list(operation.arguments)
         arguments[a], arguments[b] = arguments[b], arguments[a]

@@ -159,7 +159,8 @@ def extra(alignment: Alignment, place: Place) -> str | None:
     if value.primitive in ("add", "sub"):
         return "extra residual connection" if several else "extra bias or constant"
     if value.primitive in ACTIVATIONS:
-        return f"extra activation: {value.primitive}"
+        name = "ReLU" if value.primitive == "max" else value.primitive
+        return f"extra activation: {name}"
     return f"extra {value.primitive}"
 
 
