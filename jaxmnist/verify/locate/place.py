@@ -36,7 +36,8 @@ def place(alignment: Alignment) -> Place | None:
         alignment: What is found of one in the other.
 
     Returns:
-        The place; None if every result that the outputs are computed from is found.
+        The place; None if every result that the outputs are computed from is found, and the
+        outputs are those of the JAX function too.
     """
     index = first_divergence(alignment)
     if index is None:
@@ -85,6 +86,30 @@ def _before(alignment: Alignment, index: int) -> Place | None:
                 continue
             if holds(alignment, index, Hypothesis("", given={number: array})):
                 return Place(_maker_module(theirs, number), None, candidate)
+    return None
+
+
+def _after(alignment: Alignment) -> Place | None:
+    """The place where the JAX function goes on from what the module returns."""
+    theirs, ours = alignment.theirs, alignment.ours
+    outputs = {n: x for n, x in ours.outputs.items() if n in theirs.outputs}
+    if len(theirs.outputs) == 1 and len(ours.outputs) == 1:
+        outputs = dict(zip(theirs.outputs, ours.outputs.values(), strict=True))
+    for name, number in outputs.items():
+        returned = theirs.outputs[name]
+        match = alignment.nearest.get(returned)
+        if match is None or returned not in alignment.found:
+            continue
+        array, mine = theirs.values[returned].array(), ours.values[number].array
+        if array.size == mine.size:
+            error = np.abs(ordered(array) - ordered(mine)).max(initial=0.0) / magnitude(array)
+            if error <= alignment.allowed[returned]:
+                continue
+        known = {match.number for x in alignment.found if (match := alignment.nearest[x])}
+        for later in sorted(ours.ancestors(number) - known):
+            follows = later > match.number and match.number in ours.ancestors(later)
+            if follows and not same_elements(ours.values[later].array, array):
+                return Place(_maker_module(theirs, returned), None, later)
     return None
 
 

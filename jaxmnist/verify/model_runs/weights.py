@@ -142,6 +142,9 @@ def _why(entry: Any, ours: np.ndarray, theirs: np.ndarray, same: bool, module: A
         other = theirs.transpose(axes) if ours.ndim == len(axes) else theirs
         if other is not theirs and other.shape == ours.shape and _close(ours, other):
             return f"transposed weight: {names}"
+    for axes in ((-1,), (-2, -1), (-2,), (0,), (0, 1), (1,)):
+        if ours.ndim > 2 and ours.shape == theirs.shape and _close(ours, np.flip(theirs, axes)):
+            return f"kernel flipped: {names}"
     return f"order of a weight's elements: {names}"
 
 

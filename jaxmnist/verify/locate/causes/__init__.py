@@ -46,5 +46,5 @@ def cause(alignment: Alignment, place: Place, module: Any) -> str | None:
     for source in SOURCES:
         for hypothesis in source(alignment, index):
             if holds(alignment, index, hypothesis):
-                return hypothesis.cause
+                return structure.moved(alignment, index, hypothesis) or hypothesis.cause
     return modules.cause(alignment, place, module) or precision.cause(alignment, place)

@@ -68,11 +68,11 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
                         {index: operation._replace(arguments=tuple(arguments))},
                     )
     for before, after in _pads(padding, dims):
-        what = "stride offset" if max(stride) > 1 and sum(before) == sum(after) else "padding"
+        # Where the windows start, and with it which pixels a stride leaves out.
+        moved = max(stride) > 1 and before != tuple(padding)
+        what = "padding, which moves the stride's windows" if moved else "padding"
         words = f"{what}: padded by {_pair(before, after)} in JAX, {padding} in PyTorch"
         yield Hypothesis(words, {index: _padded(operation, before, after, "constant")})
-        if max(stride) > 1:
-            continue
     for mode in MODES:
         yield Hypothesis(
             f"padding: {mode} in JAX, zeros in PyTorch",

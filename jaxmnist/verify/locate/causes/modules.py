@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxmnist.verify.locate.align import informative
-from jaxmnist.verify.locate.causes.arguments import activations
+from jaxmnist.verify.locate.causes.activations import activations
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.place import Place
 from jaxmnist.verify.locate.torch_trace import Call
@@ -50,6 +50,9 @@ def _function(alignment: Alignment, call: Call, kind: str) -> str | None:
     if given is None or not given.is_floating_point():
         return None
     for words, function in activations(torch).items():
+        # What leaves its input as it is would be found in any case.
+        if torch.equal(function(given), given):
+            continue
         if _found(alignment, function(given).numpy(), call.outputs[0]):
             return f"{words} in JAX, {kind} in PyTorch"
     return None

@@ -5,12 +5,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxmnist.verify.locate.align import same_elements
+from jaxmnist.verify.locate.align import Match, magnitude, same_elements
 from jaxmnist.verify.locate.forward import VIEWS, Alignment
+from jaxmnist.verify.locate.jax_trace import JaxTrace
 from jaxmnist.verify.locate.place import Place
+from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.torch_trace import Operation, Ref
 from jaxmnist.verify.locate.trial import Hypothesis, data_inputs, with_argument
 
+LATER = 12
+"""How many operations later one that seems to be missing may be done."""
 ACTIVATIONS = frozenset(
     ("tanh", "logistic", "exp", "erf", "max", "log1p", "sin", "cos", "square", "integer_pow")
 )
@@ -69,14 +73,16 @@ def _reordered(alignment: Alignment, index: int, operation: Operation) -> Iterat
             continue
         flattens = operation.name in ("addmm", "mm", "linear") and array.ndim == 2
         words = "flatten order" if flattens and _flattened(alignment, reference.number) else None
+        like = _value(ours, match)
         tried: list[np.ndarray] = [array]
         for number in range(match.number, len(ours.values)):
-            mine = ours.values[number].array
-            if mine.size != array.size or not same_elements(mine, array):
+            mine = _value(ours, match) if number == match.number else ours.values[number].array
+            # Ours are compared with ours: theirs differ from them by rounding.
+            if mine.size != array.size or not same_elements(mine, like):
                 continue
             for axes in _orders(mine.ndim):
                 other = mine.transpose(axes).reshape(array.shape)
-                if any(np.array_equal(other, one) for one in tried):
+                if any(_near(other, one) for one in tried):
                     continue
                 tried.append(other)
                 yield Hypothesis(
@@ -85,6 +91,15 @@ def _reordered(alignment: Alignment, index: int, operation: Operation) -> Iterat
                 )
             if len(tried) > 40:
                 break
+
+
+def _value(ours: JaxTrace, match: Match) -> np.ndarray:
+    array = ours.values[match.number].array
+    return array if match.step is None else array[match.step]
+
+
+def _near(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.abs(a - b).max(initial=0.0) <= 1e-9 * magnitude(b))
 
 
 def _orders(rank: int) -> list[tuple[int, ...]]:
@@ -129,6 +144,43 @@ def _slices(alignment: Alignment, index: int, operation: Operation) -> Iterator[
                         f"offset of a table: {start + by} in JAX, {start} in PyTorch",
                         {index: with_argument(operation, position, rows)},
                     )
+
+
+def moved(alignment: Alignment, index: int, hypothesis: Hypothesis) -> str | None:
+    """Say behind which operation the JAX function does what it seems to leave out.
+
+    Args:
+        alignment: Of the two programs.
+        index: The position of the operation that seems to be missing.
+        hypothesis: That it is, which holds.
+
+    Returns:
+        The cause in short words; None if the operation is not done later either.
+    """
+    theirs = alignment.theirs
+    operation = theirs.operations[index]
+    positions = data_inputs(theirs, operation)
+    if not hypothesis.given or len(positions) != 1:
+        return None
+    stop = min(index + LATER, len(theirs.operations))
+    results = replayed(theirs, range(index + 1, stop), hypothesis.given)
+    shape = theirs.values[operation.inputs[0]].tensor.shape
+    own = operation.outputs[0]
+    for i in range(index + 1, stop):
+        number = theirs.operations[i].outputs[0]
+        array = results.get(number)
+        if array is None or array.shape != tuple(shape) or theirs.operations[i].name in VIEWS:
+            continue
+        if alignment.in_ours(array, number) is None:
+            return None
+        reference = operation.arguments[positions[0]]
+        made = replayed(theirs, [index], {reference.number: array}).get(own)
+        if made is None or same_elements(made, array):
+            continue
+        if alignment.in_ours(made, own) is not None:
+            names = operation.name, theirs.operations[i].name
+            return "order: {} after {} in JAX, before it in PyTorch".format(*names)
+    return None
 
 
 def extra(alignment: Alignment, place: Place) -> str | None:
