@@ -48,16 +48,22 @@ def main(
                 if one in case.dtypes:
                     rows[case.name, one] = run(case, one)
                     print(line(rows[case.name, one]), flush=True)
+                    about = record(rows)
+                    out.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    about = record(rows)
+    out.with_suffix(".md").write_text(page(about))
+    print("\n".join(f"{one}: {total}" for one, total in about["totals"].items()))
+
+
+def record(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
+    """Put the rows in the order of the cases, and count what was found out."""
     known = [(case.name, one) for one in DTYPES for case in CASES if one in case.dtypes]
     kept = [rows[key] for key in known if key in rows]
-    about = {
+    return {
         **provenance.record("python scripts/planted_faults.py", "torch", "flax", "equinox"),
         "totals": {one: totals([r for r in kept if r["dtype"] == one]) for one in DTYPES},
         "cases": kept,
     }
-    print("\n".join(f"{one}: {total}" for one, total in about["totals"].items()))
-    out.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    out.with_suffix(".md").write_text(page(about))
 
 
 def run(case: Case, dtype: str) -> dict[str, Any]:

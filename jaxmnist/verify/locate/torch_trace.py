@@ -7,7 +7,7 @@ whose parameter it reads, where that lies deeper.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -199,10 +199,10 @@ class _Recorder:
 
         arguments = tuple(seen(x) for x in args)
         keywords = {name: seen(x) for name, x in kwargs.items()}
+        names = [a.name for a in function._schema.arguments]
         written = [
-            args[i] if i < len(args) else kwargs.get(a.name)
-            for i, a in enumerate(function._schema.arguments)
-            if a.alias_info is not None and a.alias_info.is_write
+            args[i] if i < len(args) else kwargs.get(names[i])
+            for i in sorted(writes(function, args))
         ]
         for tensor in written:
             self._before_write(tensor)
@@ -295,6 +295,28 @@ class _Recorder:
             gradients[number] = gradient.detach().numpy().copy()
 
         return keep
+
+
+def writes(function: Any, arguments: Sequence[Any]) -> set[int]:
+    """Return the positions of the arguments that an operation writes to.
+
+    Args:
+        function: The operation; one without a schema writes to none.
+        arguments: What it is called with.
+
+    Returns:
+        Positions, those of BatchNorm's running statistics too, which its schema does not tell.
+    """
+    schema = getattr(function, "_schema", None)
+    if schema is None:
+        return set()
+    if schema.name == "aten::native_batch_norm":
+        return {3, 4} if arguments[5] is True else set()
+    return {
+        i
+        for i, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    }
 
 
 def tensors(torch: Any, tree: Any) -> Iterator[Any]:
