@@ -257,8 +257,9 @@ CASES = [
     ),
     faults("no residual connection", "layer1", "residual", layer1=(("skip", False),)),
     faults(
-        "ReLU before the sum", ("layer1", "layer1.relu"), ("order", "activation", "extra"),
-        layer1=(("relu_before", True),), why="the two have changed places",
+        "ReLU before the sum", ("layer1", "layer1.relu", "layer1.bn2"),
+        ("order", "activation", "extra"), layer1=(("relu_before", True),),
+        why="the two have changed places: the ReLU is after bn2, before the sum",
     ),
     faults(
         "no ReLU after the sum", "layer1.relu", ("missing", "activation"),

@@ -123,12 +123,20 @@ def _left_over(match: Match) -> tuple[tuple[Difference, ...], list[Any]]:
         if not in_both or each.candidates:
             unclear.append(each)
             continue
-        kind = "bias" if "bias" in each.name.lower() or each.name.endswith("/b") else "parameter"
+        kind = _kind(each)
         words = "missing" if each.side == "torch" else "extra"
         where = "PyTorch has" if each.side == "torch" else "JAX has"
         cause = f"{words} {kind}: {where} {each.name} {each.shape}"
         alone.append(Difference(min(owners, key=len), cause, left_over(each)))
     return tuple(alone), unclear
+
+
+def _kind(each: Any) -> str:
+    """In one word: what is a vector and no bias scales what a layer computes."""
+    if "bias" in each.name.lower() or each.name.endswith("/b"):
+        return "bias"
+    named = each.name.lower().endswith(("weight", "scale", "gamma", "/g"))
+    return "scale" if named and len(each.shape) == 1 else "parameter"
 
 
 def _why(entry: Any, ours: np.ndarray, theirs: np.ndarray, same: bool, module: Any) -> str:
