@@ -31,6 +31,7 @@ class Attention(torch.nn.Module):
         self.c_proj = torch.nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend to this and earlier tokens."""
         batch, length, width = x.shape
         q, k, v = (
             y.view(batch, length, self.heads, -1).transpose(1, 2)
@@ -53,6 +54,7 @@ class Block(torch.nn.Module):
         self.c_proj = torch.nn.Linear(4 * width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply both, each added to what it reads."""
         x = x + self.attn(self.ln_1(x))
         return x + self.c_proj(self.act(self.c_fc(self.ln_2(x))))
 
@@ -70,6 +72,7 @@ class GPT2(torch.nn.Module):
             torch.nn.init.normal_(parameter, std=0.02)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the logits of every position."""
         x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]
         for block in self.h:
             x = block(x)
@@ -88,6 +91,7 @@ class Port(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Return the logits of every position."""
         table = nn.Embed(self.vocabulary, self.width, name="wte")
         positions = nn.Embed(self.context, self.width, name="wpe").embedding
         x = table(tokens) + positions[None, : tokens.shape[1]]
@@ -96,9 +100,11 @@ class Port(nn.Module):
         return table.attend(self.norm("ln_f")(x))
 
     def norm(self, name: str) -> nn.Module:
+        """Return a layer normalization with PyTorch's arithmetic."""
         return nn.LayerNorm(epsilon=self.epsilon, use_fast_variance=False, name=name)
 
     def block(self, x: jax.Array, i: int) -> jax.Array:
+        """Apply attention and the perceptron of one block."""
         batch, length, _ = x.shape
         y = self.norm(f"h_{i}_ln_1")(x)
         q, k, v = jnp.split(nn.Dense(3 * self.width, name=f"h_{i}_attn_c_attn")(y), 3, axis=-1)
