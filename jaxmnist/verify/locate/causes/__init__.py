@@ -8,6 +8,7 @@ from jaxmnist.verify.locate.causes import (
     attention,
     convolution,
     modules,
+    parameters,
     precision,
     structure,
 )
@@ -20,6 +21,7 @@ SOURCES: tuple[Callable[[Alignment, int], Iterator[Hypothesis]], ...] = (
     attention.hypotheses,
     arguments.hypotheses,
     structure.hypotheses,
+    parameters.hypotheses,
 )
 """Where hypotheses come from, in the order in which they are tried."""
 
