@@ -93,10 +93,21 @@ def weights(found: Match, params: Mapping[str, np.ndarray], module: Any) -> Weig
         ours, other = params[entry.jax], assemble(entry.blocks, theirs, entry.jax_shape)
         if informative(ours) and informative(other):
             compared.append((entry, ours, other, _same_elements(ours, other)))
-    shared = [one for one in compared if one[3]]
+    # Another layer's weights are the same model's as well, in the wrong place.
+    elsewhere = {
+        entry.jax: there
+        for entry, ours, _, same in compared
+        if not same and (there := _elsewhere(ours, compared))
+    }
+    shared = [one for one in compared if one[3] or one[0].jax in elsewhere]
     if compared and 2 * len(shared) >= len(compared):
         differing = [
-            Difference(entry.torch_module, _why(entry, ours, other, same, module))
+            Difference(
+                entry.torch_module,
+                f"weights of another layer: {entry.jax} is {elsewhere[entry.jax]}"
+                if entry.jax in elsewhere
+                else _why(entry, ours, other, same, module),
+            )
             for entry, ours, other, same in compared
             if not (same and _close(ours, other))
         ]
@@ -154,6 +165,14 @@ def _why(entry: Any, ours: np.ndarray, theirs: np.ndarray, same: bool, module: A
         if ours.ndim > 2 and ours.shape == theirs.shape and _close(ours, np.flip(theirs, axes)):
             return f"kernel flipped: {names}"
     return f"order of a weight's elements: {names}"
+
+
+def _elsewhere(ours: np.ndarray, compared: list[Any]) -> str | None:
+    """The module's parameter that has the same elements, if there is one."""
+    for entry, _, theirs, _ in compared:
+        if theirs.size == ours.size and _same_elements(ours, theirs):
+            return " + ".join(entry.torch)
+    return None
 
 
 def _same_elements(ours: np.ndarray, theirs: np.ndarray) -> bool:

@@ -136,7 +136,9 @@ def _split(operation: Operation) -> Operation:
 
     def other(x: Any) -> Any:
         flat = x.transpose(1, 2)
-        return flat.reshape(*flat.shape[:2], x.shape[3], x.shape[1]).permute(0, 3, 1, 2)
+        return (
+            flat.reshape(*flat.shape[:2], x.shape[3], x.shape[1]).permute(0, 3, 1, 2).contiguous()
+        )
 
     def attention(q: Any, k: Any, v: Any, *rest: Any, **keywords: Any) -> Any:
         return function(other(q), other(k), other(v), *rest, **keywords)

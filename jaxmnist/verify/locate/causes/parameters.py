@@ -6,6 +6,15 @@ from jaxmnist.verify.locate.forward import VIEWS, Alignment
 from jaxmnist.verify.locate.torch_trace import Ref
 from jaxmnist.verify.locate.trial import Hypothesis
 
+PARTS = frozenset(
+    ("split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "select", "slice", "narrow")
+)
+"""Operations that take a part of a tensor."""
+LATER = 14
+"""How many operations after the first may read the same layer's parameters."""
+Views = list[tuple[int, int]]
+"""The operations, and which of their results, from a parameter to what is read."""
+
 
 def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
     """Yield the parameters of other submodules that have the same names and shapes.
@@ -18,49 +27,64 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
         Changes to it.
     """
     theirs = alignment.theirs
-    operation = theirs.operations[index]
+    readers = {
+        i: found
+        for i in range(index, min(index + LATER, len(theirs.operations)))
+        if (found := _read(alignment, i))
+    }
+    if index not in readers:
+        return
+    owner = readers[index][0]
+    readers = {i: found for i, found in readers.items() if found[0] == owner}
+    known = {value.name: n for n, value in enumerate(theirs.values) if value.name}
+    for other in dict.fromkeys(name.rpartition(".")[0] for name in known):
+        changed = {}
+        for i, (_, positions) in readers.items():
+            arguments = list(theirs.operations[i].arguments)
+            for position, (name, views) in positions.items():
+                number = known.get(f"{other}.{name.rpartition('.')[2]}".lstrip("."))
+                if number is None:
+                    break
+                tensor = theirs.values[number].tensor
+                if tensor.shape != theirs.values[known[name]].tensor.shape:
+                    break
+                for view, part in views:
+                    made = theirs.operations[view]
+                    tensor = made.function(tensor, *made.arguments[1:], **made.keywords)
+                    tensor = tensor[part] if isinstance(tensor, tuple | list) else tensor
+                arguments[position] = tensor
+            else:
+                changed[i] = theirs.operations[i]._replace(arguments=tuple(arguments))
+        if other != owner and changed.keys() == readers.keys():
+            yield Hypothesis(
+                f"weights of another layer: {other} in JAX, {owner} in PyTorch", changed
+            )
+
+
+def _read(alignment: Alignment, index: int) -> tuple[str, dict[int, tuple[str, Views]]] | None:
+    """The submodule whose parameters an operation on data reads, and these by position."""
+    operation = alignment.theirs.operations[index]
+    values = alignment.theirs.values
+    if not any(values[n].data for n in operation.inputs):
+        return None
     own = {
         i: found
         for i, x in enumerate(operation.arguments)
         if isinstance(x, Ref) and (found := _parameter(alignment, x.number))
     }
     owners = {name.rpartition(".")[0] for name, _ in own.values()}
-    if len(owners) != 1:
-        return
-    (owner,) = owners
-    known = {value.name: n for n, value in enumerate(theirs.values) if value.name}
-    others = dict.fromkeys(name.rpartition(".")[0] for name in known)
-    for other in others:
-        if other == owner:
-            continue
-        arguments = list(operation.arguments)
-        for i, (name, views) in own.items():
-            number = known.get(f"{other}.{name.rpartition('.')[2]}".lstrip("."))
-            if number is None:
-                break
-            tensor = theirs.values[number].tensor
-            if tensor.shape != theirs.values[known[name]].tensor.shape:
-                break
-            for view in views:
-                made = theirs.operations[view]
-                tensor = made.function(tensor, *made.arguments[1:], **made.keywords)
-            arguments[i] = tensor
-        else:
-            yield Hypothesis(
-                f"weights of another layer: {other} in JAX, {owner} in PyTorch",
-                {index: operation._replace(arguments=tuple(arguments))},
-            )
+    return (owners.pop(), own) if len(owners) == 1 else None
 
 
-def _parameter(alignment: Alignment, number: int) -> tuple[str, list[int]] | None:
-    """The parameter that a value is a view of, and the operations that make the view."""
+def _parameter(alignment: Alignment, number: int) -> tuple[str, Views] | None:
+    """The parameter that a value is a view of, and which results of which operations are so."""
     theirs = alignment.theirs
-    views: list[int] = []
+    views: Views = []
     while theirs.values[number].name is None:
         maker = theirs.values[number].maker
-        if maker is None or theirs.operations[maker].name not in VIEWS:
+        if maker is None or theirs.operations[maker].name not in VIEWS | PARTS:
             return None
-        views.insert(0, maker)
+        views.insert(0, (maker, theirs.operations[maker].outputs.index(number)))
         number = theirs.operations[maker].inputs[0]
     value = theirs.values[number]
     return None if value.data or value.name is None else (value.name, views)

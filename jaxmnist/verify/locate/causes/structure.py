@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,8 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
     yield from _reordered(alignment, index, operation)
     yield from _left_out(alignment, index, operation)
     yield from _slices(alignment, index, operation)
+    yield from _selected(alignment, index, operation)
+    yield from _other_operands(alignment, index, operation)
 
 
 def _left_out(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
@@ -144,6 +147,52 @@ def _slices(alignment: Alignment, index: int, operation: Operation) -> Iterator[
                         f"offset of a table: {start + by} in JAX, {start} in PyTorch",
                         {index: with_argument(operation, position, rows)},
                     )
+
+
+def _selected(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """Another element of an axis, or a sum over it, in the place of the one that is selected."""
+    if operation.name != "select":
+        return
+    (tensor, axis, own) = (*operation.arguments[:1], *operation.arguments[1:3])
+    length = alignment.theirs.values[tensor.number].tensor.shape[axis]
+    for other in range(length):
+        if other != own % length:
+            yield Hypothesis(
+                f"index: position {other} of {length} in JAX, {own % length} in PyTorch",
+                {index: with_argument(operation, 2, other)},
+            )
+    for words in ("mean", "sum", "amax"):
+
+        def reduced(x: Any, axis: int, *_: Any, words: str = words) -> Any:
+            return getattr(x, words)(axis)
+
+        yield Hypothesis(
+            f"reduction: {words} in JAX, position {own % length} in PyTorch",
+            {index: operation._replace(function=reduced)},
+        )
+
+
+def _other_operands(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """Another value that was computed shortly before, in the place of an operand."""
+    theirs = alignment.theirs
+    positions = data_inputs(theirs, operation)
+    if len(positions) != 2 or operation.name.rstrip("_") not in ("add", "sub", "mul", "div"):
+        return
+    for position in positions:
+        own = operation.arguments[position].number
+        shape = theirs.values[own].tensor.shape
+        for made in reversed(theirs.operations[max(0, index - 4 * LATER) : index]):
+            number = made.outputs[0] if made.outputs else own
+            value = theirs.values[number]
+            if number in operation.inputs or number not in alignment.found:
+                continue
+            if value.tensor.shape == shape and made.name not in VIEWS:
+                where = made.module or "the module"
+                yield Hypothesis(
+                    f"other operand of {operation.name.rstrip('_')}: the {made.name} of {where} "
+                    "in JAX",
+                    {index: with_argument(operation, position, value.tensor)},
+                )
 
 
 def moved(alignment: Alignment, index: int, hypothesis: Hypothesis) -> str | None:
