@@ -124,6 +124,8 @@ def _loaded(match: Match, params: Mapping[str, np.ndarray]) -> dict[str, np.ndar
 def _left_over(match: Match) -> tuple[tuple[Difference, ...], list[Any]]:
     """What one side has alone in a layer that both have, and what has no counterpart at all."""
     alone, unclear = [], []
+    # Where one side alone has more, that is no other name of anything: the layer is not there.
+    is_missing = bool(match.entries) and {each.side for each in match.unmatched} == {"torch"}
     for each in match.unmatched:
         owners = (
             {each.module}
@@ -131,10 +133,10 @@ def _left_over(match: Match) -> tuple[tuple[Difference, ...], list[Any]]:
             else {e.torch_module for e in match.entries if e.jax_module == each.module}
         )
         in_both = any(e.torch_module in owners for e in match.entries)
-        if not in_both or each.candidates:
+        if each.candidates or not (in_both or is_missing):
             unclear.append(each)
             continue
-        kind = _kind(each)
+        kind = _kind(each) if in_both else "layer"
         words = "missing" if each.side == "torch" else "extra"
         where = "PyTorch has" if each.side == "torch" else "JAX has"
         cause = f"{words} {kind}: {where} {each.name} {each.shape}"
@@ -170,7 +172,7 @@ def _why(entry: Any, ours: np.ndarray, theirs: np.ndarray, same: bool, module: A
 def _elsewhere(ours: np.ndarray, compared: list[Any]) -> str | None:
     """The module's parameter that has the same elements, if there is one."""
     for entry, _, theirs, _ in compared:
-        if theirs.size == ours.size and _same_elements(ours, theirs):
+        if theirs.shape == ours.shape and _same_elements(ours, theirs):
             return " + ".join(entry.torch)
     return None
 
