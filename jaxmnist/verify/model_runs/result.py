@@ -42,7 +42,9 @@ class ModelResult(Comparisons):
     """
 
     differs: bool = False
-    search: Callable[[], Located] = field(default=lambda: Located(None, None, ()), repr=False)
+    search: Callable[[], Located] = field(
+        default=lambda: Located(None, None, ()), repr=False, compare=False
+    )
     notes: tuple[str, ...] = ()
 
     @property
