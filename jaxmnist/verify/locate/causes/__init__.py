@@ -45,6 +45,8 @@ def cause(alignment: Alignment, place: Place, module: Any) -> str | None:
     index = place.operation
     if index is None:
         return None
+    if (gates := modules.recurrent(alignment, place, module)) is not None:
+        return gates
     for source in SOURCES:
         for hypothesis in source(alignment, index):
             if holds(alignment, index, hypothesis):

@@ -72,7 +72,11 @@ def activation(alignment: Alignment, index: int, operation: Operation) -> Iterat
     own = operation.name.rstrip("_")
     form = operation.keywords.get("approximate", "none")
     theirs = {"none": "erf", "tanh": "tanh approximation"}[form] if own == "gelu" else own
+    given = alignment.theirs.values[operation.inputs[0]].tensor
     for words, function in activations(torch).items():
+        # What leaves its input as it is is no activation.
+        if torch.equal(function(given), given):
+            continue
         changed = operation._replace(
             function=lambda x, *_, function=function, **__: function(x), keywords={}
         )

@@ -33,13 +33,52 @@ def cause(alignment: Alignment, place: Place, module: Any) -> str | None:
     if call is None or not call.outputs:
         return None
     submodule = module.get_submodule(place.module)
-    kind = type(submodule).__name__.removesuffix("Cell")
-    if kind in GATES:
-        return _gates(alignment, call, submodule, GATES[kind])
     inside = [c for c in alignment.theirs.calls if c.module.startswith(f"{place.module}.")]
     if inside or any(True for _ in submodule.parameters()):
         return None
     return _function(alignment, call, type(submodule).__name__)
+
+
+def recurrent(alignment: Alignment, place: Place, module: Any) -> str | None:
+    """Try the changes of a recurrent layer, each of whose steps has all of its gates.
+
+    Args:
+        alignment: Of the two programs.
+        place: Where they diverge.
+        module: The torch module that was recorded.
+
+    Returns:
+        The cause in short words; None if it is no recurrent layer, or no change of it holds.
+    """
+    call = next((c for c in alignment.theirs.calls if c.module == place.module), None)
+    submodule = module.get_submodule(place.module)
+    kind = type(submodule).__name__.removesuffix("Cell")
+    if call is None or not call.outputs or kind not in GATES:
+        return None
+    return _gates(alignment, call, submodule, GATES[kind]) or _steps(alignment, call, submodule)
+
+
+def _steps(alignment: Alignment, call: Call, submodule: Any) -> str | None:
+    """Steps in the other order, or from another start."""
+    import torch
+
+    if len(call.args) != 1 or call.kwargs or call.args[0].ndim != 3:
+        return None
+    (x,) = call.args
+    time, batch = (1, 0) if submodule.batch_first else (0, 1)
+    both = 2 if submodule.bidirectional else 1
+    start = x.new_ones(both * submodule.num_layers, x.shape[batch], submodule.hidden_size)
+    ones = (start, start) if isinstance(submodule, torch.nn.LSTM) else start
+    reruns = {
+        "order of the steps: backward in JAX": (x.flip(time),),
+        "initial state: ones in JAX, zeros in PyTorch": (x, ones),
+    }
+    for words, arguments in reruns.items():
+        with torch.no_grad():
+            output = submodule(*arguments)[0]
+        if _found(alignment, output.numpy(), call.outputs[0]):
+            return words
+    return None
 
 
 def _function(alignment: Alignment, call: Call, kind: str) -> str | None:

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -151,25 +150,32 @@ def _slices(alignment: Alignment, index: int, operation: Operation) -> Iterator[
 
 def _selected(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
     """Another element of an axis, or a sum over it, in the place of the one that is selected."""
-    if operation.name != "select":
-        return
-    (tensor, axis, own) = (*operation.arguments[:1], *operation.arguments[1:3])
-    length = alignment.theirs.values[tensor.number].tensor.shape[axis]
-    for other in range(length):
-        if other != own % length:
+    theirs = alignment.theirs
+    for number in operation.outputs[:1] if operation.name == "select" else operation.inputs:
+        maker = theirs.values[number].maker
+        while maker is not None and theirs.operations[maker].name in VIEWS:
+            maker = theirs.values[theirs.operations[maker].inputs[0]].maker
+        if maker is None or theirs.operations[maker].name != "select":
+            continue
+        source, axis, own = theirs.operations[maker].arguments
+        tensor = theirs.values[source.number].tensor
+        if not theirs.values[source.number].data or not tensor.is_floating_point():
+            continue
+        length = tensor.shape[axis]
+        taken = f"position {own % length} of {length} in PyTorch"
+        others = {
+            f"index: position {i} in JAX, {taken}": tensor.select(axis, i)
+            for i in range(length)
+            if i != own % length
+        }
+        others |= {
+            f"reduction: {words} in JAX, {taken}": getattr(tensor, words)(axis)
+            for words in ("mean", "sum", "amax")
+        }
+        for words, other in others.items():
             yield Hypothesis(
-                f"index: position {other} of {length} in JAX, {own % length} in PyTorch",
-                {index: with_argument(operation, 2, other)},
+                words, given={number: other.reshape(theirs.values[number].tensor.shape)}
             )
-    for words in ("mean", "sum", "amax"):
-
-        def reduced(x: Any, axis: int, *_: Any, words: str = words) -> Any:
-            return getattr(x, words)(axis)
-
-        yield Hypothesis(
-            f"reduction: {words} in JAX, position {own % length} in PyTorch",
-            {index: operation._replace(function=reduced)},
-        )
 
 
 def _other_operands(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
