@@ -11,6 +11,7 @@ from jaxmnist.verify.locate.causes import (
     parameters,
     precision,
     structure,
+    tables,
 )
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.place import Place
@@ -22,6 +23,7 @@ SOURCES: tuple[Callable[[Alignment, int], Iterator[Hypothesis]], ...] = (
     arguments.hypotheses,
     structure.hypotheses,
     parameters.hypotheses,
+    tables.hypotheses,
 )
 """Where hypotheses come from, in the order in which they are tried."""
 
