@@ -131,6 +131,8 @@ class Rotary(tnn.Module):
         self.o_proj = tnn.Linear(WIDTH, WIDTH, bias=False)
         self.register_buffer("inv_freq", 1.0 / 100 ** (torch.arange(0, SIZE, 2).double() / SIZE))
 
+    inv_freq: torch.Tensor
+
     def rotate(self, x):
         angles = torch.arange(x.shape[-2], dtype=x.dtype)[:, None] * self.inv_freq
         cos, sin = angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)

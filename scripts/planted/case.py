@@ -1,4 +1,4 @@
-"""What a case of the benchmark is: a torch module, a JAX port of it, and what is wrong with that."""
+"""What a case of the benchmark is: a torch module, a JAX port of it, and what is wrong there."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -56,7 +56,7 @@ class LinenDecoder(nn.Module):
 def linen(**options) -> Port:
     module = randomized(Decoder())
     state = arrays(module)
-    params = {"out": dense(state, "out")}
+    params: dict[str, Any] = {"out": dense(state, "out")}
     params |= {n: attention(state, f"layer.{n}", HEADS) for n in ("self_attn", "multihead_attn")}
     params |= {n: dense(state, f"layer.{n}") for n in ("linear1", "linear2")}
     params |= {n: norm(state, f"layer.{n}") for n in ("norm1", "norm2", "norm3")}

@@ -37,6 +37,8 @@ class Embeddings(tnn.Module):
         self.norm = tnn.LayerNorm(WIDTH, eps=1e-12)
         self.out = tnn.Linear(WIDTH, 4)
 
+    table: torch.Tensor
+
     def forward(self, ids, types):
         x = self.words(ids) * WIDTH**0.5 + self.types(types)
         x = x + self.table[: ids.shape[1]]

@@ -1,5 +1,7 @@
 """``nn.TransformerEncoder`` of two layers, with a padding mask; functions and Linen."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,7 +150,7 @@ class LinenEncoder(nn.Module):
 def linen(change=lambda params: params, **options) -> Port:
     module = randomized(Encoder(), 5)
     state = arrays(module)
-    params = {"head": dense(state, "head")}
+    params: dict[str, Any] = {"head": dense(state, "head")}
     for i in range(2):
         at = f"encoder.layers.{i}"
         params[f"layers_{i}"] = {
@@ -213,9 +215,10 @@ CASES = [
     faults("GELU by the tanh approximation", AT, "gelu", tanh=True),
     faults("no residual connection around the second half", AT, "residual", no_skip=True),
     faults(
-        "normalized before instead of after", (AT, ATTENTION, f"{AT}.norm1"),
+        "normalized before instead of after",
+        (AT, ATTENTION, f"{AT}.norm1", "encoder.layers.0.norm2"),
         ("order", "normal", "norm"), other_order=True,
-        why="attention reads what is normalized, and the norm what is not",
+        why="another norm lies between the layer before and the attention",
     ),
     faults(
         "attention with the first layer's weights", ATTENTION, ("weight", "reused"), reused=True
@@ -223,7 +226,8 @@ CASES = [
     faults(
         "the two norms swapped", f"{AT}.norm1", ("weight", "swapped"), norms=("norm2", "norm1")
     ),
-    faults("the last position for the first", ("", "head"), ("index", "position", "slice", "offset"),
+    faults("the last position for the first", ("", "head"),
+           ("index", "position", "slice", "offset"),
            last=True, why="the forward's own choice, read by the head"),
     linen_faults("epsilon 1e-6 for 1e-5", f"{AT}.norm2", "epsilon", epsilon=1e-6),
     linen_faults("GELU by the tanh approximation", AT, "gelu", tanh=True),

@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from torch import nn as tnn
 
@@ -30,7 +29,7 @@ class Norms(tnn.Module):
         return self.act(x)
 
 
-def plain(wrong="", gn=1e-5, inorm=1e-5, rms=np.finfo(np.float64).eps, axis=-1, seed=0) -> Port:
+def plain(wrong="", gn=1e-5, inorm=1e-5, rms=2.0**-52, axis=-1, seed=0) -> Port:
     module = randomized(Norms(), seed).eval()
     state = {n: x for n, x in arrays(module).items() if "num_batches" not in n}
 
@@ -112,7 +111,7 @@ def equinox(epsilon=1e-5, channelwise=True) -> Port:
             super().__init__()
             self.first = tnn.GroupNorm(2, 8)
             self.act = tnn.ELU()
-            self.second = tnn.LayerNorm((8, 4, 6))
+            self.second = tnn.LayerNorm([8, 4, 6])
 
         def forward(self, x):
             return self.second(self.act(self.first(x)))

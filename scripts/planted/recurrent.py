@@ -96,7 +96,7 @@ def layer(p, suffix, step, xs, wrong, loop, start=0.0):
     return jax.lax.scan(body, (h, c), xs.swapaxes(0, 1))[1].swapaxes(0, 1)
 
 
-def plain(kind=tnn.LSTM, layers=1, wrong="", loop=False, end="last", seed=0) -> Port:
+def plain(kind: Any = tnn.LSTM, layers=1, wrong="", loop=False, end="last", seed=0) -> Port:
     module = randomized(Tagger(kind, layers), seed)
     step = lstm_step if kind is tnn.LSTM else gru_step
 
@@ -164,7 +164,7 @@ class LinenTagger(nn.Module):
         zeros = jnp.zeros((len(x), WIDTH), x.dtype)
         start = zeros if isinstance(self.cell, nn.GRUCell) else (zeros, zeros)
         rnn = nn.RNN(self.cell, reverse=self.reverse, keep_order=True, name="rnn")
-        out = rnn(x, initial_carry=start)
+        out: Any = rnn(x, initial_carry=start)
         return nn.Dense(3, name="head")(out[:, -1])
 
 

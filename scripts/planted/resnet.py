@@ -104,8 +104,12 @@ def variables(state):
             found["downsample_bn"] = kind(state, "layer2.downsample.1")
         return found
 
-    params = {"conv1": conv(state, "conv1"), "bn1": norm(state, "bn1"), "fc": dense(state, "fc")}
-    statistics = {"bn1": running(state, "bn1")}
+    params: dict[str, Any] = {
+        "conv1": conv(state, "conv1"),
+        "bn1": norm(state, "bn1"),
+        "fc": dense(state, "fc"),
+    }
+    statistics: dict[str, Any] = {"bn1": running(state, "bn1")}
     for block in ("layer1", "layer2"):
         convs = {name: conv(state, f"{block}.{name}") for name in ("conv1", "conv2")}
         params[block] = convs | of(norm, block)
@@ -116,12 +120,13 @@ def variables(state):
 
 def linen(train=False, change=None, **options) -> Port:
     module = randomized(ResNet()).train(train)
-    params = variables(arrays(module))
+    params: dict[str, Any] = variables(arrays(module))
     if dict(options.get("layer1", ())).get("scale2") is False:
         del params["params"]["layer1"]["bn2"]["scale"]
     if change is not None:
         params = change(params)
-    model = LinenResNet(**({"average": not train} | options))
+    given: dict[str, Any] = {"average": not train} | options
+    model = LinenResNet(**given)
 
     def apply(variables, x):
         if not train:

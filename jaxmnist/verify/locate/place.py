@@ -89,30 +89,6 @@ def _before(alignment: Alignment, index: int) -> Place | None:
     return None
 
 
-def _after(alignment: Alignment) -> Place | None:
-    """The place where the JAX function goes on from what the module returns."""
-    theirs, ours = alignment.theirs, alignment.ours
-    outputs = {n: x for n, x in ours.outputs.items() if n in theirs.outputs}
-    if len(theirs.outputs) == 1 and len(ours.outputs) == 1:
-        outputs = dict(zip(theirs.outputs, ours.outputs.values(), strict=True))
-    for name, number in outputs.items():
-        returned = theirs.outputs[name]
-        match = alignment.nearest.get(returned)
-        if match is None or returned not in alignment.found:
-            continue
-        array, mine = theirs.values[returned].array(), ours.values[number].array
-        if array.size == mine.size:
-            error = np.abs(ordered(array) - ordered(mine)).max(initial=0.0) / magnitude(array)
-            if error <= alignment.allowed[returned]:
-                continue
-        known = {match.number for x in alignment.found if (match := alignment.nearest[x])}
-        for later in sorted(ours.ancestors(number) - known):
-            follows = later > match.number and match.number in ours.ancestors(later)
-            if follows and not same_elements(ours.values[later].array, array):
-                return Place(_maker_module(theirs, returned), None, later)
-    return None
-
-
 def _continuations(alignment: Alignment, number: int) -> list[int]:
     """Values of ours of the same shape that are computed from one, and found nowhere in theirs."""
     ours = alignment.ours

@@ -104,9 +104,7 @@ def weights(found: Match, params: Mapping[str, np.ndarray], module: Any) -> Weig
         differing = [
             Difference(
                 entry.torch_module,
-                f"weights of another layer: {entry.jax} is {elsewhere[entry.jax]}"
-                if entry.jax in elsewhere
-                else _why(entry, ours, other, same, module),
+                _why(entry, ours, other, same, elsewhere.get(entry.jax), module),
             )
             for entry, ours, other, same in compared
             if not (same and _close(ours, other))
@@ -152,13 +150,23 @@ def _kind(each: Any) -> str:
     return "scale" if named and len(each.shape) == 1 else "parameter"
 
 
-def _why(entry: Any, ours: np.ndarray, theirs: np.ndarray, same: bool, module: Any) -> str:
-    names = f"{entry.jax} against {' + '.join(entry.torch)}"
+def _why(
+    entry: Any,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    same: bool,
+    elsewhere: str | None,
+    module: Any,
+) -> str:
+    own = " + ".join(entry.torch)
+    names = f"{entry.jax} against {own}"
+    kind = type(module.get_submodule(entry.torch_module)).__name__
+    if kind.startswith(("LSTM", "GRU")) and (same or elsewhere == own):
+        return f"gate order of the weights: {names}"
+    if elsewhere is not None:
+        return f"weights of another layer: {entry.jax} is {elsewhere}"
     if not same:
         return f"weight differs: {names}"
-    kind = type(module.get_submodule(entry.torch_module)).__name__
-    if kind.startswith(("LSTM", "GRU")):
-        return f"gate order of the weights: {names}"
     for axes in ((1, 0), (0, 1, 3, 2), (1, 0, 2, 3)):
         other = theirs.transpose(axes) if ours.ndim == len(axes) else theirs
         if other is not theirs and other.shape == ours.shape and _close(ours, other):

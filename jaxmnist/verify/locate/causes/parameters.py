@@ -57,7 +57,7 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
                 changed[i] = theirs.operations[i]._replace(arguments=tuple(arguments))
         if other != owner and changed.keys() == readers.keys():
             yield Hypothesis(
-                f"weights of another layer: {other} in JAX, {owner} in PyTorch", changed
+                f"weights of another layer: {other} in JAX, {owner} in PyTorch", changed, tells=True
             )
 
 

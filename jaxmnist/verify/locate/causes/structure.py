@@ -33,6 +33,7 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
     operation = alignment.theirs.operations[index]
     yield from _reordered(alignment, index, operation)
     yield from _left_out(alignment, index, operation)
+    yield from _chain_left_out(alignment, index)
     yield from _slices(alignment, index, operation)
     yield from _selected(alignment, index, operation)
     yield from _other_operands(alignment, index, operation)
@@ -50,6 +51,31 @@ def _left_out(alignment: Alignment, index: int, operation: Operation) -> Iterato
         array = theirs.values[number].array().reshape(tuple(shape))
         what = f"missing {_noun(operation, len(inputs) > 1)}"
         yield Hypothesis(what, given={operation.outputs[0]: array})
+
+
+def _chain_left_out(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
+    """Several operations, each on the result of the one before, are not done at all."""
+    theirs = alignment.theirs
+    consumers = theirs.consumers()
+    chain: list[int] = []
+    while len(chain) < 4:
+        operation = theirs.operations[index]
+        own = operation.outputs[0]
+        same = theirs.values[own].tensor.shape == theirs.values[operation.inputs[0]].tensor.shape
+        if data_inputs(theirs, operation) != [0] or not same:
+            return
+        chain.append(index)
+        if len(chain) > 1:
+            names = [theirs.operations[i].name.rstrip("_") for i in chain]
+            yield Hypothesis(
+                f"missing {', '.join(names[:-1])} and {names[-1]}",
+                {i: theirs.operations[i]._replace(function=lambda x, *_, **__: x) for i in chain},
+            )
+        later = [i for i in consumers.get(own, ()) if i > index]
+        later = [i for i in later if theirs.operations[i].name != "detach"]
+        if len(later) != 1:
+            return
+        (index,) = later
 
 
 def _noun(operation: Operation, several: bool) -> str:
