@@ -90,8 +90,10 @@ def _norm(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hy
         value = _solved(alignment, index, with_epsilon, counterpart)
         if value is not None:
             yield Hypothesis(_epsilon(value, epsilon), {index: with_epsilon(value)})
+    # An InstanceNorm is one without running statistics, and ends the process if asked for them.
+    has_running = any(x is not None for x in operation.arguments[3:5])
     for i, x in enumerate(operation.arguments):
-        if isinstance(x, bool):
+        if isinstance(x, bool) and has_running:
             used = "running" if x else "batch"
             other = "batch" if x else "running"
             yield Hypothesis(
