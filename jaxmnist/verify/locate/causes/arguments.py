@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxmnist.verify.locate.align import ordered
 from jaxmnist.verify.locate.causes.activations import ACTIVATIONS, activation
+from jaxmnist.verify.locate.causes.norms import other_norms
 from jaxmnist.verify.locate.causes.pooling import pool
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.replay import replayed
@@ -90,6 +91,8 @@ def _norm(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hy
         value = _solved(alignment, index, with_epsilon, counterpart)
         if value is not None:
             yield Hypothesis(_epsilon(value, epsilon), {index: with_epsilon(value)})
+    for words, changed in other_norms(operation).items():
+        yield Hypothesis(words, {index: changed})
     # An InstanceNorm is one without running statistics, and ends the process if asked for them.
     has_running = any(x is not None for x in operation.arguments[3:5])
     for i, x in enumerate(operation.arguments):

@@ -1,0 +1,46 @@
+"""Other normalizations by mean and variance in the place of PyTorch's."""
+
+from typing import Any
+
+from jaxmnist.verify.locate.torch_trace import Operation
+
+
+def other_norms(operation: Operation) -> dict[str, Operation]:
+    """List what a normalization over what it is given might be in the JAX function.
+
+    Args:
+        operation: A LayerNorm, or a BatchNorm by the batch's own statistics.
+
+    Returns:
+        Changes to it by cause; none for another operation.
+    """
+    layer = operation.name == "native_layer_norm"
+    if not layer and (operation.name != "native_batch_norm" or not operation.arguments[5]):
+        return {}
+    epsilon = operation.arguments[-1]
+
+    def changed(unbiased: bool, outside: bool, centred: bool) -> Operation:
+        def function(x: Any, *rest: Any) -> Any:
+            scale, bias = rest[1:3] if layer else rest[:2]
+            axes = list(range(x.ndim - len(rest[0]), x.ndim)) if layer else [0, *range(2, x.ndim)]
+            mean = x.mean(axes, keepdim=True)
+            variance = x.var(axes, correction=int(unbiased), keepdim=True)
+            if not centred:
+                mean, variance = 0.0, (x * x).mean(axes, keepdim=True)
+            root = variance.sqrt() + epsilon if outside else (variance + epsilon).sqrt()
+            y = (x - mean) / root
+            shape = [1] * x.ndim
+            for axis in range(x.ndim):
+                if (axis in axes) == layer:
+                    shape[axis] = x.shape[axis]
+            if scale is not None:
+                y = y * scale.reshape(shape)
+            return (y if bias is None else y + bias.reshape(shape),)
+
+        return operation._replace(function=function)
+
+    return {
+        "variance: unbiased in JAX, biased in PyTorch": changed(True, False, True),
+        "epsilon: outside the root in JAX, inside in PyTorch": changed(False, True, True),
+        "mean: not subtracted in JAX, as in an RMSNorm": changed(False, False, False),
+    }
