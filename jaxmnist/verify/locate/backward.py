@@ -205,7 +205,7 @@ def _stops(alignment: Alignment, call: Call) -> bool:
 
 
 def cause(ours: np.ndarray, theirs: np.ndarray) -> str | None:
-    r"""Name what a gradient's difference comes from, as far as the numbers tell.
+    """Name what a gradient's difference comes from, as far as the numbers tell.
 
     Args:
         ours: The gradient in JAX.
@@ -217,7 +217,7 @@ def cause(ours: np.ndarray, theirs: np.ndarray) -> str | None:
     >>> cause(np.zeros(3), np.ones(3))
     'gradient stopped in JAX'
     >>> cause(np.array([2.0, -6.0]), np.array([1.0, -3.0]))
-    'gradient scaled: 2 times PyTorch\'s in JAX'
+    "gradient scaled: 2 times PyTorch's in JAX"
     """
     if not np.any(ours):
         return "gradient stopped in JAX"

@@ -103,15 +103,18 @@ def _norm(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hy
                 f"BatchNorm: {used} statistics in JAX, {other} statistics in PyTorch",
                 {index: with_argument(operation, i, not x)},
             )
-    names = {i: alignment.theirs.values[r.number].name for i, r in _refs(operation)}
-    for i, parameter in names.items():
-        if parameter and parameter.endswith(("weight", "bias")):
-            part = "bias" if parameter.endswith("bias") else "scale"
-            yield Hypothesis(f"missing {part}", {index: with_argument(operation, i, None)})
-            if part == "scale":
-                yield Hypothesis(
-                    "scale: 1 + weight in JAX", {index: first(operation, i, lambda w: 1 + w)}
-                )
+    refs = [i for i, _ in _refs(operation)]
+    scale, bias = (2, 3) if operation.name == "native_layer_norm" else (1, 2)
+    if scale in refs:
+        yield Hypothesis("missing scale", {index: with_argument(operation, scale, None)})
+        more = first(operation, scale, lambda w: 1 + w)
+        yield Hypothesis("scale: 1 + weight in JAX", {index: more})
+    if bias in refs:
+        without = with_argument(operation, bias, None)
+        yield Hypothesis("missing bias", {index: without})
+        if scale in refs:
+            both = with_argument(without, scale, None)
+            yield Hypothesis("missing scale and bias", {index: both})
     if operation.name == "native_group_norm":
         channels = operation.arguments[4]
         for groups in (g for g in range(1, channels + 1) if channels % g == 0):
