@@ -130,5 +130,8 @@ def counterparts(alignment: Alignment, index: int, count: int = 6) -> Iterator[i
         if not value.data or array.size != result.size or number in known:
             continue
         if informative(array) and (mine := ordered(array)).shape == wanted.shape:
-            found.append((float(np.abs(mine - wanted).max()), number))
+            error = float(np.abs(mine - wanted).max())
+            # The same numbers once: a choice or a reshape of them is no other candidate.
+            if all(error != other for other, _ in found):
+                found.append((error, number))
     yield from (number for _, number in sorted(found)[:count])

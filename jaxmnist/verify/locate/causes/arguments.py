@@ -105,16 +105,15 @@ def _norm(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hy
             )
     refs = [i for i, _ in _refs(operation)]
     scale, bias = (2, 3) if operation.name == "native_layer_norm" else (1, 2)
+    if scale in refs and bias in refs:
+        without = with_argument(with_argument(operation, scale, None), bias, None)
+        yield Hypothesis("missing scale and bias", {index: without})
     if scale in refs:
         yield Hypothesis("missing scale", {index: with_argument(operation, scale, None)})
         more = first(operation, scale, lambda w: 1 + w)
         yield Hypothesis("scale: 1 + weight in JAX", {index: more})
     if bias in refs:
-        without = with_argument(operation, bias, None)
-        yield Hypothesis("missing bias", {index: without})
-        if scale in refs:
-            both = with_argument(without, scale, None)
-            yield Hypothesis("missing scale and bias", {index: both})
+        yield Hypothesis("missing bias", {index: with_argument(operation, bias, None)})
     if operation.name == "native_group_norm":
         channels = operation.arguments[4]
         for groups in (g for g in range(1, channels + 1) if channels % g == 0):

@@ -19,14 +19,17 @@ def other_norms(operation: Operation) -> dict[str, Operation]:
         return {}
     epsilon = operation.arguments[-1]
 
-    def changed(unbiased: bool, outside: bool, centred: bool) -> Operation:
+    def changed(
+        unbiased: bool, outside: bool, centred: bool, over: list[int] | None = None
+    ) -> Operation:
         def function(x: Any, *rest: Any) -> Any:
             scale, bias = rest[1:3] if layer else rest[:2]
             axes = list(range(x.ndim - len(rest[0]), x.ndim)) if layer else [0, *range(2, x.ndim)]
-            mean = x.mean(axes, keepdim=True)
-            variance = x.var(axes, correction=int(unbiased), keepdim=True)
+            summed = axes if over is None else over
+            mean = x.mean(summed, keepdim=True)
+            variance = x.var(summed, correction=int(unbiased), keepdim=True)
             if not centred:
-                mean, variance = 0.0, (x * x).mean(axes, keepdim=True)
+                mean, variance = 0.0, (x * x).mean(summed, keepdim=True)
             root = variance.sqrt() + epsilon if outside else (variance + epsilon).sqrt()
             y = (x - mean) / root
             shape = [1] * x.ndim
@@ -39,7 +42,12 @@ def other_norms(operation: Operation) -> dict[str, Operation]:
 
         return operation._replace(function=function)
 
-    return {
+    other_axes = {
+        f"axis: normalized over axis {axis} in JAX": changed(False, False, True, [axis])
+        for axis in range(-4, -1)
+        if layer and len(operation.arguments[1]) == 1
+    }
+    return other_axes | {
         "variance: unbiased in JAX, biased in PyTorch": changed(True, False, True),
         "epsilon: outside the root in JAX, inside in PyTorch": changed(False, True, True),
         "mean: not subtracted in JAX, as in an RMSNorm": changed(False, False, False),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxmnist.verify.locate.align import Match, magnitude, same_elements
+from jaxmnist.verify.locate.align import Match, magnitude, ordered, same_elements
 from jaxmnist.verify.locate.forward import VIEWS, Alignment
 from jaxmnist.verify.locate.jax_trace import JaxTrace
 from jaxmnist.verify.locate.place import Place
@@ -49,6 +49,12 @@ def _left_out(alignment: Alignment, index: int, operation: Operation) -> Iterato
         if tensor.numel() != shape.numel() or not tensor.is_floating_point():
             continue
         array = theirs.values[number].array().reshape(tuple(shape))
+        returned = operation.outputs[0] in theirs.outputs.values()
+        if returned and not any(
+            x.size == array.size and _near(ordered(x), ordered(array))
+            for x in (alignment.ours.values[n].array for n in alignment.ours.outputs.values())
+        ):
+            continue
         what = f"missing {_noun(operation, len(inputs) > 1)}"
         yield Hypothesis(what, given={operation.outputs[0]: array})
 
@@ -65,14 +71,14 @@ def _chain_left_out(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
         if data_inputs(theirs, operation) != [0] or not same:
             return
         chain.append(index)
-        if len(chain) > 1:
+        later = [i for i in consumers.get(own, ()) if i > index]
+        later = [i for i in later if theirs.operations[i].name != "detach"]
+        if len(chain) > 1 and later:
             names = [theirs.operations[i].name.rstrip("_") for i in chain]
             yield Hypothesis(
                 f"missing {', '.join(names[:-1])} and {names[-1]}",
                 {i: theirs.operations[i]._replace(function=lambda x, *_, **__: x) for i in chain},
             )
-        later = [i for i in consumers.get(own, ()) if i > index]
-        later = [i for i in later if theirs.operations[i].name != "detach"]
         if len(later) != 1:
             return
         (index,) = later
@@ -289,12 +295,27 @@ def extra(alignment: Alignment, place: Place) -> str | None:
     if value.primitive in ("mul", "div"):
         number = _constant(alignment, place.extra)
         return "extra gate or scale" if several else f"extra scale: {value.primitive} {number}"
+    if value.primitive == "sub" and _centred(alignment, place.extra):
+        return "extra mean: subtracted in JAX"
     if value.primitive in ("add", "sub"):
+        number = _constant(alignment, place.extra)
+        if not several and number and 0 < float(number) <= 1e-2:
+            return f"extra epsilon: {number} in JAX"
         return "extra residual connection" if several else "extra bias or constant"
     if value.primitive in ACTIVATIONS:
         name = "ReLU" if value.primitive == "max" else value.primitive
         return f"extra activation: {name}"
     return f"extra {value.primitive}"
+
+
+def _centred(alignment: Alignment, number: int) -> bool:
+    """Whether a value is another one without its mean over an axis."""
+    values = alignment.ours.values
+    mine = values[number].array
+    whole = values[values[number].parents[0]].array
+    return whole.shape == mine.shape and any(
+        _near(mine, whole - whole.mean(axis, keepdims=True)) for axis in range(whole.ndim)
+    )
 
 
 def _constant(alignment: Alignment, number: int) -> str:
