@@ -132,8 +132,8 @@ def _transposed(index: int, operation: Operation) -> Iterator[Hypothesis]:
             arguments = list(args)
             arguments[4] = [0] * dims
             whole = function(*arguments)
-            cut = torch.nn.functional.pad(whole, [-p for p in _twice(args[4])])
-            return torch.nn.functional.pad(cut, pads)
+            moved = [s - p for p, s in zip(_twice(args[4]), pads, strict=True)]
+            return torch.nn.functional.pad(whole, moved)
 
         yield Hypothesis(
             f"padding: the result shifted by ({low}, {high}) in JAX",
