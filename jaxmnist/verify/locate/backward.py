@@ -17,6 +17,7 @@ import numpy as np
 from jaxmnist.verify.locate.align import magnitude, ordered
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.jax_trace import CALLS, size_of
+from jaxmnist.verify.locate.torch_trace import Call
 
 
 class Backward(NamedTuple):
@@ -153,25 +154,58 @@ def first_divergence(
         error = np.abs(ordered(a) - ordered(b)).max(initial=0.0)
         return bool(error <= noise.get(number, 0.0))
 
-    for call in sorted(alignment.theirs.calls, key=lambda c: (-c.stop, -c.start)):
+    suspects: list[tuple[Call, Backward, bool]] = []
+    consumers = alignment.theirs.consumers()
+    for call in sorted(alignment.theirs.calls, key=lambda c: (-c.stop, c.start)):
         after = [right(n) for n in call.outputs]
         if not after or False in after or True not in after:
             continue
-        for name, (mine, other) in wrong_parameters.items():
-            if name.rpartition(".")[0] == call.module:
-                return Backward(call.module, cause(mine, other))
+        known = [n for n in wrong_parameters if n.rpartition(".")[0] == call.module]
         before = [n for n in call.inputs if right(n) is False]
-        if before:
+        # What others read as well has its gradient from all of them.
+        alone = any(all(call.start <= i < call.stop for i in consumers[n]) for n in before)
+        if known:
+            why = cause(*wrong_parameters[known[0]])
+            suspects.append((call, Backward(call.module, why), True))
+        elif before:
             match = alignment.nearest[before[0]]
             assert match is not None
-            return Backward(call.module, cause(ours[match.number], theirs[before[0]]))
+            why = cause(ours[match.number], theirs[before[0]])
+            suspects.append((call, Backward(call.module, why), alone))
+    certain = [one for one in suspects if one[2]] or suspects
+    while certain:
+        call, found, _ = certain[0]
+        # The innermost: without a suspect inside.
+        certain = [one for one in certain if _within(one[0], call)]
+        if not certain:
+            return (
+                found._replace(cause="gradient stopped in JAX")
+                if _stops(alignment, call)
+                else found
+            )
     for name, (mine, other) in reversed([*wrong_parameters.items()]):
         return Backward(name.rpartition(".")[0], cause(mine, other))
     return None
 
 
+def _within(call: Call, other: Call) -> bool:
+    return call is not other and other.start <= call.start and call.stop <= other.stop
+
+
+def _stops(alignment: Alignment, call: Call) -> bool:
+    """Whether a gradient is stopped between what a submodule is given and what it returns."""
+
+    def ancestors(numbers: tuple[int, ...]) -> set[int]:
+        matches = [alignment.nearest.get(n) for n in numbers if n in alignment.found]
+        return {x for m in matches if m for x in alignment.ours.ancestors(m.number)}
+
+    between = ancestors(call.outputs) - ancestors(call.inputs)
+    values = [alignment.ours.values[n] for n in between]
+    return any(value.primitive == "stop_gradient" and value.data for value in values)
+
+
 def cause(ours: np.ndarray, theirs: np.ndarray) -> str | None:
-    r"""Name what a gradient's difference comes from, as far as the numbers tell.
+    """Name what a gradient's difference comes from, as far as the numbers tell.
 
     Args:
         ours: The gradient in JAX.
@@ -183,7 +217,7 @@ def cause(ours: np.ndarray, theirs: np.ndarray) -> str | None:
     >>> cause(np.zeros(3), np.ones(3))
     'gradient stopped in JAX'
     >>> cause(np.array([2.0, -6.0]), np.array([1.0, -3.0]))
-    'gradient scaled: 2 times PyTorch\'s in JAX'
+    "gradient scaled: 2 times PyTorch's in JAX"
     """
     if not np.any(ours):
         return "gradient stopped in JAX"
@@ -198,4 +232,4 @@ def cause(ours: np.ndarray, theirs: np.ndarray) -> str | None:
     factor = float(np.dot(a, b) / np.dot(b, b))
     if abs(factor - 1) > 1e-6 and np.abs(a - factor * b).max() < 1e-6 * magnitude(a):
         return f"gradient scaled: {factor:.6g} times PyTorch's in JAX"
-    return "a derivative of its own"
+    return "gradient: JAX has a derivative of its own"

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxmnist.verify.locate.align import Match, Sorted, informative
 from jaxmnist.verify.locate.jax_trace import JaxTrace
-from jaxmnist.verify.locate.torch_trace import TorchTrace
+from jaxmnist.verify.locate.torch_trace import Operation, TorchTrace
 
 VIEWS = frozenset(
     (
@@ -92,11 +92,16 @@ def align(theirs: TorchTrace, ours: JaxTrace, allowed: Sequence[float]) -> Align
                 x
                 for i in consumers.get(number, ())
                 if i > index
-                for x in theirs.operations[i].outputs
+                for x in _results(theirs.operations[i])
             ]
             if any(x in found or x in harmless for x in later):
                 harmless.add(number)
     return Alignment(theirs, ours, searched, nearest, allowed, found, harmless)
+
+
+def _results(operation: Operation) -> tuple[int, ...]:
+    """Without the means and variances of a norm, which other arrays may have as well."""
+    return operation.outputs[: 1 if operation.name.startswith("native_") else None]
 
 
 def first_divergence(alignment: Alignment) -> int | None:

@@ -120,6 +120,9 @@ def record(
     arrays = jax.device_get(jax.jit(run)([jnp.asarray(x) for x in flat]))
     for value, array in zip(trace.values, arrays, strict=True):
         value.array = np.asarray(array)
+        # NumPy's own floats alone are known as such.
+        if jnp.issubdtype(value.array.dtype, jnp.floating) and value.array.dtype.kind != "f":
+            value.array = value.array.astype(np.float32)
     return trace
 
 

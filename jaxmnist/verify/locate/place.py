@@ -36,7 +36,8 @@ def place(alignment: Alignment) -> Place | None:
         alignment: What is found of one in the other.
 
     Returns:
-        The place; None if every result that the outputs are computed from is found.
+        The place; None if every result that the outputs are computed from is found, and the
+        outputs are those of the JAX function too.
     """
     index = first_divergence(alignment)
     if index is None:

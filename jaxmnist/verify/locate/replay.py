@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmnist.verify.locate.torch_trace import Operation, Ref, TorchTrace
+from jaxmnist.verify.locate.torch_trace import Operation, Ref, TorchTrace, writes
 
 Change = Mapping[int, Operation]
 """Operations in the place of those of the trace, by position."""
@@ -49,7 +49,7 @@ def replayed(
             operation = changed.get(index, trace.operations[index])
             if index not in changed and known.keys().isdisjoint(operation.inputs):
                 continue
-            written = _writes(operation)
+            written = writes(operation.function, operation.arguments)
             arguments = [
                 x.clone() if i in written and isinstance(x, torch.Tensor) else x
                 for i, x in enumerate(map(read, operation.arguments))
@@ -60,23 +60,13 @@ def replayed(
             except Exception:
                 break
             tensors = [x for x in _flat(made) if isinstance(x, torch.Tensor)]
-            tensors += [arguments[i] for i in sorted(written) if i < len(arguments)]
+            kept = [arguments[i] for i in sorted(written) if i < len(arguments)]
+            tensors += [x for x in kept if isinstance(x, torch.Tensor)]
             # Recorded after the operation: first what it returned, then what it wrote to.
             for number, tensor in zip(operation.outputs, tensors, strict=False):
                 known[number] = tensor
                 results[number] = tensor.detach().resolve_conj().resolve_neg().numpy()
     return results
-
-
-def _writes(operation: Operation) -> set[int]:
-    schema = getattr(operation.function, "_schema", None)
-    if schema is None:
-        return set()
-    return {
-        i
-        for i, argument in enumerate(schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    }
 
 
 def _flat(tree: Any) -> list[Any]:

@@ -7,12 +7,14 @@ whose parameter it reads, where that lies deeper.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from jaxmnist.verify.locate.views import overlap, view
 
 
 class Ref(NamedTuple):
@@ -144,14 +146,14 @@ def _mode(recorder: "_Recorder") -> Any:
 
 
 class _Recorder:
-    """Numbers tensors by what they hold: their storage, its version, and the view of it."""
+    """Numbers tensors by what they hold: their storage and the view of it, until it is written."""
 
     def __init__(self, torch: Any, module: Any, inputs: Mapping[str, Any]) -> None:
         self.torch, self.module = torch, module
         self.trace = TorchTrace()
         self._numbers: dict[tuple[Any, ...], int] = {}
-        self._versions: dict[int, int] = {}
-        self._by_storage: dict[int, list[int]] = {}
+        self._by_storage: dict[int, dict[int, tuple[Any, ...]]] = {}
+        self._last: dict[int, tuple[int, bool]] = {}
         self._alive: list[Any] = []  # no storage is freed, so that no address is used twice
         self._stack = [""]
         self._hooked: set[int] = set()
@@ -174,12 +176,15 @@ class _Recorder:
 
     def number(self, tensor: Any, maker: int | None = None, data: bool = False) -> int:
         storage = self._storage(tensor)
-        version = self._versions.get(storage, 0)
-        view = (tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
-        key = (storage or id(tensor), version, *view, tensor.is_conj())
+        key = (storage or id(tensor), *view(tensor), tensor.is_conj())
+        if maker is not None:
+            self._last[storage] = (maker, data)
         if key not in self._numbers:
-            self._numbers[key] = len(self.trace.values)
-            self._by_storage.setdefault(storage, []).append(len(self.trace.values))
+            if maker is None and storage in self._last:
+                # Another view of what an operation made, or wrote a part of.
+                maker, data = self._last[storage]
+            number = self._numbers[key] = len(self.trace.values)
+            self._by_storage.setdefault(storage, {})[number] = key
             self.trace.values.append(Value(tensor.detach(), maker, None, data))
             self._alive.append(tensor)
         return self._numbers[key]
@@ -199,10 +204,10 @@ class _Recorder:
 
         arguments = tuple(seen(x) for x in args)
         keywords = {name: seen(x) for name, x in kwargs.items()}
+        names = [a.name for a in function._schema.arguments]
         written = [
-            args[i] if i < len(args) else kwargs.get(a.name)
-            for i, a in enumerate(function._schema.arguments)
-            if a.alias_info is not None and a.alias_info.is_write
+            args[i] if i < len(args) else kwargs.get(names[i])
+            for i in sorted(writes(function, args))
         ]
         for tensor in written:
             self._before_write(tensor)
@@ -224,14 +229,15 @@ class _Recorder:
         return result
 
     def _before_write(self, tensor: Any) -> None:
-        """Keep what a storage held in a copy, before it is written to."""
+        """Keep in copies what is about to be written to; other parts of a storage stay."""
         if not isinstance(tensor, self.torch.Tensor):
             return
-        storage = self._storage(tensor)
-        for number in self._by_storage.pop(storage, ()):
-            value = self.trace.values[number]
-            value.tensor = value.tensor.clone()
-        self._versions[storage] = self._versions.get(storage, 0) + 1
+        views = self._by_storage.get(self._storage(tensor), {})
+        for number, key in list(views.items()):
+            if overlap(key[1:5], view(tensor)):
+                value = self.trace.values[number]
+                value.tensor = value.tensor.clone()
+                del views[number], self._numbers[key]
 
     def _owner(self, inputs: list[int]) -> str:
         running = self._stack[-1]
@@ -295,6 +301,28 @@ class _Recorder:
             gradients[number] = gradient.detach().numpy().copy()
 
         return keep
+
+
+def writes(function: Any, arguments: Sequence[Any]) -> set[int]:
+    """Return the positions of the arguments that an operation writes to.
+
+    Args:
+        function: The operation; one without a schema writes to none.
+        arguments: What it is called with.
+
+    Returns:
+        Positions, those of BatchNorm's running statistics too, which its schema does not tell.
+    """
+    schema = getattr(function, "_schema", None)
+    if schema is None:
+        return set()
+    if schema.name == "aten::native_batch_norm":
+        return {3, 4} if arguments[5] is True else set()
+    return {
+        i
+        for i, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    }
 
 
 def tensors(torch: Any, tree: Any) -> Iterator[Any]:

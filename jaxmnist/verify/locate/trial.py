@@ -12,6 +12,8 @@ from jaxmnist.verify.locate.torch_trace import Operation, Ref, TorchTrace
 
 AHEAD = 60
 """How many operations after the changed one are computed again."""
+NEAR = 8
+"""Among how many results after one that is not found itself another must be."""
 
 
 class Hypothesis(NamedTuple):
@@ -23,14 +25,17 @@ class Hypothesis(NamedTuple):
     """Operations in the place of those at these positions."""
     given: Mapping[int, Any] = {}
     """Arrays in the place of values of these numbers."""
+    tells: bool = False
+    """Whether the operation's own result tells enough, if JAX has it: other parameters do."""
 
 
 def holds(alignment: Alignment, index: int, hypothesis: Hypothesis) -> bool:
     """Test a hypothesis by substitution.
 
-    The operations from `index` on are computed again with the change. It holds if the operation's
-    own result is found among the JAX function's values, and something after it that had not been
-    found is found as well; a result that nothing is computed from need only be found itself.
+    The operations from `index` on are computed again with the change. It holds if something after
+    it that had not been found is found among the JAX function's values, soon if the operation's own
+    result is not, which the JAX function may have in parts; a result that nothing is computed from
+    must be found itself.
 
     Args:
         alignment: Of the two programs.
@@ -50,19 +55,18 @@ def holds(alignment: Alignment, index: int, hypothesis: Hypothesis) -> bool:
     made = results.get(own)
     if made is None or not informative(np.asarray(made)):
         return False
-    if alignment.in_ours(np.asarray(made), own) is None:
-        return False
     after = [
         number
         for i in range(last + 1, stop)
         for number in operations[i].outputs[:1]
         if operations[i].name not in VIEWS and number in results and number in alignment.nearest
     ]
-    if not after:
-        return True
+    own_found = alignment.in_ours(np.asarray(made), own) is not None
+    if not after or (own_found and hypothesis.tells):
+        return own_found
     return any(
         alignment.in_ours(results[number], number) is not None
-        for number in after
+        for number in (after if own_found else after[:NEAR])
         if number not in alignment.found
     )
 
@@ -126,5 +130,8 @@ def counterparts(alignment: Alignment, index: int, count: int = 6) -> Iterator[i
         if not value.data or array.size != result.size or number in known:
             continue
         if informative(array) and (mine := ordered(array)).shape == wanted.shape:
-            found.append((float(np.abs(mine - wanted).max()), number))
+            error = float(np.abs(mine - wanted).max())
+            # The same numbers once: a choice or a reshape of them is no other candidate.
+            if all(error != other for other, _ in found):
+                found.append((error, number))
     yield from (number for _, number in sorted(found)[:count])

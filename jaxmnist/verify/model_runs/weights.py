@@ -93,10 +93,19 @@ def weights(found: Match, params: Mapping[str, np.ndarray], module: Any) -> Weig
         ours, other = params[entry.jax], assemble(entry.blocks, theirs, entry.jax_shape)
         if informative(ours) and informative(other):
             compared.append((entry, ours, other, _same_elements(ours, other)))
-    shared = [one for one in compared if one[3]]
+    # Another layer's weights are the same model's as well, in the wrong place.
+    elsewhere = {
+        entry.jax: there
+        for entry, ours, _, same in compared
+        if not same and (there := _elsewhere(ours, compared))
+    }
+    shared = [one for one in compared if one[3] or one[0].jax in elsewhere]
     if compared and 2 * len(shared) >= len(compared):
         differing = [
-            Difference(entry.torch_module, _why(entry, ours, other, same, module))
+            Difference(
+                entry.torch_module,
+                _why(entry, ours, other, same, elsewhere.get(entry.jax), module),
+            )
             for entry, ours, other, same in compared
             if not (same and _close(ours, other))
         ]
@@ -113,6 +122,8 @@ def _loaded(match: Match, params: Mapping[str, np.ndarray]) -> dict[str, np.ndar
 def _left_over(match: Match) -> tuple[tuple[Difference, ...], list[Any]]:
     """What one side has alone in a layer that both have, and what has no counterpart at all."""
     alone, unclear = [], []
+    # Where one side alone has more, that is no other name of anything: the layer is not there.
+    is_missing = bool(match.entries) and {each.side for each in match.unmatched} == {"torch"}
     for each in match.unmatched:
         owners = (
             {each.module}
@@ -120,10 +131,10 @@ def _left_over(match: Match) -> tuple[tuple[Difference, ...], list[Any]]:
             else {e.torch_module for e in match.entries if e.jax_module == each.module}
         )
         in_both = any(e.torch_module in owners for e in match.entries)
-        if not in_both or each.candidates:
+        if each.candidates or not (in_both or is_missing):
             unclear.append(each)
             continue
-        kind = "bias" if "bias" in each.name.lower() or each.name.endswith("/b") else "parameter"
+        kind = _kind(each) if in_both else "layer"
         words = "missing" if each.side == "torch" else "extra"
         where = "PyTorch has" if each.side == "torch" else "JAX has"
         cause = f"{words} {kind}: {where} {each.name} {each.shape}"
@@ -131,18 +142,47 @@ def _left_over(match: Match) -> tuple[tuple[Difference, ...], list[Any]]:
     return tuple(alone), unclear
 
 
-def _why(entry: Any, ours: np.ndarray, theirs: np.ndarray, same: bool, module: Any) -> str:
-    names = f"{entry.jax} against {' + '.join(entry.torch)}"
+def _kind(each: Any) -> str:
+    """In one word: what is a vector and no bias scales what a layer computes."""
+    if "bias" in each.name.lower() or each.name.endswith("/b"):
+        return "bias"
+    named = each.name.lower().endswith(("weight", "scale", "gamma", "/g"))
+    return "scale" if named and len(each.shape) == 1 else "parameter"
+
+
+def _why(
+    entry: Any,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    same: bool,
+    elsewhere: str | None,
+    module: Any,
+) -> str:
+    own = " + ".join(entry.torch)
+    names = f"{entry.jax} against {own}"
+    kind = type(module.get_submodule(entry.torch_module)).__name__
+    if kind.startswith(("LSTM", "GRU")) and (same or elsewhere == own):
+        return f"gate order of the weights: {names}"
+    if elsewhere is not None:
+        return f"weights of another layer: {entry.jax} is {elsewhere}"
     if not same:
         return f"weight differs: {names}"
-    kind = type(module.get_submodule(entry.torch_module)).__name__
-    if kind.startswith(("LSTM", "GRU")):
-        return f"gate order of the weights: {names}"
     for axes in ((1, 0), (0, 1, 3, 2), (1, 0, 2, 3)):
         other = theirs.transpose(axes) if ours.ndim == len(axes) else theirs
         if other is not theirs and other.shape == ours.shape and _close(ours, other):
             return f"transposed weight: {names}"
+    for axes in ((-1,), (-2, -1), (-2,), (0,), (0, 1), (1,)):
+        if ours.ndim > 2 and ours.shape == theirs.shape and _close(ours, np.flip(theirs, axes)):
+            return f"kernel flipped: {names}"
     return f"order of a weight's elements: {names}"
+
+
+def _elsewhere(ours: np.ndarray, compared: list[Any]) -> str | None:
+    """The module's parameter that has the same elements, if there is one."""
+    for entry, _, theirs, _ in compared:
+        if theirs.shape == ours.shape and _same_elements(ours, theirs):
+            return " + ".join(entry.torch)
+    return None
 
 
 def _same_elements(ours: np.ndarray, theirs: np.ndarray) -> bool:

@@ -8,8 +8,10 @@ from jaxmnist.verify.locate.causes import (
     attention,
     convolution,
     modules,
+    parameters,
     precision,
     structure,
+    tables,
 )
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.place import Place
@@ -20,6 +22,8 @@ SOURCES: tuple[Callable[[Alignment, int], Iterator[Hypothesis]], ...] = (
     attention.hypotheses,
     arguments.hypotheses,
     structure.hypotheses,
+    parameters.hypotheses,
+    tables.hypotheses,
 )
 """Where hypotheses come from, in the order in which they are tried."""
 
@@ -43,8 +47,10 @@ def cause(alignment: Alignment, place: Place, module: Any) -> str | None:
     index = place.operation
     if index is None:
         return None
+    if (gates := modules.recurrent(alignment, place, module)) is not None:
+        return gates
     for source in SOURCES:
         for hypothesis in source(alignment, index):
             if holds(alignment, index, hypothesis):
-                return hypothesis.cause
+                return structure.moved(alignment, index, hypothesis) or hypothesis.cause
     return modules.cause(alignment, place, module) or precision.cause(alignment, place)

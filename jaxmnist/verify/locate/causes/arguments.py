@@ -1,6 +1,5 @@
 """Causes that are one argument of an operation: epsilon, padding, an axis, a factor, a form."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -8,6 +7,9 @@ from typing import Any, Final
 import numpy as np
 
 from jaxmnist.verify.locate.align import ordered
+from jaxmnist.verify.locate.causes.activations import ACTIVATIONS, activation
+from jaxmnist.verify.locate.causes.norms import other_norms
+from jaxmnist.verify.locate.causes.pooling import pool
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.torch_trace import Operation, Ref
@@ -47,14 +49,14 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
     name = operation.name
     if name in NORMS:
         yield from _norm(alignment, index, operation)
-    if name in ("gelu", "gelu_") or name in _ACTIVATIONS:
-        yield from _activation(index, operation)
+    if name in ACTIVATIONS:
+        yield from activation(alignment, index, operation)
     if name in ("_softmax", "_log_softmax"):
         yield from _softmax(alignment, index, operation)
     if name in ("mean", "sum", "var", "std", "var_mean", "amax", "max", "logsumexp"):
         yield from _reduction(alignment, index, operation)
     if "pool" in name:
-        yield from _pool(index, operation)
+        yield from pool(index, operation)
     if name == "glu":
         halves = _swap_halves(operation.arguments[1] if len(operation.arguments) > 1 else -1)
         yield Hypothesis("halves of the gated unit swapped", {index: first(operation, 0, halves)})
@@ -67,6 +69,7 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
     yield from _scalars(alignment, index, operation)
     yield from _operands(alignment, index, operation)
     yield from _factor(alignment, index, operation)
+    yield from _weight_factor(alignment, index, operation)
 
 
 def _norm(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
@@ -88,23 +91,29 @@ def _norm(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hy
         value = _solved(alignment, index, with_epsilon, counterpart)
         if value is not None:
             yield Hypothesis(_epsilon(value, epsilon), {index: with_epsilon(value)})
+    for words, changed in other_norms(operation).items():
+        yield Hypothesis(words, {index: changed})
+    # An InstanceNorm is one without running statistics, and ends the process if asked for them.
+    has_running = any(x is not None for x in operation.arguments[3:5])
     for i, x in enumerate(operation.arguments):
-        if isinstance(x, bool):
+        if isinstance(x, bool) and has_running:
             used = "running" if x else "batch"
             other = "batch" if x else "running"
             yield Hypothesis(
                 f"BatchNorm: {used} statistics in JAX, {other} statistics in PyTorch",
                 {index: with_argument(operation, i, not x)},
             )
-    names = {i: alignment.theirs.values[r.number].name for i, r in _refs(operation)}
-    for i, parameter in names.items():
-        if parameter and parameter.endswith(("weight", "bias")):
-            part = "bias" if parameter.endswith("bias") else "scale"
-            yield Hypothesis(f"missing {part}", {index: with_argument(operation, i, None)})
-            if part == "scale":
-                yield Hypothesis(
-                    "scale: 1 + weight in JAX", {index: first(operation, i, lambda w: 1 + w)}
-                )
+    refs = [i for i, _ in _refs(operation)]
+    scale, bias = (2, 3) if operation.name == "native_layer_norm" else (1, 2)
+    if scale in refs and bias in refs:
+        without = with_argument(with_argument(operation, scale, None), bias, None)
+        yield Hypothesis("missing scale and bias", {index: without})
+    if scale in refs:
+        yield Hypothesis("missing scale", {index: with_argument(operation, scale, None)})
+        more = first(operation, scale, lambda w: 1 + w)
+        yield Hypothesis("scale: 1 + weight in JAX", {index: more})
+    if bias in refs:
+        yield Hypothesis("missing bias", {index: with_argument(operation, bias, None)})
     if operation.name == "native_group_norm":
         channels = operation.arguments[4]
         for groups in (g for g in range(1, channels + 1) if channels % g == 0):
@@ -141,62 +150,6 @@ def _solved(
     if low < -39 or high > 2.9:
         return None
     return float(f"{math.exp((low + high) / 2):.6g}")
-
-
-def activations(torch: Any) -> dict[str, Callable[[Any], Any]]:
-    """List elementwise functions by the words that name them as a cause."""
-    functional = torch.nn.functional
-    return {
-        "GELU's form: tanh approximation": lambda x: functional.gelu(x, approximate="tanh"),
-        "GELU's form: erf": functional.gelu,
-        "GELU's form: x·sigmoid(1.702 x)": lambda x: x * torch.sigmoid(1.702 * x),
-        "activation: ReLU": functional.relu,
-        "activation: ReLU6": functional.relu6,
-        "activation: SiLU": functional.silu,
-        "activation: tanh": torch.tanh,
-        "activation: sigmoid": torch.sigmoid,
-        "activation: ELU": functional.elu,
-        "activation: SELU": functional.selu,
-        "activation: CELU": functional.celu,
-        "activation: softplus": functional.softplus,
-        "activation: mish": functional.mish,
-        "activation: hard swish": functional.hardswish,
-        "activation: hard sigmoid": functional.hardsigmoid,
-        "activation: hard tanh": functional.hardtanh,
-        "activation: squared ReLU": lambda x: functional.relu(x) ** 2,
-        "activation: softsign": functional.softsign,
-        "activation: log sigmoid": functional.logsigmoid,
-        **{
-            f"activation: leaky ReLU of slope {slope}": lambda x, slope=slope: (
-                functional.leaky_relu(x, slope)
-            )
-            for slope in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3)
-        },
-    }
-
-
-_ACTIVATIONS: Final = frozenset(
-    name + end
-    for name in (
-        *("relu", "relu6", "gelu", "silu", "tanh", "sigmoid", "elu", "selu", "celu", "softplus"),
-        *("mish", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu", "_prelu_kernel"),
-        *("softsign", "log_sigmoid_forward", "clamp", "clamp_min", "pow", "exp", "erf"),
-    )
-    for end in ("", "_")
-)
-
-
-def _activation(index: int, operation: Operation) -> Iterator[Hypothesis]:
-    import torch
-
-    own = operation.name.rstrip("_")
-    form = operation.keywords.get("approximate", "none")
-    theirs = {"none": "erf", "tanh": "tanh approximation"}[form] if own == "gelu" else own
-    for words, function in activations(torch).items():
-        changed = operation._replace(
-            function=lambda x, *_, function=function, **__: function(x), keywords={}
-        )
-        yield Hypothesis(f"{words} in JAX, {theirs} in PyTorch", {index: changed})
 
 
 def _softmax(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
@@ -266,55 +219,6 @@ def _last(x: Any, dim: list[int], keepdim: bool) -> Any:
     for axis in sorted((d % x.ndim for d in dim), reverse=True):
         x = x.select(axis, -1).unsqueeze(axis) if keepdim else x.select(axis, -1)
     return x
-
-
-def _pool(index: int, operation: Operation) -> Iterator[Hypothesis]:
-    import torch
-
-    name, arguments = operation.name, list(operation.arguments)
-    if name.startswith("avg_pool"):
-        arguments += [[], 0, False, True, None][len(arguments) - 2 :] if len(arguments) < 7 else []
-        for include, ceil in itertools.product((True, False), repeat=2):
-            if (include, ceil) != (arguments[5], arguments[4]):
-                changed = [*arguments[:4], ceil, include, *arguments[6:]]
-                yield Hypothesis(
-                    f"padding: count_include_pad={include}, ceil_mode={ceil} in JAX",
-                    {index: operation._replace(arguments=tuple(changed))},
-                )
-    kernel = arguments[1] if len(arguments) > 1 else [2]
-    stride = (arguments[2] if len(arguments) > 2 else None) or kernel
-    padding = arguments[3] if len(arguments) > 3 else [0]
-    dims = len(kernel)
-    if not any(name.startswith(x) for x in ("avg_pool", "max_pool")):
-        return
-    maximum = name.startswith("max_pool")
-    function = getattr(torch.nn.functional, f"{'max' if maximum else 'avg'}_pool{dims}d")
-    for before, after in _pads(padding, dims):
-        for fill in (-math.inf, 0.0) if maximum else (0.0,):
-            pads = [x for axis in reversed(range(dims)) for x in (before[axis], after[axis])]
-
-            def pooled(x: Any, *_: Any, pads: Any = pads, fill: Any = fill) -> Any:
-                padded = torch.nn.functional.pad(x, pads, value=fill)
-                return function(padded, kernel, stride)
-
-            yield Hypothesis(
-                _padding_words(before, after, padding, fill == 0.0 and maximum),
-                {index: operation._replace(function=pooled, keywords={})},
-            )
-
-
-def _pads(padding: Any, dims: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Other ways to pad: the same on all axes, up to two more or less on either side."""
-    own = [padding] * dims if isinstance(padding, int) else list(padding)
-    own = own * dims if len(own) == 1 else own
-    for low, high in itertools.product((-2, -1, 0, 1, 2), repeat=2):
-        before, after = (tuple(max(p + d, 0) for p in own) for d in (low, high))
-        yield before, after
-
-
-def _padding_words(before: Any, after: Any, theirs: Any, zeros: bool) -> str:
-    ours = f"({', '.join(map(str, (before[0], after[0])))})"
-    return f"padding: {ours}{' of zeros' if zeros else ''} in JAX, {theirs} in PyTorch"
 
 
 def _scalars(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
@@ -397,6 +301,24 @@ def _factor(alignment: Alignment, index: int, operation: Operation) -> Iterator[
                     f"constant: {offset:.6g} more than PyTorch's in JAX",
                     {index: then(operation, lambda r, c=offset: r + c)},
                 )
+
+
+def _weight_factor(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """A factor of the product alone, where a bias is added to it."""
+    position = {"addmm": 0, "baddbmm": 0, "convolution": 2}.get(operation.name)
+    if position is None or operation.arguments[position] is None:
+        return
+    weight = 1 if operation.name == "convolution" else 2
+    bare = first(operation, position, lambda b: b * 0)
+    product = replayed(alignment.theirs, [index], {}, {index: bare})[operation.outputs[0]]
+    spread = float(np.ptp(product))
+    for number in counterparts(alignment, index):
+        factor = float(np.ptp(alignment.ours.values[number].array)) / (spread or 1.0)
+        if factor and abs(factor - 1) > 1e-9:
+            yield Hypothesis(
+                f"scale of a weight: {factor:.6g} times PyTorch's in JAX",
+                {index: first(operation, weight, lambda w, f=factor: w * f)},
+            )
 
 
 def _swap_halves(axis: int) -> Callable[[Any], Any]:

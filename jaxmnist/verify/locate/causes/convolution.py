@@ -68,11 +68,11 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
                         {index: operation._replace(arguments=tuple(arguments))},
                     )
     for before, after in _pads(padding, dims):
-        what = "stride offset" if max(stride) > 1 and sum(before) == sum(after) else "padding"
+        # Where the windows start, and with it which pixels a stride leaves out.
+        moved = max(stride) > 1 and before != tuple(padding)
+        what = "padding, which moves the stride's windows" if moved else "padding"
         words = f"{what}: padded by {_pair(before, after)} in JAX, {padding} in PyTorch"
         yield Hypothesis(words, {index: _padded(operation, before, after, "constant")})
-        if max(stride) > 1:
-            continue
     for mode in MODES:
         yield Hypothesis(
             f"padding: {mode} in JAX, zeros in PyTorch",
@@ -132,8 +132,8 @@ def _transposed(index: int, operation: Operation) -> Iterator[Hypothesis]:
             arguments = list(args)
             arguments[4] = [0] * dims
             whole = function(*arguments)
-            cut = torch.nn.functional.pad(whole, [-p for p in _twice(args[4])])
-            return torch.nn.functional.pad(cut, pads)
+            moved = [s - p for p, s in zip(_twice(args[4]), pads, strict=True)]
+            return torch.nn.functional.pad(whole, moved)
 
         yield Hypothesis(
             f"padding: the result shifted by ({low}, {high}) in JAX",

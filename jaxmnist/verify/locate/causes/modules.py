@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxmnist.verify.locate.align import informative
-from jaxmnist.verify.locate.causes.arguments import activations
+from jaxmnist.verify.locate.causes.activations import activations
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.place import Place
 from jaxmnist.verify.locate.torch_trace import Call
@@ -33,13 +33,90 @@ def cause(alignment: Alignment, place: Place, module: Any) -> str | None:
     if call is None or not call.outputs:
         return None
     submodule = module.get_submodule(place.module)
-    kind = type(submodule).__name__.removesuffix("Cell")
-    if kind in GATES:
-        return _gates(alignment, call, submodule, GATES[kind])
     inside = [c for c in alignment.theirs.calls if c.module.startswith(f"{place.module}.")]
     if inside or any(True for _ in submodule.parameters()):
         return None
     return _function(alignment, call, type(submodule).__name__)
+
+
+def recurrent(alignment: Alignment, place: Place, module: Any) -> str | None:
+    """Try the changes of a recurrent layer, each of whose steps has all of its gates.
+
+    Args:
+        alignment: Of the two programs.
+        place: Where they diverge.
+        module: The torch module that was recorded.
+
+    Returns:
+        The cause in short words; None if it is no recurrent layer, or no change of it holds.
+    """
+    call = next((c for c in alignment.theirs.calls if c.module == place.module), None)
+    submodule = module.get_submodule(place.module)
+    kind = type(submodule).__name__.removesuffix("Cell")
+    if call is None or not call.outputs or kind not in GATES:
+        return None
+    return _gates(alignment, call, submodule, GATES[kind]) or _steps(alignment, call, submodule)
+
+
+def _steps(alignment: Alignment, call: Call, submodule: Any) -> str | None:
+    """Steps in the other order, or from another start."""
+    import torch
+
+    if len(call.args) != 1 or call.kwargs or call.args[0].ndim != 3:
+        return None
+    x = call.args[0].detach()
+    time, batch = (1, 0) if submodule.batch_first else (0, 1)
+    both = 2 if submodule.bidirectional else 1
+    start = x.new_ones(both * submodule.num_layers, x.shape[batch], submodule.hidden_size)
+    ones = (start, start) if isinstance(submodule, torch.nn.LSTM) else start
+    if isinstance(submodule, torch.nn.GRU) and both * submodule.num_layers == 1:
+        for words, made in _other_grus(submodule, x if time else x.transpose(0, 1)).items():
+            if _found(alignment, made.numpy(), call.outputs[0]):
+                return words
+    reruns = {
+        "order of the steps: backward in JAX": (x.flip(time),),
+        "initial state: ones in JAX, zeros in PyTorch": (x, ones),
+    }
+    for words, arguments in reruns.items():
+        with torch.no_grad():
+            output = submodule(*arguments)[0]
+        if _found(alignment, output.numpy(), call.outputs[0]):
+            return words
+    return None
+
+
+def _other_grus(submodule: Any, x: Any) -> dict[str, Any]:
+    """The outputs of other kinds of gated recurrent units with the same weights, by their words."""
+    import torch
+
+    own = {name: p.detach() for name, p in submodule.named_parameters()}
+    wi, wh = own["weight_ih_l0"], own["weight_hh_l0"]
+    zeros = wi.new_zeros(wi.shape[0])
+    bi, bh = own.get("bias_ih_l0", zeros), own.get("bias_hh_l0", zeros)
+    width = submodule.hidden_size
+    outputs: dict[str, Any] = {}
+    for words in (
+        "gates: reset before the product with the state in JAX, after it in PyTorch",
+        "bias of the new state: outside the reset in JAX, inside in PyTorch",
+        "update gate: weighs the new state in JAX, the old one in PyTorch",
+    ):
+        h, steps = x.new_zeros(x.shape[0], width), []
+        for t in range(x.shape[1]):
+            (xr, xz, xn), (hr, hz, hn) = (
+                y.split(width, 1) for y in (x[:, t] @ wi.T + bi, h @ wh.T + bh)
+            )
+            r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
+            if words.startswith("gates"):
+                hidden = (r * h) @ wh[-width:].T + bh[-width:]
+            elif words.startswith("bias"):
+                hidden = r * (hn - bh[-width:]) + bh[-width:]
+            else:
+                hidden = r * hn
+                z = 1 - z
+            h = (1 - z) * torch.tanh(xn + hidden) + z * h
+            steps.append(h)
+        outputs[words] = torch.stack(steps, 1)
+    return outputs
 
 
 def _function(alignment: Alignment, call: Call, kind: str) -> str | None:
@@ -50,6 +127,9 @@ def _function(alignment: Alignment, call: Call, kind: str) -> str | None:
     if given is None or not given.is_floating_point():
         return None
     for words, function in activations(torch).items():
+        # What leaves its input as it is would be found in any case.
+        if torch.equal(function(given), given):
+            continue
         if _found(alignment, function(given).numpy(), call.outputs[0]):
             return f"{words} in JAX, {kind} in PyTorch"
     return None

@@ -52,6 +52,16 @@ def cause(alignment: Alignment, place: Place) -> str | None:
     return None
 
 
+def rounded_to(ours: np.ndarray, theirs: np.ndarray) -> str | None:
+    """Return the narrow dtype to which an array is another, rounded, or None."""
+    for name in DIGITS:
+        dtype = jnp.dtype(name)
+        with np.errstate(over="ignore"):
+            if np.array_equal(theirs.astype(dtype).astype(ours.dtype), ours):
+                return name
+    return None
+
+
 def _narrow(value: Any, dtype: str) -> bool:
     if value.dtype == jnp.dtype(dtype):
         return True

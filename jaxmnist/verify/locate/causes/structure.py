@@ -5,12 +5,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxmnist.verify.locate.align import same_elements
+from jaxmnist.verify.locate.align import Match, magnitude, ordered, same_elements
 from jaxmnist.verify.locate.forward import VIEWS, Alignment
+from jaxmnist.verify.locate.jax_trace import JaxTrace
 from jaxmnist.verify.locate.place import Place
+from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.torch_trace import Operation, Ref
 from jaxmnist.verify.locate.trial import Hypothesis, data_inputs, with_argument
 
+LATER = 12
+"""How many operations later one that seems to be missing may be done."""
 ACTIVATIONS = frozenset(
     ("tanh", "logistic", "exp", "erf", "max", "log1p", "sin", "cos", "square", "integer_pow")
 )
@@ -29,7 +33,10 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
     operation = alignment.theirs.operations[index]
     yield from _reordered(alignment, index, operation)
     yield from _left_out(alignment, index, operation)
+    yield from _chain_left_out(alignment, index)
     yield from _slices(alignment, index, operation)
+    yield from _selected(alignment, index, operation)
+    yield from _other_operands(alignment, index, operation)
 
 
 def _left_out(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
@@ -42,8 +49,39 @@ def _left_out(alignment: Alignment, index: int, operation: Operation) -> Iterato
         if tensor.numel() != shape.numel() or not tensor.is_floating_point():
             continue
         array = theirs.values[number].array().reshape(tuple(shape))
+        returned = operation.outputs[0] in theirs.outputs.values()
+        if returned and not any(
+            x.size == array.size and _near(ordered(x), ordered(array))
+            for x in (alignment.ours.values[n].array for n in alignment.ours.outputs.values())
+        ):
+            continue
         what = f"missing {_noun(operation, len(inputs) > 1)}"
         yield Hypothesis(what, given={operation.outputs[0]: array})
+
+
+def _chain_left_out(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
+    """Several operations, each on the result of the one before, are not done at all."""
+    theirs = alignment.theirs
+    consumers = theirs.consumers()
+    chain: list[int] = []
+    while len(chain) < 4:
+        operation = theirs.operations[index]
+        own = operation.outputs[0]
+        same = theirs.values[own].tensor.shape == theirs.values[operation.inputs[0]].tensor.shape
+        if data_inputs(theirs, operation) != [0] or not same:
+            return
+        chain.append(index)
+        later = [i for i in consumers.get(own, ()) if i > index]
+        later = [i for i in later if theirs.operations[i].name != "detach"]
+        if len(chain) > 1 and later:
+            names = [theirs.operations[i].name.rstrip("_") for i in chain]
+            yield Hypothesis(
+                f"missing {', '.join(names[:-1])} and {names[-1]}",
+                {i: theirs.operations[i]._replace(function=lambda x, *_, **__: x) for i in chain},
+            )
+        if len(later) != 1:
+            return
+        (index,) = later
 
 
 def _noun(operation: Operation, several: bool) -> str:
@@ -69,14 +107,16 @@ def _reordered(alignment: Alignment, index: int, operation: Operation) -> Iterat
             continue
         flattens = operation.name in ("addmm", "mm", "linear") and array.ndim == 2
         words = "flatten order" if flattens and _flattened(alignment, reference.number) else None
+        like = _value(ours, match)
         tried: list[np.ndarray] = [array]
         for number in range(match.number, len(ours.values)):
-            mine = ours.values[number].array
-            if mine.size != array.size or not same_elements(mine, array):
+            mine = _value(ours, match) if number == match.number else ours.values[number].array
+            # Ours are compared with ours: theirs differ from them by rounding.
+            if mine.size != array.size or not same_elements(mine, like):
                 continue
             for axes in _orders(mine.ndim):
                 other = mine.transpose(axes).reshape(array.shape)
-                if any(np.array_equal(other, one) for one in tried):
+                if any(_near(other, one) for one in tried):
                     continue
                 tried.append(other)
                 yield Hypothesis(
@@ -85,6 +125,15 @@ def _reordered(alignment: Alignment, index: int, operation: Operation) -> Iterat
                 )
             if len(tried) > 40:
                 break
+
+
+def _value(ours: JaxTrace, match: Match) -> np.ndarray:
+    array = ours.values[match.number].array
+    return array if match.step is None else array[match.step]
+
+
+def _near(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.abs(a - b).max(initial=0.0) <= 1e-9 * magnitude(b))
 
 
 def _orders(rank: int) -> list[tuple[int, ...]]:
@@ -131,6 +180,96 @@ def _slices(alignment: Alignment, index: int, operation: Operation) -> Iterator[
                     )
 
 
+def _selected(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """Another element of an axis, or a sum over it, in the place of the one that is selected."""
+    theirs = alignment.theirs
+    for number in operation.outputs[:1] if operation.name == "select" else operation.inputs:
+        maker = theirs.values[number].maker
+        while maker is not None and theirs.operations[maker].name in VIEWS:
+            maker = theirs.values[theirs.operations[maker].inputs[0]].maker
+        if maker is None or theirs.operations[maker].name != "select":
+            continue
+        source, axis, own = theirs.operations[maker].arguments
+        tensor = theirs.values[source.number].tensor
+        if not theirs.values[source.number].data or not tensor.is_floating_point():
+            continue
+        length = tensor.shape[axis]
+        taken = f"position {own % length} of {length} in PyTorch"
+        others = {
+            f"index: position {i} in JAX, {taken}": tensor.select(axis, i)
+            for i in range(length)
+            if i != own % length
+        }
+        others |= {
+            f"reduction: {words} in JAX, {taken}": getattr(tensor, words)(axis)
+            for words in ("mean", "sum", "amax")
+        }
+        for words, other in others.items():
+            yield Hypothesis(
+                words, given={number: other.reshape(theirs.values[number].tensor.shape)}
+            )
+
+
+def _other_operands(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """Another value that was computed shortly before, in the place of an operand."""
+    theirs = alignment.theirs
+    positions = data_inputs(theirs, operation)
+    if len(positions) != 2 or operation.name.rstrip("_") not in ("add", "sub", "mul", "div"):
+        return
+    for position in positions:
+        own = operation.arguments[position].number
+        shape = theirs.values[own].tensor.shape
+        for made in reversed(theirs.operations[max(0, index - 4 * LATER) : index]):
+            number = made.outputs[0] if made.outputs else own
+            value = theirs.values[number]
+            if number in operation.inputs or number not in alignment.found:
+                continue
+            if value.tensor.shape == shape and made.name not in VIEWS:
+                where = made.module or "the module"
+                yield Hypothesis(
+                    f"other operand of {operation.name.rstrip('_')}: the {made.name} of {where} "
+                    "in JAX",
+                    {index: with_argument(operation, position, value.tensor)},
+                )
+
+
+def moved(alignment: Alignment, index: int, hypothesis: Hypothesis) -> str | None:
+    """Say behind which operation the JAX function does what it seems to leave out.
+
+    Args:
+        alignment: Of the two programs.
+        index: The position of the operation that seems to be missing.
+        hypothesis: That it is, which holds.
+
+    Returns:
+        The cause in short words; None if the operation is not done later either.
+    """
+    theirs = alignment.theirs
+    operation = theirs.operations[index]
+    positions = data_inputs(theirs, operation)
+    if not hypothesis.given or len(positions) != 1:
+        return None
+    stop = min(index + LATER, len(theirs.operations))
+    results = replayed(theirs, range(index + 1, stop), hypothesis.given)
+    shape = theirs.values[operation.inputs[0]].tensor.shape
+    own = operation.outputs[0]
+    for i in range(index + 1, stop):
+        number = theirs.operations[i].outputs[0]
+        array = results.get(number)
+        if array is None or array.shape != tuple(shape) or theirs.operations[i].name in VIEWS:
+            continue
+        if alignment.in_ours(array, number) is None:
+            return None
+        reference = operation.arguments[positions[0]]
+        made = replayed(theirs, [index], {reference.number: array}).get(own)
+        if made is None or same_elements(made, array):
+            continue
+        if alignment.in_ours(made, own) is not None:
+            names = operation.name, theirs.operations[i].name
+            return "order: {} after {} in JAX, before it in PyTorch".format(*names)
+    return None
+
+
 def extra(alignment: Alignment, place: Place) -> str | None:
     """Name what the JAX function computes in between.
 
@@ -156,12 +295,27 @@ def extra(alignment: Alignment, place: Place) -> str | None:
     if value.primitive in ("mul", "div"):
         number = _constant(alignment, place.extra)
         return "extra gate or scale" if several else f"extra scale: {value.primitive} {number}"
+    if value.primitive == "sub" and _centred(alignment, place.extra):
+        return "extra mean: subtracted in JAX"
     if value.primitive in ("add", "sub"):
+        number = _constant(alignment, place.extra)
+        if not several and number and 0 < float(number) <= 1e-2:
+            return f"extra epsilon: {number} in JAX"
         return "extra residual connection" if several else "extra bias or constant"
     if value.primitive in ACTIVATIONS:
         name = "ReLU" if value.primitive == "max" else value.primitive
         return f"extra activation: {name}"
     return f"extra {value.primitive}"
+
+
+def _centred(alignment: Alignment, number: int) -> bool:
+    """Whether a value is another one without its mean over an axis."""
+    values = alignment.ours.values
+    mine = values[number].array
+    whole = values[values[number].parents[0]].array
+    return whole.shape == mine.shape and any(
+        _near(mine, whole - whole.mean(axis, keepdims=True)) for axis in range(whole.ndim)
+    )
 
 
 def _constant(alignment: Alignment, number: int) -> str:
