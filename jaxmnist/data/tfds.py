@@ -10,31 +10,26 @@ done without. TFDS is imported only when it is needed, and its messages do not r
 import contextlib
 import hashlib
 import io
-import json
 import math
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
+from jaxmnist.data.cache import cache_directory, fingerprint_of, read_cache, write_cache
 from jaxmnist.data.catalogue import STANDARD_SETS, data_directory, prepared_directory
 from jaxmnist.data.dataset import MAX_CLASSES, Dataset
 from jaxmnist.data.idx import upright
-from jaxmnist.data.npz import read_arrays
 from jaxmnist.data.tfds_description import check_description
 from jaxmnist.errors import InputError, nearest
 from jaxmnist.reading import check_bytes
 
-_CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
-# Part of every fingerprint: change it when the same files should decode to other arrays.
-_CACHE_FORMAT = 1
 # Pillow's name for images of so many channels of 8 bits.
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -73,7 +68,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
     """
     directory = _directory(name, data_dir)
     try:
-        fingerprint = _fingerprint(directory)
+        fingerprint = fingerprint_of(directory)
     except OSError as error:
         raise InputError(f"{directory}: cannot be read: {error.strerror}") from error
     # One file for each prepared set, so a changed set replaces its own outdated arrays.
@@ -82,10 +77,10 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
     if folder is None:
         return _decode(directory, name)
     cache = folder / f"{name.replace('/', '-').replace(':', '-')}-{place}.npz"
-    dataset = _read_cache(cache, fingerprint, name)
+    dataset = read_cache(cache, fingerprint, name)
     if dataset is None:
         dataset = _decode(directory, name)
-        _write_cache(cache, fingerprint, dataset)
+        write_cache(cache, fingerprint, dataset)
     return dataset
 
 
@@ -189,18 +184,6 @@ def import_tfds() -> ModuleType:
             "run: pip install tensorflow-datasets importlib_resources"
         ) from error
     return tensorflow_datasets
-
-
-def cache_directory() -> Path | None:
-    """Return the folder of decoded sets: `$XDG_CACHE_HOME/jaxmnist` or `~/.cache/jaxmnist`.
-
-    Returns:
-        The folder, which need not exist; None for a user without a home.
-    """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
-    except RuntimeError:
-        return None
 
 
 def _directory(name: str, data_dir: str | os.PathLike[str] | None) -> Path:
@@ -325,36 +308,3 @@ def _reading(directory: Path) -> Iterator[None]:
             f"{directory}: cannot be read as a TFDS set: {reason}; "
             "if it is damaged, remove the folder and run jaxmnist data prepare again"
         ) from error
-
-
-def _fingerprint(directory: Path) -> str:
-    """Digest the name, size and time of every file of a prepared set."""
-    files = sorted(
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in directory.iterdir()
-    )
-    return hashlib.sha256(json.dumps([_CACHE_FORMAT, files]).encode()).hexdigest()
-
-
-def _read_cache(cache: Path, fingerprint: str, name: str) -> Dataset | None:
-    try:
-        stored, *arrays, num_classes = read_arrays(cache, ("fingerprint", *_CACHED), str(cache))
-        if str(stored) != fingerprint:
-            return None
-        return Dataset(*arrays, num_classes=int(num_classes), name=name)
-    except (ValueError, TypeError):  # InputError is a ValueError.
-        return None
-
-
-def _write_cache(cache: Path, fingerprint: str, dataset: Dataset) -> None:
-    arrays: dict[str, Any] = {field: getattr(dataset, field) for field in _CACHED}
-    with contextlib.suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                np.savez(file, fingerprint=np.array(fingerprint), **arrays)
-                file.close()
-                temporary.replace(cache)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise

@@ -14,6 +14,7 @@ import pytest
 
 from jaxmnist.data import load_dataset, preparation, prepare, prepared_directory
 from jaxmnist.data import tfds as reading
+from jaxmnist.data.cache import cache_directory
 
 TRAIN, TEST = 90, 70  # Below 64 KiB, array_record refuses a file as too small to be one.
 
@@ -220,7 +221,7 @@ def test_changed_set_is_decoded_again(root, monkeypatch, pairs):
     load_dataset("kmnist", root)
     assert len(calls) == 2
     assert pairs(before) == pairs(after)
-    assert len(list(reading.cache_directory().iterdir())) == 1
+    assert len(list(cache_directory().iterdir())) == 1
 
 
 def test_two_data_directories_have_a_cache_each(root, tmp_path, monkeypatch):
@@ -236,7 +237,7 @@ def test_two_data_directories_have_a_cache_each(root, tmp_path, monkeypatch):
 def test_damaged_cache_is_decoded_again(root, monkeypatch, damage, pairs):
     calls = count_decodings(monkeypatch)
     before = pairs(load_dataset("kmnist", root))
-    [cache] = reading.cache_directory().iterdir()
+    [cache] = cache_directory().iterdir()
     content = bytearray(cache.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
@@ -272,4 +273,4 @@ def test_cache_that_fails_midway_leaves_nothing(root, monkeypatch):
 
     monkeypatch.setattr(np, "savez", fail)
     load_dataset("kmnist", root)
-    assert list(reading.cache_directory().iterdir()) == []
+    assert list(cache_directory().iterdir()) == []

@@ -1,0 +1,87 @@
+"""Prepared sets that were decoded before, as files in the user's cache folder."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxmnist.data.dataset import Dataset
+from jaxmnist.data.npz import read_arrays
+
+_CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
+# Part of every fingerprint: change it when the same files should decode to other arrays.
+_CACHE_FORMAT = 1
+
+
+def cache_directory() -> Path | None:
+    """Return the folder of decoded sets: `$XDG_CACHE_HOME/jaxmnist` or `~/.cache/jaxmnist`.
+
+    Returns:
+        The folder, which need not exist; None for a user without a home.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
+    except RuntimeError:
+        return None
+
+
+def fingerprint_of(directory: Path) -> str:
+    """Digest the name, size and time of every file of a prepared set.
+
+    Args:
+        directory: The set's folder.
+
+    Returns:
+        A SHA-256.
+    """
+    files = sorted(
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in directory.iterdir()
+    )
+    return hashlib.sha256(json.dumps([_CACHE_FORMAT, files]).encode()).hexdigest()
+
+
+def read_cache(cache: Path, fingerprint: str, name: str) -> Dataset | None:
+    """Read a set that was decoded before.
+
+    Args:
+        cache: The file, which need not exist.
+        fingerprint: Of the set's files now.
+        name: The set's.
+
+    Returns:
+        The set; None if there is none, or one of other files, or a damaged one.
+    """
+    try:
+        stored, *arrays, num_classes = read_arrays(cache, ("fingerprint", *_CACHED), str(cache))
+        if str(stored) != fingerprint:
+            return None
+        return Dataset(*arrays, num_classes=int(num_classes), name=name)
+    except (ValueError, TypeError):  # InputError is a ValueError.
+        return None
+
+
+def write_cache(cache: Path, fingerprint: str, dataset: Dataset) -> None:
+    """Keep a decoded set, where that is possible.
+
+    Args:
+        cache: The file to write.
+        fingerprint: Of the set's files.
+        dataset: The set.
+    """
+    arrays: dict[str, Any] = {field: getattr(dataset, field) for field in _CACHED}
+    with contextlib.suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                np.savez(file, fingerprint=np.array(fingerprint), **arrays)
+                file.close()
+                temporary.replace(cache)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
