@@ -68,3 +68,15 @@ def test_task_that_uses_jax_before_the_processes_meet_is_refused(
     assert (status, out, err.count("\n")) == (2, [], 1)
     assert "JAX was used before the run's processes were connected" in err
     assert "move such lines into task or data" in err
+
+
+def test_task_on_named_data_refuses_them_before_it_joins(tmp_path, running, by_options, ended):
+    """One of two, whose partner never comes."""
+    (tmp_path / "named.py").write_text(TASK.partition("\n\ndef data")[0])
+    x = np.zeros((8, 3), np.float32)
+    np.savez(tmp_path / "few.npz", x_train=x, y_train=x[:, 0], x_test=x, y_test=x[:, 0])
+    words = [tmp_path / "named.py", "--dataset", tmp_path / "few.npz", "--batch-size", "9"]
+    with running(words, by_options(2, start_timeout=600)[:1]) as started:
+        status, out, err = ended(started[0])
+    assert (status, out, err.count("\n")) == (2, [], 1)
+    assert "batch_size is 9; the data has only 8 samples" in err
