@@ -9,6 +9,7 @@ import json
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,7 +19,13 @@ import torch
 
 from jaxmnist import interop, provenance, verify
 
-SIZES = {"layers": 12, "width": 768, "heads": 12, "vocabulary": 50257, "context": 1024}
+SIZES: dict[str, Any] = {
+    "layers": 12,
+    "width": 768,
+    "heads": 12,
+    "vocabulary": 50257,
+    "context": 1024,
+}
 
 
 class Attention(torch.nn.Module):
@@ -118,7 +125,7 @@ class Port(nn.Module):
         return x + nn.Dense(self.width, name=f"h_{i}_c_proj")(nn.gelu(y, approximate=True))
 
 
-def compared(sizes: dict[str, int], length: int, epsilon: float = 1e-5) -> verify.ModelResult:
+def compared(sizes: dict[str, Any], length: int, epsilon: float = 1e-5) -> verify.ModelResult:
     """Convert the weights of a random model, and compare the port with it in float64."""
     torch.manual_seed(0)
     module = GPT2(**sizes).double()

@@ -21,6 +21,12 @@ TRAIN, TEST = 90, 70  # Below 64 KiB, array_record refuses a file as too small t
 pytestmark = pytest.mark.usefixtures("small_and_at_home")
 
 
+def cached() -> list[Path]:
+    folder = cache_directory()
+    assert folder is not None
+    return list(folder.iterdir())
+
+
 def test_prepared_set_holds_what_the_idx_files_hold(root, source, pairs):
     dataset = load_dataset("kmnist", root)
     assert (dataset.name, dataset.num_classes) == ("kmnist", 10)
@@ -221,7 +227,7 @@ def test_changed_set_is_decoded_again(root, monkeypatch, pairs):
     load_dataset("kmnist", root)
     assert len(calls) == 2
     assert pairs(before) == pairs(after)
-    assert len(list(cache_directory().iterdir())) == 1
+    assert len(cached()) == 1
 
 
 def test_two_data_directories_have_a_cache_each(root, tmp_path, monkeypatch):
@@ -237,7 +243,7 @@ def test_two_data_directories_have_a_cache_each(root, tmp_path, monkeypatch):
 def test_damaged_cache_is_decoded_again(root, monkeypatch, damage, pairs):
     calls = count_decodings(monkeypatch)
     before = pairs(load_dataset("kmnist", root))
-    [cache] = cache_directory().iterdir()
+    [cache] = cached()
     content = bytearray(cache.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
@@ -256,7 +262,7 @@ def test_without_a_writable_cache(root, tmp_path, monkeypatch, pairs):
     assert len(calls) == 2
 
 
-def test_user_without_a_home_has_no_cache(root, monkeypatch):
+def test_user_without_a_home_has_no_cache(root, monkeypatch, pairs):
     def home() -> None:
         raise RuntimeError("Could not determine home directory.")
 
@@ -273,4 +279,4 @@ def test_cache_that_fails_midway_leaves_nothing(root, monkeypatch):
 
     monkeypatch.setattr(np, "savez", fail)
     load_dataset("kmnist", root)
-    assert list(cache_directory().iterdir()) == []
+    assert cached() == []

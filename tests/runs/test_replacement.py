@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +85,7 @@ def test_old_run_that_cannot_be_removed_does_not_keep_from_the_new_one(
 ):
     remove = shutil.rmtree
 
-    def refuse(path: Path, *rest: object, **more: object) -> None:
+    def refuse(path: Path, *rest: Any, **more: Any) -> None:
         if (Path(path) / ".old").exists():
             if more.get("ignore_errors"):
                 return
