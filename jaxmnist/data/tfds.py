@@ -77,8 +77,9 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
         raise InputError(f"{directory}: cannot be read: {error.strerror}") from error
     # One file for each prepared set, so a changed set replaces its own outdated arrays.
     place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
-    folder = cache_directory()
-    if folder is None:
+    try:
+        folder = cache_directory()
+    except RuntimeError:
         return _decode(directory, name)
     cache = folder / f"{name.replace('/', '-').replace(':', '-')}-{place}.npz"
     dataset = _read_cache(cache, fingerprint, name)
@@ -154,16 +155,13 @@ def import_tfds() -> ModuleType:
     return tensorflow_datasets
 
 
-def cache_directory() -> Path | None:
+def cache_directory() -> Path:
     """Return the folder of decoded sets: `$XDG_CACHE_HOME/jaxmnist` or `~/.cache/jaxmnist`.
 
-    Returns:
-        The folder, which need not exist; None for a user without a home.
+    Raises:
+        RuntimeError: The user has no home.
     """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
-    except RuntimeError:
-        return None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
 
 
 def _directory(name: str, data_dir: str | os.PathLike[str] | None) -> Path:
