@@ -18,16 +18,13 @@ _CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_cl
 _CACHE_FORMAT = 1
 
 
-def cache_directory() -> Path | None:
+def cache_directory() -> Path:
     """Return the folder of decoded sets: `$XDG_CACHE_HOME/jaxmnist` or `~/.cache/jaxmnist`.
 
-    Returns:
-        The folder, which need not exist; None for a user without a home.
+    Raises:
+        RuntimeError: The user has no home.
     """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
-    except RuntimeError:
-        return None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
 
 
 def fingerprint_of(directory: Path) -> str:

@@ -73,8 +73,9 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
         raise InputError(f"{directory}: cannot be read: {error.strerror}") from error
     # One file for each prepared set, so a changed set replaces its own outdated arrays.
     place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
-    folder = cache_directory()
-    if folder is None:
+    try:
+        folder = cache_directory()
+    except RuntimeError:
         return _decode(directory, name)
     cache = folder / f"{name.replace('/', '-').replace(':', '-')}-{place}.npz"
     dataset = read_cache(cache, fingerprint, name)

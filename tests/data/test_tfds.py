@@ -22,9 +22,7 @@ pytestmark = pytest.mark.usefixtures("small_and_at_home")
 
 
 def cached() -> list[Path]:
-    folder = cache_directory()
-    assert folder is not None
-    return list(folder.iterdir())
+    return list(cache_directory().iterdir())
 
 
 def test_prepared_set_holds_what_the_idx_files_hold(root, source, pairs):
