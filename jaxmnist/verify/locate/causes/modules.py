@@ -154,6 +154,20 @@ def _gates(alignment: Alignment, call: Call, submodule: Any, gates: tuple[str, .
         reruns += [
             (f"bias of the forget gate: {by:g} more in JAX", _forget(own, by)) for by in (1.0, -1.0)
         ]
+    for layer in range(getattr(submodule, "num_layers", 1)):
+        # The whole layer of another, or what it is given from its own steps alone.
+        for parts in (
+            ("weight_ih", "weight_hh", "bias_ih", "bias_hh"),
+            ("weight_hh", "bias_hh"),
+            ("weight_hh", "bias_ih", "bias_hh"),
+        ):
+            for other in range(getattr(submodule, "num_layers", 1)):
+                names = {f"{part}_l{layer}": f"{part}_l{other}" for part in parts}
+                pairs = {a: b for a, b in names.items() if a in own and b in own}
+                if other != layer and all(own[a].shape == own[b].shape for a, b in pairs.items()):
+                    changed = {a: own[b] for a, b in pairs.items()}
+                    words = f"weights of another layer: {other} in JAX, {layer} in PyTorch"
+                    reruns.append((words, {**own, **changed}))
     for words, parameters in reruns:
         with torch.no_grad():
             returned = torch.func.functional_call(submodule, parameters, call.args, call.kwargs)

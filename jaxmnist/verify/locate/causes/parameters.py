@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from jaxmnist.verify.locate.forward import VIEWS, Alignment
 from jaxmnist.verify.locate.torch_trace import Ref
-from jaxmnist.verify.locate.trial import Hypothesis
+from jaxmnist.verify.locate.trial import Hypothesis, first
 
 PARTS = frozenset(
     ("split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "select", "slice", "narrow")
@@ -35,6 +35,10 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
     if index not in readers:
         return
     owner = readers[index][0]
+    if theirs.operations[index].name == "mul":
+        for position in readers[index][1]:
+            more = first(theirs.operations[index], position, lambda w: 1 + w)
+            yield Hypothesis("scale: 1 + weight in JAX", {index: more})
     readers = {i: found for i, found in readers.items() if found[0] == owner}
     known = {value.name: n for n, value in enumerate(theirs.values) if value.name}
     for other in dict.fromkeys(name.rpartition(".")[0] for name in known):
