@@ -3,6 +3,7 @@
     print(verify.optimizer(tx, torch.optim.Adam))    # the same steps? where do they diverge?
     print(verify.explain(tx, torch.optim.Adam))      # and why
     print(verify.model(apply_fn, params, module, inputs))
+    print(verify.function(f, torch_f, args))         # a loss: values and gradients
     print(verify.training(config))
     verify.assert_same(tx, torch.optim.Adam)         # in a test
 
@@ -18,6 +19,8 @@ from jaxmnist.verify.compare import Comparison as Comparison
 from jaxmnist.verify.compare import Comparisons as Comparisons
 from jaxmnist.verify.compare import Divergence as Divergence
 from jaxmnist.verify.compare import Errors as Errors
+from jaxmnist.verify.function import function as function
+from jaxmnist.verify.function_runs.result import FunctionResult as FunctionResult
 from jaxmnist.verify.gradient_sources import SOURCES as SOURCES
 from jaxmnist.verify.identify.causes import Cause as Cause
 from jaxmnist.verify.identify.explain import Explanation as Explanation
