@@ -35,7 +35,7 @@ def find_cause(pair: Pair, outcome: Outcome) -> str | None:
     Returns:
         Short words, or None if nothing known explains all numbers.
     """
-    for suppose in (_float32, _factor, _values_only, _gradients_only, _infinite, _other_form):
+    for suppose in (_float32, _factor, _infinite, _values_only, _gradients_only, _other_form):
         cause = suppose(pair, outcome)
         if cause is not None:
             return cause
@@ -60,7 +60,7 @@ def _factor(pair: Pair, outcome: Outcome) -> str | None:
     at = np.abs(expected[largest]).argmax()
     with np.errstate(all="ignore"):
         factor = float(np.real(actual[largest].flat[at] / expected[largest].flat[at]))
-    if not np.isfinite(factor) or factor == 0:
+    if not np.isfinite(factor) or factor == 0 or abs(factor - 1) < 1e-9:
         return None
     scaled = {
         part: {leaf: np.asarray(x * factor) for leaf, x in leaves.items()}
@@ -90,8 +90,8 @@ def _counts(pair: Pair) -> Iterator[tuple[str, int]]:
         if array.ndim:
             yield "all elements", array.size
             yield "the batch", array.shape[0]
-            yield "the elements of one input", array.size // max(array.shape[0], 1)
             yield "the last axis", array.shape[-1]
+            yield "the elements of one input", array.size // max(array.shape[0], 1)
 
 
 def _simple(factor: float) -> str:

@@ -128,7 +128,7 @@ class Pair:
         diverged = [part for part in parts if part.first_divergence is not None]
         limit = largest_allowed(expected, dtype) if diverged else 0.0
         # An error that no noise could excuse needs no measure of the noise.
-        if diverged and all(part.errors.absolute <= limit for part in diverged):
+        if diverged and all(part.errors.absolute <= limit < np.inf for part in diverged):
             with precision(dtype):
                 moved = ours.perturbed(drawn, dtype, PERTURBATIONS)
             nearby = [pairs.ours(m) for m in moved]
