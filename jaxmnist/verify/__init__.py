@@ -4,6 +4,7 @@
     print(verify.explain(tx, torch.optim.Adam))      # and why
     print(verify.model(apply_fn, params, module, inputs))
     print(verify.function(f, torch_f, args))         # a loss: values and gradients
+    print(verify.schedule(schedule, factory, 100))   # learning rates, step by step
     print(verify.training(config))
     verify.assert_same(tx, torch.optim.Adam)         # in a test
 
@@ -34,6 +35,8 @@ from jaxmnist.verify.references import Recurrence as Recurrence
 from jaxmnist.verify.references import numpy_reference as numpy_reference
 from jaxmnist.verify.references import optax_reference as optax_reference
 from jaxmnist.verify.references import torch_reference as torch_reference
+from jaxmnist.verify.schedule import ScheduleResult as ScheduleResult
+from jaxmnist.verify.schedule import schedule as schedule
 from jaxmnist.verify.whole_run.entry import training as training
 from jaxmnist.verify.whole_run.task_run import TorchProgram as TorchProgram
 from jaxmnist.verify.whole_run.verdict import TrainingResult as TrainingResult
