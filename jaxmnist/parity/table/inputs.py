@@ -65,6 +65,10 @@ def inputs() -> dict[str, np.ndarray]:
         "symbol_lengths": np.array([3, 2]),
         "symbols_from_0": np.array([[0, 1, 1], [2, 0, 0]]),
         "few_frames": np.array([9, 1]),
+        **{
+            n: rng(27 + i).normal(size=(2, 3, 3, 4))
+            for i, n in enumerate(("queries", "keys", "values"))
+        },
         "ids": np.array([[0, 3, 1], [5, 0, 0]]),
         "table": rng(26).normal(size=(6, 4)),
     }

@@ -1,9 +1,11 @@
 """The proof of a row: its expressions run, and what came of each."""
 
+import math
 import re
 from typing import Final, NamedTuple
 
 from jaxmnist import parity
+from jaxmnist.errors import InputError
 from jaxmnist.parity.table.row import EQUAL, FLOAT32, Kind, Row
 
 _FLOAT32_ERROR: Final = 1e-6
@@ -42,10 +44,19 @@ def prove(kind: Kind, row: Row) -> Proof:
     Returns:
         The numbers, and what was claimed and is not so.
     """
-    result = kind.compare(row, row.jax)
     failures = []
     cause = None
-    if row.verdict == EQUAL:
+    try:
+        result = kind.compare(row, row.jax)
+    except InputError as error:  # Such as that the shapes differ.
+        if row.cause is None:
+            raise
+        result, cause = None, str(error)
+        if row.cause not in cause:
+            failures.append(f"claimed cause {row.cause!r}, found {cause!r}")
+    if result is None:
+        pass
+    elif row.verdict == EQUAL:
         if not result.passed:
             failures.append(f"claimed equal:\n{result}")
     elif result.passed:
@@ -61,7 +72,8 @@ def prove(kind: Kind, row: Row) -> Proof:
         equal_error = equal.max_error
         if not equal.passed:
             failures.append(f"claimed to be the equal one:\n{equal}")
-    return Proof(result.max_error, equal_error, cause, tuple(failures))
+    error = math.inf if result is None else result.max_error
+    return Proof(error, equal_error, cause, tuple(failures))
 
 
 def _degree(row: Row, error: float, first: object) -> list[str]:

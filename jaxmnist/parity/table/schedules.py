@@ -196,14 +196,14 @@ def rows() -> list[Row]:
         Row(
             lambda optimizer: L.SequentialLR(
                 optimizer,
-                [L.LinearLR(optimizer, 0.01, 1.0, 5), L.CosineAnnealingLR(optimizer, 25)],
+                [L.LinearLR(optimizer, 0.1, 1.0, 5), L.CosineAnnealingLR(optimizer, 25)],
                 milestones=[5],
             ),
-            lambda: optax.warmup_cosine_decay_schedule(0.001, 0.1, 5, 30),
+            lambda: optax.warmup_cosine_decay_schedule(0.01, 0.1, 5, 30),
             FLOAT32,
             "With decay_steps = 5 + 25 they agree, up to Optax's warm-up in float32.",
             lambda: _joined(
-                [optax.linear_schedule(0.001, 0.1, 5), optax.cosine_decay_schedule(0.1, 25)], [5]
+                [optax.linear_schedule(0.01, 0.1, 5), optax.cosine_decay_schedule(0.1, 25)], [5]
             ),
         ),
         Row(
