@@ -32,6 +32,12 @@ def inputs() -> dict[str, np.ndarray]:
     frames = rng(7).normal(size=(9, 2, 4))  # (time, batch, symbols), as PyTorch's CTC has them.
     return {
         **normal,
+        "rows": rng(30).normal(size=(4, 3)),
+        "wide": rng(31).normal(size=(4, 6)) + 1,
+        "steps": rng(32).normal(size=(2, 4, 3)),
+        "far": 1e6 + rng(34).normal(size=(4, 6)),
+        "sequence": rng(35).normal(size=(2, 4, 6)),
+        "volume": rng(33).normal(size=(1, 2, 4, 4, 4)),
         "x": 3 * rng(8).normal(size=(4, 10)),
         "logits": rng(9).normal(size=shape),
         "labels": labels,

@@ -34,6 +34,8 @@ class Row(NamedTuple):
     """Words that the verifier's own cause must have, where it names the difference."""
     wrt: tuple[str, ...] | None = None
     """The parameters to differentiate in; None for all that are floats."""
+    on: str = "rows"
+    """The name of the array that a layer takes; with ``_last`` its channels come last in JAX."""
 
     @property
     def texts(self) -> tuple[str, str, str | None]:
