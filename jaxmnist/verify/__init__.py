@@ -5,6 +5,7 @@
     print(verify.model(apply_fn, params, module, inputs))
     print(verify.function(f, torch_f, args))         # a loss: values and gradients
     print(verify.schedule(schedule, factory, 100))   # learning rates, step by step
+    print(verify.initializer(init, torch_init, shape))
     print(verify.training(config))
     verify.assert_same(tx, torch.optim.Adam)         # in a test
 
@@ -26,6 +27,8 @@ from jaxmnist.verify.gradient_sources import SOURCES as SOURCES
 from jaxmnist.verify.identify.causes import Cause as Cause
 from jaxmnist.verify.identify.explain import Explanation as Explanation
 from jaxmnist.verify.identify.explain import explain as explain
+from jaxmnist.verify.initializer import InitializerResult as InitializerResult
+from jaxmnist.verify.initializer import initializer as initializer
 from jaxmnist.verify.losses import losses as losses
 from jaxmnist.verify.model import model as model
 from jaxmnist.verify.model_runs.result import Layer as Layer
