@@ -301,13 +301,16 @@ def rows() -> list[Row]:
             ),
             DIFFERS,
             "zero_infinity sets those losses and their gradients to 0.",
-            lambda frames, symbols, few_frames, symbol_lengths: jnp.where(
-                _ctc(frames, symbols, few_frames, symbol_lengths) < 1e4,
-                _ctc(frames, symbols, few_frames, symbol_lengths),
-                0,
+            lambda frames, symbols, few_frames, symbol_lengths: _finite(
+                _ctc(frames, symbols, few_frames, symbol_lengths)
             ),
         ),
     ]
+
+
+def _finite(losses: jax.Array) -> jax.Array:
+    """Losses of 0 in place of those that Optax's log(0), -1e5, is in."""
+    return jnp.where(losses < 1e4, losses, 0)
 
 
 def _smooth(labels: jax.Array) -> jax.Array:

@@ -161,7 +161,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "The default deviation is 1 in PyTorch, and 0.01 in JAX.",
             lambda: jn.normal(1.0),
-            "the scale: 0.01 times",
+            "the scale",
         ),
         Row(
             lambda weight: init.uniform_(weight, -0.1, 0.1),
