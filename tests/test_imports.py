@@ -62,6 +62,7 @@ LAYERS = {
     "sweep": 6,
     "distributed": 6,
     "verify": 8,
+    "parity": 9,
     "landscapes": 6,
     "plots": 7,
     "runs": 8,
@@ -322,7 +323,7 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
         where = f"{library} in {file}"
         assert library != "tensorflow", where
         if library == "torch":
-            assert part in ("verify", "interop"), where
+            assert part in ("verify", "parity", "interop"), where
             assert inside, where
         if library in ("tensorflow_datasets", "grain"):
             assert part == "data", where

@@ -29,6 +29,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "Adam's decay is added to the gradient; AdamW's shrinks the weights apart from it.",
             lambda: optax.chain(optax.add_decayed_weights(0.1), optax.adam(0.01)),
+            on="weights",
         ),
         Row(
             lambda params: optim.Adam(params, lr=0.01, amsgrad=True),
@@ -51,6 +52,7 @@ def rows() -> list[Row]:
             lambda: optax.chain(
                 optax.scale(-1.0), optax.add_decayed_weights(0.1), optax.adam(0.01)
             ),
+            on="weights",
         ),
         Row(
             lambda params: optim.AdamW(params, lr=0.01),
@@ -58,10 +60,12 @@ def rows() -> list[Row]:
             DIFFERS,
             "The decay's default is 1e-2 in PyTorch, and 1e-4 in Optax.",
             lambda: optax.adamw(0.01, weight_decay=1e-2),
+            on="weights",
         ),
         Row(
             lambda params: optim.AdamW(params, lr=0.01, weight_decay=0.1),
             lambda: optax.adamw(0.01, weight_decay=0.1),
+            on="weights",
         ),
         Row(
             lambda params: optim.AdamW(params, lr=0.01, amsgrad=True),
@@ -73,6 +77,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "PyTorch takes the maximum before the bias correction, Optax after it.",
             lambda: parity.adamw(lr=0.01, amsgrad=True),
+            on="weights",
         ),
         Row(lambda params: optim.Adamax(params, lr=0.01), lambda: optax.adamax(0.01)),
         Row(
@@ -81,6 +86,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "PyTorch's decay is added to the gradient.",
             lambda: optax.chain(optax.add_decayed_weights(0.1), optax.adamax(0.01)),
+            on="weights",
         ),
         Row(
             lambda params: optim.NAdam(params, lr=0.01),
@@ -104,6 +110,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "The decay is equal, the momentum as NAdam's.",
             lambda: parity.nadam(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
+            on="weights",
         ),
         Row(
             lambda params: optim.RAdam(params, lr=0.01),
@@ -125,5 +132,6 @@ def rows() -> list[Row]:
             DIFFERS,
             "With decoupled_weight_decay=True the decay is not added to the gradient.",
             lambda: parity.radam(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
+            on="weights",
         ),
     ]

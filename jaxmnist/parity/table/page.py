@@ -38,6 +38,10 @@ KINDS: Final[tuple[Kind, ...]] = tuple(
 )
 
 _PACKAGES: Final = ("python", "torch", "optax", "flax")
+_TITLES: Final = (
+    *("PyTorch", "taken for its equal", "verdict", "difference"),
+    *("equal", "error", "error of the equal"),
+)
 _HEAD: Final = """# PyTorch and JAX, side by side
 
 What equals what, and what does not. Each row has a call of PyTorch, the expression of JAX, Flax or
@@ -152,8 +156,8 @@ def as_markdown(found: list[Entry]) -> str:
         lines = [
             f"## {kind.title}\n",
             f"{kind.about}\n",
-            "| PyTorch | taken for its equal | verdict | difference | equal | error | of the equal |",
-            "|---|---|---|---|---|---|---|",
+            f"| {' | '.join(_TITLES)} |",
+            "|" + "---|" * len(_TITLES),
         ]
         lines += [_line(entry) for entry in found if entry.kind is kind]
         parts.append("\n".join(lines) + "\n")

@@ -42,7 +42,7 @@ def missing(row: Row) -> str | None:
 @contextmanager
 def quick() -> Iterator[None]:
     """Compile with few of XLA's optimisations, which takes half the time, and let ranks promote."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         with jax.numpy_rank_promotion("allow"):

@@ -35,7 +35,8 @@ class Row(NamedTuple):
     wrt: tuple[str, ...] | None = None
     """The parameters to differentiate in; None for all that are floats."""
     on: str = "rows"
-    """The name of the array that a layer takes; with ``_last`` its channels come last in JAX."""
+    """The array that a layer takes, with ``_last`` if its channels come last in JAX; or what an
+    optimizer starts from: "weights" where they enter the update."""
 
     @property
     def texts(self) -> tuple[str, str, str | None]:
