@@ -66,9 +66,6 @@ def function(
     """
     torch = require_torch()
     check_dtype(dtype)
-    for who, each in (("f", f), ("torch_f", torch_f)):
-        if not callable(each):
-            raise InputError(f"{who} is a {type(each).__name__}; it must be a function of arrays")
     if tolerance is not None and not tolerance >= 0:
         raise InputError(f"tolerance is {tolerance}; it must be at least 0")
     pair = Pair(torch, f, torch_f, args, torch_args, wrt, dtype)

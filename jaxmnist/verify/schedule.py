@@ -116,9 +116,6 @@ def schedule(
     check_dtype(dtype)
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be a whole number of at least 1")
-    for who, each in (("schedule", schedule), ("torch_factory", torch_factory)):
-        if not callable(each):
-            raise InputError(f"{who} is a {type(each).__name__}; it must be a function")
     with precision("float64"):
         here = _rates_here(schedule, steps, jnp.int32)
         try:
@@ -187,7 +184,7 @@ def _numbers(rates: list[Any], who: str) -> np.ndarray:
 def _compared(here: np.ndarray, there: np.ndarray, tolerance: float) -> Comparison:
     comparer = Comparer("rates", tolerance)
     for step, (a, e) in enumerate(zip(here, there, strict=True)):
-        comparer.add(step, {"rate": a}, {"rate": e})
+        comparer.add(step, {"rate": np.asarray(a)}, {"rate": np.asarray(e)})
     return comparer.result()
 
 

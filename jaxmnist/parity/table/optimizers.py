@@ -212,7 +212,7 @@ def _others() -> list[Row]:
             lambda start: minimized_by_optax(optax.lbfgs(), start),
             DIFFERS,
             "A step of PyTorch's has up to 20 iterations and no line search; Optax's has one and "
-            "searches. No setting is equal, for the first step is scaled by another norm.",
+            "searches.",
             on="start",
         ),
     ]

@@ -29,7 +29,7 @@ class Statistic(NamedTuple):
     @property
     def passed(self) -> bool:
         """Whether chance explains it."""
-        return self.difference <= self.allowed
+        return bool(self.difference <= self.allowed)
 
     @property
     def multiple(self) -> float:
