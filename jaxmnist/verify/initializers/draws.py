@@ -42,7 +42,12 @@ def drawn_here(
     """
     with precision(dtype), blamed("init", f"for shape {shape}"):
         keys = jax.random.split(jax.random.key(seed), arrays)
-        found = jax.jit(jax.vmap(lambda key: init(key, shape, jnp.dtype(dtype))))(keys)
+        # The generator takes seconds to optimise, and no time to run.
+        draw = jax.jit(
+            jax.vmap(lambda key: init(key, shape, jnp.dtype(dtype))),
+            compiler_options={"xla_backend_optimization_level": 0},
+        )
+        found = draw(keys)
     return _checked(np.asarray(found, np.float64), shape, "init")
 
 
