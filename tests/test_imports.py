@@ -327,7 +327,7 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
         where = f"{library} in {file}"
         assert library != "tensorflow", where
         if library == "torch":
-            assert part in ("verify", "interop"), where
+            assert part in ("verify", "parity", "interop"), where
             assert inside, where
         if library in ("tensorflow_datasets", "grain"):
             assert part == "data", where

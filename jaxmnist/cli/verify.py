@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
@@ -13,27 +13,33 @@ from jaxmnist.errors import InputError
 
 def verify(
     what: Positional[
-        Literal["losses", "model", "optimizers", "training", "calculus", "all"]
+        Literal["losses", "model", "optimizers", "training", "calculus", "all", "parity"]
     ] = "all",
     against: Literal["numpy", "torch", "optax"] | None = None,
     convention: Literal["document", "pytorch", "optax"] | None = None,
     dtype: Literal["float64", "float32"] = "float64",
-    out: Path = Path("verify.json"),
+    out: Path | None = None,
 ) -> None:
     """Compare this package with PyTorch, Optax and the formulas; exit with 1 if anything differs.
 
     Args:
-        what: What to compare.
+        what: What to compare; "parity" runs the table of PyTorch's calls and their equals in JAX,
+            which is not among "all".
         against: Only with PyTorch, Optax, or the formulas in NumPy.
         convention: Whose arithmetic the optimizers and the training have: the tutorial's
             (document), PyTorch's or Optax's; by default each is compared with its own source.
         dtype: The precision of all arithmetic.
-        out: Where to write all results as JSON.
+        out: Where to write all results as JSON: verify.json by default, or figures/parity.json for
+            the parity table, whose page is written next to it.
     """
     from jaxmnist.atomic import write_whole
     from jaxmnist.verify import report, suite
 
-    checks = suite.checks(what, against, convention, dtype)
+    is_table = what == "parity"
+    out = out or Path("figures/parity.json" if is_table else "verify.json")
+    if is_table and (against or convention or dtype != "float64"):
+        raise InputError("the parity table is compared with PyTorch in float64; omit other options")
+    checks = [] if is_table else suite.checks(what, against, convention, dtype)
     try:
         writable = out.parent.is_dir() and not out.is_dir()
     except OSError:  # Such as a name that is too long.
@@ -41,6 +47,9 @@ def verify(
     if not writable:
         raise InputError(f"cannot write {out}: it must be a file in a folder that exists")
     screen = make_console()
+    if is_table:
+        _parity(out, screen)
+        return
     outcomes = []
     with progress(screen, "verifying") as (bar, task):
         for check in checks:
@@ -67,4 +76,28 @@ def verify(
         say(screen, f"{not_run} of {len(checks)} checks were not run: {remedy}")
     say(screen, f"wrote: {out}")
     if not all(passed):
+        sys.exit(1)
+
+
+def _parity(out: Path, screen: Any) -> None:
+    """Run the parity table, and write it and its page; exit with 1 if a claim is not true."""
+    from jaxmnist.atomic import write_whole
+    from jaxmnist.parity.table import page
+
+    with progress(screen, "verifying") as (bar, task):
+
+        def on_row(text: str, count: int) -> None:
+            bar.update(task, description=text[:60], total=count, advance=1)
+
+        found = page.entries(on_row)
+    not_true = [entry for entry in found if entry.proof.failures]
+    for entry in not_true:
+        say(screen, "\n".join((entry.row.texts[0], *entry.proof.failures)))
+    write_whole(out, page.as_json(found, "jaxmnist verify parity").encode())
+    write_whole(out.with_suffix(".md"), page.as_markdown(found).encode())
+    say(screen, f"{len(found) - len(not_true)} of {len(found)} rows proved")
+    if lacking := page.not_there():
+        say(screen, f"not run, for jaxmnist.parity has no {', '.join(lacking)}")
+    say(screen, f"wrote: {out}, {out.with_suffix('.md')}")
+    if not_true:
         sys.exit(1)

@@ -1,5 +1,6 @@
 """`verify.assert_same`: a comparison as an assertion, for tests."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optax
@@ -7,9 +8,12 @@ import optax
 from jaxmnist.config import Config
 from jaxmnist.errors import InputError
 from jaxmnist.verify.compare import Comparison, Comparisons
+from jaxmnist.verify.function import function
 from jaxmnist.verify.identify.explain import Explanation
+from jaxmnist.verify.initializer import initializer
 from jaxmnist.verify.model import model
 from jaxmnist.verify.optimizer import optimizer
+from jaxmnist.verify.schedule import schedule
 from jaxmnist.verify.whole_run.entry import training
 
 AnyResult = Comparison | Comparisons | Explanation
@@ -20,8 +24,10 @@ def assert_same(what: AnyResult | Any, *args: Any, **options: Any) -> AnyResult:
 
     Args:
         what: A result of this package's verifiers; or the first argument of the verifier to call:
-            an Optax transformation (`optimizer`), a `Config` (`training`), or a function of
-            parameters and inputs (`model`).
+            an Optax transformation (`optimizer`), a `Config` (`training`), or a function. What
+            follows that tells which: a torch module as the third argument (`model`), or a function
+            as the second, and then a number of steps (`schedule`), a shape (`initializer`) or
+            arrays (`function`).
         *args: The verifier's other arguments.
         **options: Its options.
 
@@ -78,8 +84,25 @@ def compared(what: AnyResult | Any, *args: Any, **options: Any) -> AnyResult:
             )
         return found
     if callable(what):
-        return model(what, *args, **options)
+        return _of_functions(args, options)(what, *args, **options)
     raise InputError(
         f"there is nothing to compare a {type(what).__name__} by; it must be a result, an "
         "optax.GradientTransformation, a Config, or a function of parameters and inputs"
     )
+
+
+def _of_functions(args: tuple[Any, ...], options: Mapping[str, Any]) -> Callable[..., Any]:
+    """The verifier of two functions that takes these arguments after the first one."""
+    given = {**dict(zip(("second", "third"), args, strict=False)), **options}
+    third = given.get("third")
+    if hasattr(third, "named_parameters") or {"params", "torch_module"} & options.keys():
+        return model
+    is_size = isinstance(third, int) and not isinstance(third, bool)
+    if {"steps", "torch_factory"} & options.keys() or is_size:
+        return schedule
+    sizes = isinstance(third, tuple) and third and all(type(size) is int for size in third)
+    if {"shape", "torch_init"} & options.keys() or sizes:
+        return initializer
+    if len(args) > 1 or {"torch_f", "args"} & options.keys():
+        return function if callable(given.get("second", given.get("torch_f"))) else model
+    return model

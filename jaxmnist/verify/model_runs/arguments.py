@@ -88,13 +88,16 @@ def arguments(inputs: Any, torch_inputs: Any, dtype: str) -> BothInputs:
     return BothInputs(ours, *torch_inputs_of(torch_inputs, ours, dtype))
 
 
-def torch_inputs_of(given: Any, ours: Inputs, dtype: str) -> tuple[Inputs, dict[int, Axes] | None]:
+def torch_inputs_of(
+    given: Any, ours: Inputs, dtype: str, what: str = "torch_inputs"
+) -> tuple[Inputs, dict[int, Axes] | None]:
     """Convert what the torch module takes, and find how its axes are ours.
 
     Args:
         given: As `converted_inputs` takes it, or None where it takes what the JAX function takes.
         ours: The JAX function's.
         dtype: Of the floats.
+        what: Their name, for messages.
 
     Returns:
         The arguments, whole numbers as int64; and for each leaf of ours the order of its axes in
@@ -104,7 +107,7 @@ def torch_inputs_of(given: Any, ours: Inputs, dtype: str) -> tuple[Inputs, dict[
         arrays = ours.arrays()
         same = {i: tuple(range(a.ndim)) for i, a in enumerate(arrays)}
         return Inputs(jax.tree.map(_for_torch, ours.arguments), ours.names), same
-    theirs = converted_inputs(given, dtype, "torch_inputs")
+    theirs = converted_inputs(given, dtype, what)
     theirs = Inputs(jax.tree.map(_for_torch, theirs.arguments), theirs.names)
     axes: dict[int, Axes] = {}
     mine, other = ours.arrays(), theirs.arrays()

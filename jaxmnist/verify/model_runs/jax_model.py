@@ -40,6 +40,7 @@ class JaxModel:
         names: Mapping[int, str],
         build: Callable[[Mapping[str, Any]], Any],
         named: Callable[[Any], Mapping[str, Any]],
+        who: str = WHO,
     ) -> None:
         """Find the outputs' shapes.
 
@@ -51,11 +52,12 @@ class JaxModel:
             names: Of the inputs to differentiate in, by their position among all leaves.
             build: From arrays by path to the tree that `apply_fn` takes.
             named: From such a tree, or a part of it, to arrays by path.
+            who: The function, for messages.
 
         Raises:
             InputError: The function raises, or returns what is no array.
         """
-        self.params, self.names = dict(params), dict(names)
+        self.params, self.names, self._who = dict(params), dict(names), who
         self.flat, self._structure = jax.tree.flatten(inputs)
 
         def function(params: Mapping[str, Any], flat: list[Any]) -> dict[str, Any]:
@@ -66,12 +68,12 @@ class JaxModel:
                 found = _paths(named, returned[1])
                 if found and found.keys() <= self.params.keys():
                     returned, state = returned[0], found
-            outputs = leaves_by_name(returned, WHO)
+            outputs = leaves_by_name(returned, who)
             outputs |= {STATE + name: x for name, x in state.items()}
             return {name: jnp.asarray(x) for name, x in outputs.items()}
 
         self.function = function
-        with blamed_on(WHO, self.flat):
+        with blamed_on(who, self.flat):
             shapes = jax.eval_shape(function, *self._arrays())
         self.shapes: Shapes = {n: s for n, s in shapes.items() if not n.startswith(STATE)}
         self.state_shapes: Shapes = {n: s for n, s in shapes.items() if n.startswith(STATE)}
@@ -89,7 +91,7 @@ class JaxModel:
         Raises:
             InputError: The function cannot be differentiated.
         """
-        with blamed(WHO, "when differentiated"):
+        with blamed(self._who, "when differentiated"):
             return self._measured(jax.jit(self._gradients(cotangents, dtype))(*self._arguments()))
 
     def perturbed(self, cotangents: Cotangents, dtype: str, times: int) -> list[Measured]:

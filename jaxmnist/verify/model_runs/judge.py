@@ -99,7 +99,7 @@ def compared(
     return found
 
 
-def check_not_nan(ours: Parts, theirs: Parts) -> None:
+def check_not_nan(ours: Parts, theirs: Parts, who: str = "the torch module") -> None:
     """Refuse arrays that are NaN on both sides.
 
     Raises:
@@ -111,6 +111,6 @@ def check_not_nan(ours: Parts, theirs: Parts) -> None:
             if bad.size:
                 position = str([int(i) for i in bad[0]]) if array.ndim else ""
                 raise InputError(
-                    f"{part}: {leaf}{position} is nan here and in the torch module; it must be a "
+                    f"{part}: {leaf}{position} is nan here and in {who}; it must be a "
                     "number on one side at least to be compared"
                 )

@@ -3,7 +3,7 @@
 import dataclasses
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from jaxmnist.errors import InputError
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments."""
+MODELS: Final = ("apply_fn", "the torch module")
 
 
 def leaves_by_name(value: Any, who: str) -> dict[str, Any]:
@@ -74,6 +75,7 @@ def paired_names(
     ours: Mapping[str, tuple[int, ...]],
     theirs: Mapping[str, tuple[int, ...]],
     fits: Callable[[tuple[int, ...], tuple[int, ...]], bool] = operator.eq,
+    who: tuple[str, str] = MODELS,
 ) -> dict[str, tuple[str, str]]:
     """Pair the outputs of both models, in the torch module's order.
 
@@ -83,6 +85,7 @@ def paired_names(
         ours: Shapes by name, of the JAX function.
         theirs: Of the torch module.
         fits: Whether a shape here is one there, up to the layout.
+        who: Both, for the message.
 
     Returns:
         The name to report -> the names here and there.
@@ -93,7 +96,7 @@ def paired_names(
     >>> paired_names({"": (2, 3)}, {"logits": (2, 3)})
     {'logits': ('', 'logits')}
     """
-    both = f"apply_fn returns {_listed(ours)}, and the torch module {_listed(theirs)}"
+    both = f"{who[0]} returns {_listed(ours)}, and {who[1]} {_listed(theirs)}"
     if not ours or not theirs:
         raise InputError(f"{both}; both must return at least one array")
     if len(ours) == len(theirs) == 1:
@@ -105,12 +108,12 @@ def paired_names(
         raise InputError(f"{both}; both must return arrays of the same names")
     for name, (here, there) in pairs.items():
         if not fits(ours[here], theirs[there]):
-            logits = len(pairs) == 1 and len(ours[here]) == 2
+            logits = who == MODELS and len(pairs) == 1 and len(ours[here]) == 2
             what = (
                 "the logits have" if logits else f"output {name} has" if name else "the output has"
             )
             raise InputError(
-                f"{what} shape {ours[here]} here and {theirs[there]} in the torch module; both "
+                f"{what} shape {ours[here]} here and {theirs[there]} in {who[1]}; both "
                 "must have the same shape"
             )
     return pairs

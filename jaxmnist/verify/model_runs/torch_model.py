@@ -53,8 +53,10 @@ class Prepared(NamedTuple):
     """The parameters and inputs to differentiate in, by name."""
     buffers: dict[str, Any]
     flat: list[np.ndarray]
-    masks: Callable[[], Any]
+    masks: Callable[[], Any] = contextlib.nullcontext
     """Makes the context in which it draws the masks of dropout."""
+    who: str = WHO
+    """For messages."""
 
     def call(self) -> Any:
         """Run it.
@@ -62,7 +64,7 @@ class Prepared(NamedTuple):
         Raises:
             InputError: It raises.
         """
-        with blamed_on(WHO, self.flat), self.masks():
+        with blamed_on(self.who, self.flat), self.masks():
             return self.module(*self.positional, **self.keyword)
 
 
@@ -136,7 +138,7 @@ def run_torch(
     # The same masks and samples in every run, so that a perturbed one differs by rounding alone.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        found = leaves_by_name((call or ready.call)(), WHO)
+        found = leaves_by_name((call or ready.call)(), ready.who)
         outputs = {name: _to_numpy(torch, x) for name, x in found.items()}
         terms = []
         for name, pair in cotangents(outputs).items():
@@ -146,7 +148,7 @@ def run_torch(
                 if half.requires_grad:
                     terms.append((half * torch.from_numpy(weight).to(half.dtype)).sum())
         if terms:
-            with blamed(WHO, "on backward"):
+            with blamed(ready.who, "on backward"):
                 functools.reduce(torch.add, terms).backward()
     gradients = {
         name: np.zeros(tuple(x.shape), dtype) if x.grad is None else _to_numpy(torch, x.grad)
