@@ -62,6 +62,7 @@ LAYERS = {
     "sweep": 6,
     "distributed": 6,
     "verify": 8,
+    "parity": 9,
     "landscapes": 6,
     "plots": 7,
     "runs": 8,
