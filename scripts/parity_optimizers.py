@@ -6,7 +6,8 @@
 
 A case is a drop-in with arguments, which PyTorch's class of that name is given too. Each runs on
 the six sources of gradients of `jaxmnist.verify`, or on those that have shapes which the optimizer
-takes: Muon's parameters are matrices, so that it has no "stream" and no "network".
+takes: Muon's parameters are matrices, so that it has no "stream" and no "network". What climbs runs
+on given gradients alone, since it leaves every bound where they follow it.
 
 What is allowed: a relative error of 1e-12 where the gradients are given (random, sparse, stream);
 where they follow the trajectory (quadratic, rosenbrock, network) ten times what one unit in the
@@ -33,6 +34,7 @@ import numpy as np
 import tyro
 
 from jaxmnist import parity, provenance, verify
+from jaxmnist.verify.gradient_sources.lookup import FOLLOWING
 
 
 class Case(NamedTuple):
@@ -49,6 +51,8 @@ class Case(NamedTuple):
     def sources(self) -> tuple[str, ...]:
         """The sources of gradients that have shapes which the optimizer takes."""
         without = ("stream", "network") if self.name == "muon" else ()
+        if "maximize" in self.arguments:
+            without = FOLLOWING
         return tuple(source for source in verify.SOURCES if source not in without)
 
     def params(self, source: str) -> Any:
@@ -58,7 +62,10 @@ class Case(NamedTuple):
         shapes = {"square": (4, 4), "tall": (5, 3), "wide": (2, 6)}
         if self.name == "adafactor":
             shapes |= {"vector": (5,), "kernels": (2, 3, 4)}
-        return {name: np.zeros(shape) for name, shape in shapes.items()}
+        if source not in FOLLOWING:
+            return {name: np.zeros(shape) for name, shape in shapes.items()}
+        rng = np.random.default_rng(0)
+        return {name: rng.uniform(-1.5, 1.5, shape) for name, shape in shapes.items()}
 
     def torch_factory(self) -> Callable[[Any], Any]:
         """Return a function from a list of parameters to PyTorch's optimizer."""
@@ -97,7 +104,8 @@ CASES: Final = tuple(
             {},
             {"lr": 0.01, "momentum": 0.9},
             {"lr": 0.01, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.02},
-            {"lr": 0.01, "momentum": 0.8, "nesterov": True, "maximize": True},
+            {"lr": 0.01, "momentum": 0.8, "nesterov": True},
+            {"lr": 0.01, "momentum": 0.8, "maximize": True},
         ),
         (
             "adam",
@@ -105,7 +113,8 @@ CASES: Final = tuple(
             {},
             {"weight_decay": 0.02, "betas": (0.8, 0.99)},
             {"amsgrad": True, "betas": (0.9, 0.9)},
-            {"amsgrad": True, "eps": 1e-3, "maximize": True},
+            {"amsgrad": True, "eps": 1e-3},
+            {"weight_decay": 0.02, "maximize": True},
         ),
         ("adamw", "AdamW", {}, {"amsgrad": True, "weight_decay": 0.05}),
         ("nadam", "NAdam", {}, {"momentum_decay": 0.05, "weight_decay": 0.02}, _DECOUPLED),
@@ -139,20 +148,21 @@ CASES: Final = tuple(
             {},
             {"nesterov": False, "momentum": 0.8, "adjust_lr_fn": "match_rms_adamw"},
         ),
-        ("sparse_adam", "SparseAdam", {}, {"betas": (0.8, 0.99), "eps": 1e-3, "maximize": True}),
+        ("sparse_adam", "SparseAdam", {}, {"betas": (0.8, 0.99), "eps": 1e-3}),
     )
     for arguments in every
 )
 """Every drop-in with its defaults and with every argument that changes its arithmetic."""
 
 
-def compare(case: Case, source: str, steps: int) -> verify.Comparisons:
+def compare(case: Case, source: Any, steps: int, params: Any = None) -> verify.Comparisons:
     """Compare a case's drop-in with PyTorch's optimizer.
 
     Args:
         case: The case.
-        source: One of the case's sources.
+        source: One of the case's sources, or a function of the step and the parameters.
         steps: How many.
+        params: Where both start, or None for the case's own.
 
     Returns:
         The comparison of displacements, and of what both keep under names of one meaning.
@@ -161,7 +171,7 @@ def compare(case: Case, source: str, steps: int) -> verify.Comparisons:
         return verify.optimizer(
             getattr(parity, case.name)(**case.arguments),
             case.torch_factory(),
-            params=case.params(source),
+            params=case.params(source) if params is None else params,
             gradients=source,
             steps=steps,
         )

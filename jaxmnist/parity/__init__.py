@@ -14,8 +14,8 @@ from jaxmnist.parity.optimizers import adadelta as adadelta
 from jaxmnist.parity.optimizers import adafactor as adafactor
 from jaxmnist.parity.optimizers import adagrad as adagrad
 from jaxmnist.parity.optimizers import adam as adam
-from jaxmnist.parity.optimizers import adamw as adamw
 from jaxmnist.parity.optimizers import adamax as adamax
+from jaxmnist.parity.optimizers import adamw as adamw
 from jaxmnist.parity.optimizers import asgd as asgd
 from jaxmnist.parity.optimizers import clip_grad_norm as clip_grad_norm
 from jaxmnist.parity.optimizers import clip_grad_value as clip_grad_value

@@ -38,8 +38,8 @@ def adafactor(
         r ← (1 - β)·r + β·mean(g² along its rows),  c likewise along its columns
         v = r·c / max(mean(r), eps[0]);  of a vector, v ← (1 - β)·v + β·g²
         u = g / sqrt(max(v, eps[0]²))
-        ρ = min(lr, 1 / sqrt(t)),  α = ρ · max(eps[1], |w| / sqrt(n))
-        w ← w - lr · weight_decay · w - α · u / max(1, |u| / (sqrt(n)·d))
+        size = min(lr, 1 / sqrt(t)) · max(eps[1], |w| / sqrt(n))
+        w ← w - lr · weight_decay · w - size · u / max(1, |u| / (sqrt(n)·d))
 
     Rows and columns are the last two axes, in PyTorch's layout.
 

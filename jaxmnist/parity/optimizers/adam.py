@@ -68,9 +68,7 @@ def adam(
     -0.5000
     -0.4848
     """
-    return _adam(
-        "adam", lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay
-    )
+    return _adam("adam", lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay)
 
 
 def adamw(

@@ -68,7 +68,7 @@ def asgd(
     >>> params = jnp.array(2.0)
     >>> update, state = optimizer.update(jnp.array(3.0), optimizer.init(params), params)
     >>> print(f"{update:.4f}, then at a rate of {state.inner[1].eta:.4f}")
-    -2.0000, then at a rate of 0.4230
+    -2.0000, then at a rate of 0.4229
     """
 
     def make(
@@ -105,9 +105,8 @@ def _asgd(lr: Number, lambd: Number, alpha: Number, t0: Number) -> optax.Gradien
             return jnp.where(mu == 1, moved, ax + mu * (moved - ax))
 
         ax = jax.tree.map(averaged, state.ax, params, new)
-        next_eta = lr / (1 + lambd * lr * t) ** alpha
-        next_mu = 1 / jnp.maximum(1, t - t0)
-        single = (next_eta.astype(jnp.float32), next_mu.astype(jnp.float32))
-        return new, AsgdState(step, *single, ax)
+        next_eta = jnp.asarray(lr / (1 + lambd * lr * t) ** alpha, jnp.float32)
+        next_mu = jnp.asarray(1 / jnp.maximum(1, t - t0), jnp.float32)
+        return new, AsgdState(step, next_eta, next_mu, ax)
 
     return optax.GradientTransformation(init, update)

@@ -47,6 +47,7 @@ def clip_grad_norm(max_norm: Number, norm_type: float = 2.0) -> optax.GradientTr
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
         with jax.numpy_dtype_promotion("standard"):
+            updates = jax.tree.map(jnp.asarray, updates)
             norms = [_norm(g, norm_type) for g in jax.tree.leaves(updates)]
             if not norms:
                 return updates, state

@@ -12,14 +12,14 @@ from typing import Any, Final, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PyTree, ScalarLike
+from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
 from jaxmnist.conventions import plain_number, shown
 from jaxmnist.errors import InputError
 
-Number = ScalarLike
+Number = int | float | Float[Array, ""] | Int[Array, ""]
 """A Python number, or a scalar array that may be traced."""
-Scheduled = ScalarLike | Callable[[Int[Array, ""]], ScalarLike]
+Scheduled = Number | Callable[[Int[Array, ""]], ScalarLike]
 """The same, or a schedule: a function of the number of updates made before."""
 
 Numbers = dict[str, Any]
@@ -28,11 +28,11 @@ Numbers = dict[str, Any]
 class Range(NamedTuple):
     """The numbers that an argument may be."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     words: str
 
-    def has(self, number: float) -> bool:
+    def has(self, number: int | float) -> bool:
         """Return whether a number is one of them; the upper end of "less than" is not."""
         below = number < self.high if "less than" in self.words else number <= self.high
         return self.low <= number and below
@@ -161,7 +161,7 @@ def _check(name: str, numbers: Numbers) -> None:
     for argument, value in numbers.items():
         number = None if callable(value) else plain_number(value)
         if number is None:
-            if callable(value) or isinstance(value, jax.Array) and value.shape == ():
+            if callable(value) or (isinstance(value, jax.Array) and value.shape == ()):
                 continue
             raise InputError(
                 f"{name}: {argument} is {shown(value)}; it must be one number; use jax.vmap for "
@@ -181,7 +181,9 @@ def _check_params(name: str, params: PyTree, accepts: Callable[[Any], str | None
             raise InputError(f"{name}: {at} has dtype {dtype}; it must be {wanted}")
         wanted = None if accepts is None else accepts(leaf)
         if wanted is not None:
-            raise InputError(f"{name}: {at} has shape {jnp.shape(leaf)} and dtype {dtype}; {wanted}")
+            raise InputError(
+                f"{name}: {at} has shape {jnp.shape(leaf)} and dtype {dtype}; {wanted}"
+            )
 
 
 def real_only(leaf: Any) -> str | None:

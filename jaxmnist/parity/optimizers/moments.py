@@ -36,12 +36,20 @@ def advance(state: MomentsState, gradients: PyTree, beta1: Number, beta2: Number
 
 def average(old: PyTree, new: PyTree, decay: Number) -> PyTree:
     """Return decay·old + (1 - decay)·new."""
-    return jax.tree.map(lambda a, b: arithmetic.moving_average(a, b, decay), old, new)
+    share = _scalar(decay)
+    return jax.tree.map(lambda a, b: arithmetic.moving_average(a, b, share), old, new)
 
 
 def correction(decay: Number, step: Int[Array, ""]) -> Array:
-    """Return 1 - decay^step, which divides an average that began at zero."""
-    return arithmetic.one_minus_power(decay, real(step))
+    """Return 1 - decay^step, which divides an average that began at zero.
+
+    In double precision PyTorch's subtraction, so that both round alike: RAdam takes a difference in
+    which this rounding grows by 400. In float32 the subtraction would lose five of seven digits.
+    """
+    t = real(step)
+    if t.dtype == jnp.float64:
+        return 1 - jnp.power(decay, t)
+    return arithmetic.one_minus_power(_scalar(decay), t)
 
 
 def real(step: Int[Array, ""]) -> Float[Array, ""]:
@@ -52,3 +60,7 @@ def real(step: Int[Array, ""]) -> Float[Array, ""]:
 def increment(step: Int[Array, ""]) -> Int[Array, ""]:
     """Return one more, or the largest int32."""
     return jnp.asarray(optax.safe_increment(step))
+
+
+def _scalar(number: Number) -> arithmetic.Scalar:
+    return float(number) if isinstance(number, int) else number

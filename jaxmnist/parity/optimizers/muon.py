@@ -93,13 +93,13 @@ def muon(
     def make(
         lr: Number, weight_decay: Number, momentum: Number, eps: Number
     ) -> optax.GradientTransformation:
-        def change(u: Array) -> Array:
+        def change(u: Any, _: Any) -> Array:
             ortho = orthogonalized(u, ns_coefficients, ns_steps, eps)
             return _adjustment(adjust_lr_fn, *u.shape) * ortho.astype(u.dtype)
 
         return optax.chain(
             _momentum(momentum, nesterov),
-            optax.stateless_with_tree_map(lambda u, _: change(u)),
+            optax.stateless_with_tree_map(change),
             decay(weight_decay),
             optax.scale(-lr),
         )

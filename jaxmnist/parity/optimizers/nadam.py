@@ -67,7 +67,7 @@ def nadam(
     >>> optimizer = nadam(lr=1.0)
     >>> update, state = optimizer.update(jnp.array(2.0), optimizer.init(jnp.array(0.0)))
     >>> print(f"{update:.4f}")
-    -1.0572
+    -1.0565
     """
 
     def make(
@@ -79,9 +79,7 @@ def nadam(
         momentum_decay: Number,
     ) -> optax.GradientTransformation:
         parts = [decay(weight_decay), _scale_by_nadam(beta1, beta2, eps, momentum_decay)]
-        return optax.chain(
-            *(reversed(parts) if decoupled_weight_decay else parts), descend(lr)
-        )
+        return optax.chain(*(reversed(parts) if decoupled_weight_decay else parts), descend(lr))
 
     numbers = {
         "lr": lr,

@@ -27,9 +27,9 @@ def radam(
 
         m ← b1·m + (1 - b1)·g
         v ← b2·v + (1 - b2)·g²
-        R = 2 / (1 - b2) - 1,  ρ = R - 2·t·b2^t / (1 - b2^t)
-        w ← w - lr · m / (1 - b1^t) · c / (sqrt(v) + eps) where ρ > 5, with
-            c = sqrt(1 - b2^t) · sqrt((ρ - 4)·(ρ - 2)·R / ((R - 4)·(R - 2)·ρ)),
+        R = 2 / (1 - b2) - 1,  L = R - 2·t·b2^t / (1 - b2^t)
+        w ← w - lr · m / (1 - b1^t) · c / (sqrt(v) + eps) where L > 5, with
+            c = sqrt(1 - b2^t) · sqrt((L - 4)·(L - 2)·R / ((R - 4)·(R - 2)·L)),
         w ← w - lr · m / (1 - b1^t) else
 
     Args:
@@ -46,7 +46,7 @@ def radam(
     Raises:
         InputError: A number is outside PyTorch's range.
 
-    Optax: ``optax.radam`` adds eps after the correction, and takes ρ ≥ 5; at ``eps=0`` both are
+    Optax: ``optax.radam`` adds eps after the correction, and takes L ≥ 5; at ``eps=0`` both are
     equal.
 
     References: Liu et al., "On the variance of the adaptive learning rate and beyond", 2020.
@@ -63,9 +63,7 @@ def radam(
         lr: Number, beta1: Number, beta2: Number, eps: Number, weight_decay: Number
     ) -> optax.GradientTransformation:
         parts = [decay(weight_decay), _scale_by_radam(beta1, beta2, eps)]
-        return optax.chain(
-            *(reversed(parts) if decoupled_weight_decay else parts), descend(lr)
-        )
+        return optax.chain(*(reversed(parts) if decoupled_weight_decay else parts), descend(lr))
 
     numbers = {
         "lr": lr,

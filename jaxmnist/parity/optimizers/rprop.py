@@ -58,7 +58,7 @@ def rprop(
     ...     print(f"{update:.1f}")
     -1.0
     -1.2
-    0.0
+    -0.0
     0.6
     """
     numbers = {
