@@ -26,3 +26,21 @@ from jaxmnist.parity.optimizers import rmsprop as rmsprop
 from jaxmnist.parity.optimizers import rprop as rprop
 from jaxmnist.parity.optimizers import sgd as sgd
 from jaxmnist.parity.optimizers import sparse_adam as sparse_adam
+from jaxmnist.parity.schedules import Cycle as Cycle
+from jaxmnist.parity.schedules import chained as chained
+from jaxmnist.parity.schedules import constant_lr as constant_lr
+from jaxmnist.parity.schedules import cosine_annealing_lr as cosine_annealing_lr
+from jaxmnist.parity.schedules import (
+    cosine_annealing_warm_restarts as cosine_annealing_warm_restarts,
+)
+from jaxmnist.parity.schedules import cyclic_lr as cyclic_lr
+from jaxmnist.parity.schedules import exponential_lr as exponential_lr
+from jaxmnist.parity.schedules import lambda_lr as lambda_lr
+from jaxmnist.parity.schedules import linear_lr as linear_lr
+from jaxmnist.parity.schedules import multi_step_lr as multi_step_lr
+from jaxmnist.parity.schedules import multiplicative_lr as multiplicative_lr
+from jaxmnist.parity.schedules import one_cycle as one_cycle
+from jaxmnist.parity.schedules import polynomial_lr as polynomial_lr
+from jaxmnist.parity.schedules import reduce_on_plateau as reduce_on_plateau
+from jaxmnist.parity.schedules import sequential_lr as sequential_lr
+from jaxmnist.parity.schedules import step_lr as step_lr
