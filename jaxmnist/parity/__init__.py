@@ -10,6 +10,7 @@ where they are not. Numbers may be traced, so that one program serves every valu
 a momentum and betas may be schedules.
 """
 
+from jaxmnist.parity.from_torch import optimizer_from_torch as optimizer_from_torch
 from jaxmnist.parity.optimizers import adadelta as adadelta
 from jaxmnist.parity.optimizers import adafactor as adafactor
 from jaxmnist.parity.optimizers import adagrad as adagrad
