@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxmnist import landscapes as landscapes
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
+    from jaxmnist import parity as parity
     from jaxmnist import plots as plots
     from jaxmnist import provenance as provenance
     from jaxmnist import runs as runs
@@ -57,6 +58,7 @@ _MODULES = (
     "landscapes",
     "losses",
     "optim",
+    "parity",
     "plots",
     "provenance",
     "runs",

@@ -258,8 +258,8 @@ def rows() -> list[Row]:
             lambda optimizer: _fed(L.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)),
             lambda: _plateau(optax.contrib.reduce_on_plateau(0.5, patience=2)),
             DIFFERS,
-            "PyTorch reduces after patience + 1 values that are no better; Optax after patience, at "
-            "the update of the last of them.",
+            "PyTorch reduces after patience + 1 values that are no better; Optax after patience, "
+            "at the update of the last of them.",
             lambda: _plateau(parity.reduce_on_plateau(0.1, factor=0.5, patience=2)),
         ),
         Row(
