@@ -1,6 +1,8 @@
 """A run's checkpoints: everything that the next epoch needs, written and restored by Orbax."""
 
 import json
+import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -78,7 +80,9 @@ def save_checkpoint(run: Run, epoch: int, state: TrainState) -> None:
         raise InputError(f"cannot write {place / str(done)}: {error.strerror}") from error
     except (ValueError, RuntimeError) as error:  # What the storage library makes of a full disk.
         _remove_unfinished(run)
-        raise InputError(f"cannot write {place / str(done)}: {_first_line(error)}") from error
+        number = re.search(r"os_error_code='(\d+)'", str(error))
+        reason = os.strerror(int(number[1])) if number else _first_line(error)
+        raise InputError(f"cannot write {place / str(done)}: {reason}") from error
     write_whole(place / str(done) / METRICS, _text(written))
 
 

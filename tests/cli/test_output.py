@@ -77,7 +77,7 @@ def test_file_size_limit_keeps_what_is_written_without_a_librarys_log(npz, tmp_p
     words = ["train", "--dataset", npz, "--out", out, "--hidden", "100", "--optimizer", "adam"]
     words += ["--eval-batch-size", "48", "--checkpoint-every", "2"]
     ended = run_program(*words, change=SMALL_FILES)
-    assert_refused(ended, f"cannot write {out / 'checkpoints' / '2'}")
+    assert_refused(ended, f"cannot write {out / 'checkpoints' / '2'}: File too large\n")
     assert (out / "metrics.jsonl").read_text().count("\n") == 2
     assert list((out / "checkpoints").iterdir()) == []  # Nor what takes up the space.
     runs.load(out)
