@@ -9,6 +9,7 @@ that is neither found nor harmless: all that it read was right, and nothing is a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -56,6 +57,16 @@ class Alignment:
         """Find an array among our values, to the rounding of a value of theirs."""
         match = self.sorted.nearest(array)
         return match if match and match.error <= self.allowed[number] else None
+
+    def is_new(self, array: np.ndarray, number: int) -> bool:
+        """Whether an array is among our values that are none of theirs."""
+        match = self.in_ours(array, number)
+        return match is not None and (match.number, match.step) not in self._known
+
+    @cached_property
+    def _known(self) -> set[tuple[int, int | None]]:
+        matches = [self.nearest[x] for x in self.found]
+        return {(match.number, match.step) for match in matches if match}
 
 
 def align(theirs: TorchTrace, ours: JaxTrace, allowed: Sequence[float]) -> Alignment:
