@@ -80,8 +80,13 @@ def align(theirs: TorchTrace, ours: JaxTrace, allowed: Sequence[float]) -> Align
     Returns:
         What was found.
     """
+    # What no output is computed from is no part of the function, except inside a loop.
+    live = set[int]().union(*(ours.ancestors(number) for number in ours.outputs.values()))
     arrays = [
-        value.array if value.data and informative(value.array) else None for value in ours.values
+        value.array
+        if value.data and informative(value.array) and (number in live or value.steps)
+        else None
+        for number, value in enumerate(ours.values)
     ]
     searched = Sorted(arrays, [value.steps for value in ours.values])
     nearest: dict[int, Match | None] = {}

@@ -76,6 +76,9 @@ def left_out(alignment: Alignment, index: int, module: Any) -> str | None:
     calls = [c for c in theirs.calls if c.module == owner and c.start <= index < c.stop]
     if not owner or not calls or not calls[0].inputs or not calls[0].outputs:
         return None
+    inside = theirs.operations[calls[0].start : calls[0].stop]
+    if sum(operation.name not in VIEWS for operation in inside) < 2:
+        return None
     given, made = calls[0].inputs[0], calls[0].outputs[0]
     array = theirs.values[given].array()
     if given not in alignment.found or array.shape != tuple(theirs.values[made].tensor.shape):

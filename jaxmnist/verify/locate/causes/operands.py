@@ -60,6 +60,11 @@ def operands(alignment: Alignment, index: int, operation: Operation) -> Iterator
                 yield Hypothesis(
                     f"transposed {what}", {index: first(operation, i, lambda x: x.mT.contiguous())}
                 )
+    if operation.name == "_trilinear":
+        yield Hypothesis(
+            "transposed weight: the two inputs of the product swapped",
+            {index: first(operation, 1, lambda x: x.mT.contiguous())},
+        )
     if operation.name in ("addmm", "baddbmm"):
         yield Hypothesis("missing bias", {index: first(operation, 0, lambda x: x * 0)})
         yield Hypothesis("bias added twice", {index: first(operation, 0, lambda x: x * 2)})

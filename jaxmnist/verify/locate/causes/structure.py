@@ -228,11 +228,11 @@ def _other_operands(alignment: Alignment, index: int, operation: Operation) -> I
             value = theirs.values[number]
             if number in operation.inputs or number not in alignment.found:
                 continue
-            if value.tensor.shape == shape and made.name not in VIEWS:
+            if value.tensor.numel() == shape.numel() and made.name not in VIEWS:
                 where = made.module or "the module"
                 yield Hypothesis(
                     f"other operand of {name}: the {made.name} of {where} in JAX",
-                    {index: with_argument(operation, position, value.tensor)},
+                    {index: with_argument(operation, position, value.tensor.reshape(shape))},
                     tells=len(positions) == 1,
                 )
 
