@@ -250,13 +250,19 @@ def moved(alignment: Alignment, index: int, hypothesis: Hypothesis) -> str | Non
     """
     theirs = alignment.theirs
     operation = theirs.operations[index]
-    positions = data_inputs(theirs, operation)
-    if not hypothesis.given or len(positions) != 1:
+    (own,) = operation.outputs[:1]
+    if own not in hypothesis.given:
         return None
+    left = hypothesis.given[own]
+    # What the result is without the operation: one of two terms, or all that it reads.
+    read = [operation.arguments[i].number for i in data_inputs(theirs, operation)]
+    kept = [n for n in read if np.array_equal(theirs.values[n].array().ravel(), left.ravel())]
+    if not kept:
+        return None
+    reference = kept[0]
     stop = min(index + LATER, len(theirs.operations))
     results = replayed(theirs, range(index + 1, stop), hypothesis.given)
-    shape = theirs.values[operation.inputs[0]].tensor.shape
-    own = operation.outputs[0]
+    shape = theirs.values[reference].tensor.shape
     for i in range(index + 1, stop):
         number = theirs.operations[i].outputs[0]
         array = results.get(number)
@@ -264,8 +270,7 @@ def moved(alignment: Alignment, index: int, hypothesis: Hypothesis) -> str | Non
             continue
         if alignment.in_ours(array, number) is None:
             return None
-        reference = operation.arguments[positions[0]]
-        made = replayed(theirs, [index], {reference.number: array}).get(own)
+        made = replayed(theirs, [index], {reference: array}).get(own)
         if made is None or same_elements(made, array):
             continue
         if alignment.in_ours(made, own) is not None:
