@@ -119,7 +119,7 @@ CASES = [
                  wrong="slope"),
     plain_faults("normalized at each step alone", "norm", ("axis", "axes", "group"),
                  wrong="norm per step"),
-    plain_faults("difference for sum", "", ("sign", "negat", "subtract", "operand", "residual"),
+    plain_faults("difference for sum", "", ("sign", "negat", "subtract", "difference"),
                  wrong="minus"),
     plain_faults("padded at the start alone", "down", ("padding", "stride"), wrong="shifted"),
     plain_faults("the last step for the mean", "", ("reduction", "last"), wrong="last"),

@@ -172,7 +172,16 @@ def first_divergence(
             assert match is not None
             why = cause(ours[match.number], theirs[before[0]])
             suspects.append((call, Backward(call.module, why), alone))
-    certain = [one for one in suspects if one[2]] or suspects
+    certain = [one for one in suspects if one[2]]
+    if not certain:
+        for call in sorted(alignment.theirs.calls, key=lambda c: (-c.stop, -c.start)):
+            wrong = [n for n in call.outputs if right(n) is False]
+            if wrong:
+                # It goes wrong between what this submodule returned and what reads it.
+                match = alignment.nearest[wrong[0]]
+                assert match is not None
+                return Backward(call.module, cause(ours[match.number], theirs[wrong[0]]))
+    certain = certain or suspects
     while certain:
         call, found, _ = certain[0]
         # The innermost: without a suspect inside.

@@ -9,6 +9,7 @@ that is neither found nor harmless: all that it read was right, and nothing is a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -57,6 +58,16 @@ class Alignment:
         match = self.sorted.nearest(array)
         return match if match and match.error <= self.allowed[number] else None
 
+    def is_new(self, array: np.ndarray, number: int) -> bool:
+        """Whether an array is among our values that are none of theirs."""
+        match = self.in_ours(array, number)
+        return match is not None and (match.number, match.step) not in self._known
+
+    @cached_property
+    def _known(self) -> set[tuple[int, int | None]]:
+        matches = [self.nearest[x] for x in self.found]
+        return {(match.number, match.step) for match in matches if match}
+
 
 def align(theirs: TorchTrace, ours: JaxTrace, allowed: Sequence[float]) -> Alignment:
     """Look for each value of a torch module among those of a JAX function.
@@ -69,8 +80,13 @@ def align(theirs: TorchTrace, ours: JaxTrace, allowed: Sequence[float]) -> Align
     Returns:
         What was found.
     """
+    # What no output is computed from is no part of the function, except inside a loop.
+    live = set[int]().union(*(ours.ancestors(number) for number in ours.outputs.values()))
     arrays = [
-        value.array if value.data and informative(value.array) else None for value in ours.values
+        value.array
+        if value.data and informative(value.array) and (number in live or value.steps)
+        else None
+        for number, value in enumerate(ours.values)
     ]
     searched = Sorted(arrays, [value.steps for value in ours.values])
     nearest: dict[int, Match | None] = {}

@@ -85,7 +85,9 @@ def _before(alignment: Alignment, index: int) -> Place | None:
             if result is None or same_elements(result, array):
                 continue
             if holds(alignment, index, Hypothesis("", given={number: array})):
-                return Place(_maker_module(theirs, number), None, candidate)
+                rounds = ours.values[candidate].primitive == "convert_element_type"
+                module = operation.module if rounds else _maker_module(theirs, number)
+                return Place(module, None, candidate)
     return None
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from jaxmnist.verify.locate import backward, jax_trace, torch_trace
 from jaxmnist.verify.locate.align import magnitude, ordered
-from jaxmnist.verify.locate.causes import cause
-from jaxmnist.verify.locate.forward import Alignment, align
-from jaxmnist.verify.locate.place import place
+from jaxmnist.verify.locate.causes import cause, substituted
+from jaxmnist.verify.locate.forward import Alignment, align, first_divergence
+from jaxmnist.verify.locate.place import Place, place
 from jaxmnist.verify.model_runs.leaves import leaves_by_name
 from jaxmnist.verify.model_runs.result import Layer, Located
 from jaxmnist.verify.model_runs.torch_model import WHO, Cotangents, Prepared, run_torch
@@ -61,7 +61,12 @@ def located(
     found = place(alignment)
     if found is not None:
         # Gradients follow the values that they are taken at: they say nothing more.
-        why = cause(alignment, found, module)
+        # What is done more than in PyTorch is said only if no change of the operation itself tells.
+        index = None if found.extra is None else first_divergence(alignment)
+        why = None if index is None else substituted(alignment, index, module)
+        if index is not None and why is not None:
+            found = Place(trace.operations[index].module, index)
+        why = why or cause(alignment, found, module)
         return Located(found.module, why, _layers(alignment, {}, {}))
     numbers = [match.number for match in alignment.nearest.values() if match is not None]
     gradients = backward.gradients_in(ours.function, ours.params, ours.inputs, numbers)(

@@ -29,7 +29,7 @@ class Hypothesis(NamedTuple):
     """Whether the operation's own result tells enough, if JAX has it: other parameters do."""
 
 
-def holds(alignment: Alignment, index: int, hypothesis: Hypothesis) -> bool:
+def holds(alignment: Alignment, index: int, hypothesis: Hypothesis, lenient: bool = False) -> bool:
     """Test a hypothesis by substitution.
 
     The operations from `index` on are computed again with the change. It holds if something after
@@ -41,6 +41,7 @@ def holds(alignment: Alignment, index: int, hypothesis: Hypothesis) -> bool:
         alignment: Of the two programs.
         index: The position of the operation where they diverge.
         hypothesis: The change.
+        lenient: Whether one that tells enough by itself holds by the operation's own result.
 
     Returns:
         Whether they agree with the change.
@@ -62,10 +63,12 @@ def holds(alignment: Alignment, index: int, hypothesis: Hypothesis) -> bool:
         if operations[i].name not in VIEWS and number in results and number in alignment.nearest
     ]
     own_found = alignment.in_ours(np.asarray(made), own) is not None
-    if not after or (own_found and hypothesis.tells):
+    if not after:
         return own_found
+    if lenient and hypothesis.tells and alignment.is_new(np.asarray(made), own):
+        return True
     return any(
-        alignment.in_ours(results[number], number) is not None
+        alignment.is_new(results[number], number)
         for number in (after if own_found else after[:NEAR])
         if number not in alignment.found
     )

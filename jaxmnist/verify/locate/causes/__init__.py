@@ -47,10 +47,35 @@ def cause(alignment: Alignment, place: Place, module: Any) -> str | None:
     index = place.operation
     if index is None:
         return None
-    if (gates := modules.recurrent(alignment, place, module)) is not None:
+    return (
+        substituted(alignment, index, module)
+        or substituted(alignment, index, module, lenient=True)
+        or modules.cause(alignment, place, module)
+        or precision.cause(alignment, place)
+    )
+
+
+def substituted(alignment: Alignment, index: int, module: Any, lenient: bool = False) -> str | None:
+    """Find what makes an operation compute what the JAX function does.
+
+    Args:
+        alignment: Of the two programs.
+        index: The position of the operation where they diverge.
+        module: The torch module that was recorded.
+        lenient: As `holds` takes it; then only what was not tried before is.
+
+    Returns:
+        The first cause that holds, in short words; None if there is none.
+    """
+    place = Place(alignment.theirs.operations[index].module, index)
+    if not lenient and (gates := modules.recurrent(alignment, place, module)) is not None:
         return gates
+    if not lenient and (missing := modules.left_out(alignment, index, module)) is not None:
+        return missing
     for source in SOURCES:
         for hypothesis in source(alignment, index):
-            if holds(alignment, index, hypothesis):
+            if lenient and not hypothesis.tells:
+                continue
+            if holds(alignment, index, hypothesis, lenient):
                 return structure.moved(alignment, index, hypothesis) or hypothesis.cause
-    return modules.cause(alignment, place, module) or precision.cause(alignment, place)
+    return None

@@ -9,6 +9,7 @@ import numpy as np
 from jaxmnist.verify.locate.align import ordered
 from jaxmnist.verify.locate.causes.activations import ACTIVATIONS, activation
 from jaxmnist.verify.locate.causes.norms import other_norms
+from jaxmnist.verify.locate.causes.operands import operands
 from jaxmnist.verify.locate.causes.pooling import pool
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.replay import replayed
@@ -16,7 +17,6 @@ from jaxmnist.verify.locate.torch_trace import Operation, Ref
 from jaxmnist.verify.locate.trial import (
     Hypothesis,
     counterparts,
-    data_inputs,
     first,
     then,
     with_argument,
@@ -67,7 +67,7 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
                 f"embedding: index shifted by {shift}", {index: first(operation, 1, move)}
             )
     yield from _scalars(alignment, index, operation)
-    yield from _operands(alignment, index, operation)
+    yield from operands(alignment, index, operation)
     yield from _factor(alignment, index, operation)
     yield from _weight_factor(alignment, index, operation)
 
@@ -237,38 +237,6 @@ def _scalars(alignment: Alignment, index: int, operation: Operation) -> Iterator
                     {index: with_argument(operation, i, value)},
                 )
     del alignment
-
-
-def _operands(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
-    inputs = data_inputs(alignment.theirs, operation)
-    if len(inputs) == 2:
-        a, b = inputs
-        arguments = list(operation.arguments)
-        arguments[a], arguments[b] = arguments[b], arguments[a]
-        if operation.name in ("sub", "div", "mm", "bmm", "matmul", "rsub"):
-            yield Hypothesis(
-                "operands swapped", {index: operation._replace(arguments=tuple(arguments))}
-            )
-    if operation.name == "cat":
-        order = list(reversed(operation.arguments[0]))
-        yield Hypothesis(
-            "order of concatenation reversed", {index: with_argument(operation, 0, order)}
-        )
-    if operation.name in ("mm", "bmm", "matmul", "addmm", "baddbmm"):
-        for i in range(len(operation.arguments) - 2, len(operation.arguments)):
-            argument = operation.arguments[i]
-            if not isinstance(argument, Ref):
-                continue
-            tensor = alignment.theirs.values[argument.number].tensor
-            if tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2]:
-                what = "product" if alignment.theirs.values[argument.number].data else "weight"
-                yield Hypothesis(
-                    f"transposed {what}", {index: first(operation, i, lambda x: x.mT.contiguous())}
-                )
-    if operation.name in ("addmm", "baddbmm"):
-        yield Hypothesis("missing bias", {index: first(operation, 0, lambda x: x * 0)})
-        yield Hypothesis("bias added twice", {index: first(operation, 0, lambda x: x * 2)})
-        yield Hypothesis("bias subtracted", {index: first(operation, 0, lambda x: -x)})
 
 
 def _factor(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:

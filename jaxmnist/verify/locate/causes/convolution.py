@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.torch_trace import Operation
-from jaxmnist.verify.locate.trial import Hypothesis, first
+from jaxmnist.verify.locate.trial import Hypothesis, first, with_argument
 
 MODES = ("reflect", "replicate", "circular")
 
@@ -22,6 +22,8 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
         Changes to it; none if it is no convolution.
     """
     operation = alignment.theirs.operations[index]
+    if operation.name == "constant_pad_nd":
+        yield from _pad_before(alignment, index)
     if operation.name not in ("convolution", "_convolution", "mkldnn_convolution"):
         return
     if operation.name != "convolution":
@@ -79,6 +81,34 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
             {index: _padded(operation, padding, padding, mode)},
         )
     del extra, groups
+
+
+def _pad_before(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
+    """Another padding before a convolution, and with it another dilation."""
+    operations = alignment.theirs.operations
+    operation = operations[index]
+    own = list(operation.arguments[1])
+    axes = len(own) // 2
+    for by in itertools.product(range(-4, 5), repeat=2):
+        pads = [p + d for p, d in zip(own, by * axes, strict=True)]
+        if pads != own and min(pads) >= 0:
+            yield Hypothesis(
+                f"padding: {tuple(pads)} in JAX, {tuple(own)} in PyTorch",
+                {index: with_argument(operation, 1, pads)},
+            )
+    for later in range(index + 1, min(index + 4, len(operations))):
+        following = operations[later]
+        if following.name != "convolution":
+            continue
+        dilation = following.arguments[5]
+        for other in range(1, 5):
+            if other != dilation[0]:
+                pads = [p * other // dilation[0] for p in own]
+                changed = with_argument(following, 5, [other] * len(dilation))
+                yield Hypothesis(
+                    f"dilation: {other} in JAX, {dilation} in PyTorch",
+                    {index: with_argument(operation, 1, pads), later: changed},
+                )
 
 
 def _pair(before: Any, after: Any) -> str:

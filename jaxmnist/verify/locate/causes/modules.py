@@ -11,9 +11,11 @@ import numpy as np
 
 from jaxmnist.verify.locate.align import informative
 from jaxmnist.verify.locate.causes.activations import activations
-from jaxmnist.verify.locate.forward import Alignment
+from jaxmnist.verify.locate.forward import VIEWS, Alignment
 from jaxmnist.verify.locate.place import Place
+from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.torch_trace import Call
+from jaxmnist.verify.locate.trial import AHEAD, NEAR
 
 GATES = {"LSTM": ("i", "f", "g", "o"), "GRU": ("r", "z", "n")}
 
@@ -56,6 +58,44 @@ def recurrent(alignment: Alignment, place: Place, module: Any) -> str | None:
     if call is None or not call.outputs or kind not in GATES:
         return None
     return _gates(alignment, call, submodule, GATES[kind]) or _steps(alignment, call, submodule)
+
+
+def left_out(alignment: Alignment, index: int, module: Any) -> str | None:
+    """Say whether the JAX function leaves a whole submodule of several operations out.
+
+    Args:
+        alignment: Of the two programs.
+        index: The position of the operation where they diverge.
+        module: The torch module that was recorded.
+
+    Returns:
+        The cause in short words, or None.
+    """
+    theirs = alignment.theirs
+    owner = theirs.operations[index].module
+    calls = [c for c in theirs.calls if c.module == owner and c.start <= index < c.stop]
+    if not owner or not calls or not calls[0].inputs or not calls[0].outputs:
+        return None
+    inside = theirs.operations[calls[0].start : calls[0].stop]
+    if sum(operation.name not in VIEWS for operation in inside) < 2:
+        return None
+    given, made = calls[0].inputs[0], calls[0].outputs[0]
+    array = theirs.values[given].array()
+    if given not in alignment.found or array.shape != tuple(theirs.values[made].tensor.shape):
+        return None
+    stop = calls[0].stop
+    later = range(stop, min(stop + AHEAD, len(theirs.operations)))
+    results = replayed(theirs, later, {made: array})
+    new = [
+        n
+        for i in later
+        for n in theirs.operations[i].outputs[:1]
+        if n in results and n in alignment.nearest and n not in alignment.found
+        if theirs.operations[i].name not in VIEWS
+    ]
+    if any(alignment.is_new(results[n], n) for n in new[:NEAR]):
+        return f"missing layer: {type(module.get_submodule(owner)).__name__}"
+    return None
 
 
 def _steps(alignment: Alignment, call: Call, submodule: Any) -> str | None:

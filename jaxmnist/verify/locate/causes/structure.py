@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxmnist.verify.locate.align import Match, magnitude, ordered, same_elements
+from jaxmnist.verify.locate.causes.activations import ACTIVATIONS as ACTIVATION_OPERATIONS
 from jaxmnist.verify.locate.forward import VIEWS, Alignment
 from jaxmnist.verify.locate.jax_trace import JaxTrace
 from jaxmnist.verify.locate.place import Place
@@ -214,22 +215,25 @@ def _other_operands(alignment: Alignment, index: int, operation: Operation) -> I
     """Another value that was computed shortly before, in the place of an operand."""
     theirs = alignment.theirs
     positions = data_inputs(theirs, operation)
-    if len(positions) != 2 or operation.name.rstrip("_") not in ("add", "sub", "mul", "div"):
+    name = operation.name.rstrip("_")
+    if len(positions) != 2 and operation.name not in ACTIVATION_OPERATIONS:
+        return
+    if len(positions) == 2 and name not in ("add", "sub", "mul", "div"):
         return
     for position in positions:
         own = operation.arguments[position].number
         shape = theirs.values[own].tensor.shape
-        for made in reversed(theirs.operations[max(0, index - 4 * LATER) : index]):
+        for made in reversed(theirs.operations[max(0, index - 4 * LATER) : index + LATER]):
             number = made.outputs[0] if made.outputs else own
             value = theirs.values[number]
             if number in operation.inputs or number not in alignment.found:
                 continue
-            if value.tensor.shape == shape and made.name not in VIEWS:
+            if value.tensor.numel() == shape.numel() and made.name not in VIEWS:
                 where = made.module or "the module"
                 yield Hypothesis(
-                    f"other operand of {operation.name.rstrip('_')}: the {made.name} of {where} "
-                    "in JAX",
-                    {index: with_argument(operation, position, value.tensor)},
+                    f"other operand of {name}: the {made.name} of {where} in JAX",
+                    {index: with_argument(operation, position, value.tensor.reshape(shape))},
+                    tells=len(positions) == 1,
                 )
 
 
@@ -246,13 +250,19 @@ def moved(alignment: Alignment, index: int, hypothesis: Hypothesis) -> str | Non
     """
     theirs = alignment.theirs
     operation = theirs.operations[index]
-    positions = data_inputs(theirs, operation)
-    if not hypothesis.given or len(positions) != 1:
+    (own,) = operation.outputs[:1]
+    if own not in hypothesis.given:
         return None
+    left = hypothesis.given[own]
+    # What the result is without the operation: one of two terms, or all that it reads.
+    read = [operation.arguments[i].number for i in data_inputs(theirs, operation)]
+    kept = [n for n in read if np.array_equal(theirs.values[n].array().ravel(), left.ravel())]
+    if not kept:
+        return None
+    reference = kept[0]
     stop = min(index + LATER, len(theirs.operations))
     results = replayed(theirs, range(index + 1, stop), hypothesis.given)
-    shape = theirs.values[operation.inputs[0]].tensor.shape
-    own = operation.outputs[0]
+    shape = theirs.values[reference].tensor.shape
     for i in range(index + 1, stop):
         number = theirs.operations[i].outputs[0]
         array = results.get(number)
@@ -260,8 +270,7 @@ def moved(alignment: Alignment, index: int, hypothesis: Hypothesis) -> str | Non
             continue
         if alignment.in_ours(array, number) is None:
             return None
-        reference = operation.arguments[positions[0]]
-        made = replayed(theirs, [index], {reference.number: array}).get(own)
+        made = replayed(theirs, [index], {reference: array}).get(own)
         if made is None or same_elements(made, array):
             continue
         if alignment.in_ours(made, own) is not None:
@@ -295,6 +304,9 @@ def extra(alignment: Alignment, place: Place) -> str | None:
     if value.primitive in ("mul", "div"):
         number = _constant(alignment, place.extra)
         return "extra gate or scale" if several else f"extra scale: {value.primitive} {number}"
+    if value.primitive == "convert_element_type":
+        narrow = min((value, ours.values[value.parents[0]]), key=lambda v: v.dtype.itemsize)
+        return f"{narrow.dtype.name}: a value is rounded in JAX"
     if value.primitive == "sub" and _centred(alignment, place.extra):
         return "extra mean: subtracted in JAX"
     if value.primitive in ("add", "sub"):
