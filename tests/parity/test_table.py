@@ -17,6 +17,7 @@ from jaxmnist.parity.table.row import DIFFERS, EQUAL, FLOAT32, Kind, Row
 from jaxmnist.parity.table.text import expression
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
+BASES = ("LRScheduler", "_LRScheduler")
 ALL = [(kind, row) for kind in page.KINDS for row in kind.rows()]
 THERE = [(kind, row) for kind, row in ALL if missing(row) is None]
 
@@ -40,7 +41,7 @@ def test_row_is_proved_and_the_page_has_its_errors(kind, row, stored):
     assert not proof.failures, proof.failures[0]
     written = stored[key(page.identity(kind, row))]
     assert_of_one_order(proof.max_error, written["max_error"], row.verdict == EQUAL)
-    if row.equal is not None:
+    if proof.equal_error is not None:
         assert_of_one_order(proof.equal_error, written["equal_error"], True)
 
 
@@ -88,7 +89,7 @@ def test_there_are_enough_rows_and_all_of_torch_optim():
     schedulers = [
         name
         for name, each in vars(torch.optim.lr_scheduler).items()
-        if isinstance(each, type) and issubclass(each, scheduler) and each is not scheduler
+        if isinstance(each, type) and issubclass(each, scheduler) and name not in BASES
     ]
     assert len(classes) >= 14
     assert len(schedulers) >= 14
@@ -128,14 +129,14 @@ def claims() -> list[tuple[Row, str]]:
         (row(squares, DIFFERS, "x"), "and is equal"),
         (
             row(halves, DIFFERS, "x", squares, "a constant"),
-            "claimed cause 'a constant', found 'a f",
+            "claimed cause 'a constant', found",
         ),
         (row(halves, DIFFERS, "x", lambda p, t: halves(p, t) * 1.999), "to be the equal one"),
         (row(halves, FLOAT32, "x"), "claimed equal up to float32, and the error is 5e-01"),
         (row(halves, "equal up to step 3", "x"), "and the first divergence is at 0"),
         (
             row(lambda p, t: p, DIFFERS, "x", cause="a factor"),
-            "claimed cause 'a factor', found 'f r",
+            "claimed cause 'a factor', found",
         ),
     ]
 
@@ -158,7 +159,7 @@ def test_settings_are_restored():
     prove(kind, row)
     assert jax.config.read("jax_disable_most_optimizations") == before
     with pytest.raises(ValueError, match="rank_promotion"):
-        jnp.zeros(2) + jnp.zeros((2, 2))
+        _ = jnp.zeros(2) + jnp.zeros((2, 2))
 
 
 def test_expression_is_the_source_of_its_own_lambda():

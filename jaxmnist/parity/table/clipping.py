@@ -99,7 +99,7 @@ def clipped(change: Callable[[list[Any]], Any], *gradients: Any) -> tuple[Any, .
     return tuple(weight.grad for weight in weights)
 
 
-def clip(tx: optax.GradientTransformation, *gradients: Any) -> tuple[Any, ...]:
+def clip(tx: optax.GradientTransformation, *gradients: Any) -> Any:
     """Clip gradients by a transformation of Optax."""
     zeros = tuple(jnp.zeros_like(gradient) for gradient in gradients)
     return tx.update(gradients, tx.init(zeros), zeros)[0]

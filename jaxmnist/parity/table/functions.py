@@ -6,10 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
+from flax import linen
 
 from jaxmnist.parity.table.inputs import SEED, compare_functions
 from jaxmnist.parity.table.row import DIFFERS, FLOAT32, Kind, Row
+
+nn: Any = linen  # Its annotations allow no padding by numbers.
 
 
 def rows() -> list[Row]:

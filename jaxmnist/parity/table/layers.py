@@ -319,7 +319,7 @@ def _drawn(variables: Any) -> Any:
         rng = np.random.default_rng((SEED, zlib.crc32(name.encode())))
         if "var" in name:
             return rng.uniform(0.5, 2.0, leaf.shape)
-        return 0.5 * rng.normal(size=leaf.shape)
+        return np.asarray(0.5 * rng.normal(size=leaf.shape))
 
     return jax.tree_util.tree_map_with_path(draw, variables)
 

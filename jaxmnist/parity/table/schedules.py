@@ -273,12 +273,16 @@ def rows() -> list[Row]:
     ]
 
 
-def _exact(schedule: optax.Schedule) -> optax.Schedule:
+def _exact(schedule: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The schedule of the count in float64."""
-    return lambda count: schedule(count.astype(float))
+
+    def at(count: Any) -> Any:
+        return schedule(count.astype(float))
+
+    return at
 
 
-def _cosine(steps: int) -> dict[str, float]:
+def _cosine(steps: int) -> dict[str, Any]:
     return {"init_value": 0.1, "peak_value": 0.1, "warmup_steps": 0, "decay_steps": steps}
 
 
@@ -305,14 +309,18 @@ class _Fed:
 _fed = _Fed
 
 
-def _plateau(tx: optax.GradientTransformationExtraArgs) -> optax.Schedule:
+def _plateau(tx: optax.GradientTransformationExtraArgs) -> Callable[[Any], Any]:
     """The rates that a transformation of the updates leaves of 0.1, metric by metric."""
     update = jax.jit(lambda state, value: tx.update(jnp.array(0.1), state, value=value))
     state, rates = tx.init(jnp.array(0.0)), []
     for metric in METRICS:
         rate, state = update(state, jnp.asarray(metric))
         rates.append(rate)
-    return lambda count: jnp.asarray(rates)[count.astype(int)]
+
+    def at(count: Any) -> Any:
+        return jnp.asarray(rates)[count.astype(int)]
+
+    return at
 
 
 def _compare(row: Row, other: Callable[[], Any]) -> Comparisons:

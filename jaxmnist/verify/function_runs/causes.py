@@ -62,7 +62,7 @@ def _factor(pair: Pair, outcome: Outcome) -> str | None:
         factor = float(np.real(actual[largest].flat[at] / expected[largest].flat[at]))
     if not np.isfinite(factor) or factor == 0 or abs(factor - 1) < 1e-9:
         return None
-    scaled = {
+    scaled: Parts = {
         part: {leaf: np.asarray(x * factor) for leaf, x in leaves.items()}
         for part, leaves in outcome.expected.items()
     }

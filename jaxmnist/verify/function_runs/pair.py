@@ -85,7 +85,8 @@ class Pair:
         self._torch, self._f, self.dtype = torch, f, dtype
         if isinstance(torch_f, torch.nn.Module):
             with blamed("torch_f", "when it was copied"):
-                torch_f = copy.deepcopy(torch_f).to("cpu", getattr(torch, dtype))
+                module: Any = copy.deepcopy(torch_f)
+                torch_f = module.to("cpu", getattr(torch, dtype))
         self._torch_f = torch_f
         ours = converted_inputs(args, dtype, "args")
         theirs, axes = torch_inputs_of(torch_args, ours, dtype, "torch_args")

@@ -1,7 +1,7 @@
 """Tests of two samples: whether they can be of one distribution, and what would be noticed."""
 
 import math
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -78,7 +78,7 @@ def two_samples(here: np.ndarray, there: np.ndarray) -> list[Statistic]:
     ]
     gap = abs(here.var() - there.var())
     scale = (deviations[0] + deviations[1]) or 1.0
-    found = stats.ks_2samp(here, there, method="asymp")
+    found: Any = stats.ks_2samp(here, there, method="asymp")
     at = float(found.statistic_location)
     # Of 2 n draws the largest k are all of one sample with probability 2^-k.
     beyond = math.ceil(-math.log2(ALPHA))
@@ -122,7 +122,7 @@ def norms(here: np.ndarray, there: np.ndarray) -> Statistic | None:
     largest = [np.linalg.norm(x, 2, axis=(1, 2)) for x in matrices]
     # Where all are 1 up to rounding, their order is that of their roundings.
     largest = [np.round(x, 9) for x in largest]
-    found = stats.ks_2samp(*largest, method="asymp")
+    found: Any = stats.ks_2samp(*largest, method="asymp")
     means = (float(largest[0].mean()), float(largest[1].mean()))
     return Statistic("norm", *means, float(found.statistic), _critical(len(here)))
 
