@@ -75,8 +75,11 @@ def test_run_continues_with_the_same_steps(case):
     torch_steps(optimizer, weights, STEPS)
     params = numbers(weights)
     tx, state = interop.optimizer_from_torch(optimizer, params)
-    found = jax_steps(tx, state, params, STEPS)
+    kept = [np.array(leaf) for leaf in jax.tree.leaves(state)]
     torch_steps(optimizer, weights, STEPS)
+    for before, now in zip(kept, jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(before, now, "the state is in torch's memory")
+    found = jax_steps(tx, state, params, STEPS)
     for name, weight in weights.items():
         np.testing.assert_allclose(found[name], weight.detach().numpy(), rtol=1e-12)
         assert np.abs(found[name] - params[name]).max() > 1e-6

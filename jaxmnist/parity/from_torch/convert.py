@@ -226,7 +226,7 @@ def _filled(
                 f"{key} of {', '.join(leaf.sources)} has shape {new.shape}, and the state's of "
                 f"{leaf.name} is {old.shape}"
             )
-        return jnp.asarray(new, old.dtype)
+        return jnp.array(new, old.dtype)  # A copy: PyTorch goes on writing in its memory.
 
     def field(name: str, value: Any) -> Any:
         key = found.fields.get(name, name)
