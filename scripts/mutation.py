@@ -49,6 +49,7 @@ def run(
         [mutation] for mutation in chosen
     ),
     failures: Callable[[Sequence[str]], Mapping[str, list[str]]] | None = None,
+    known: Sequence[str] = conventions.NAMES,
 ) -> int:
     """Parse the command line, try the mutations, print the table, and return the exit status.
 
@@ -60,10 +61,11 @@ def run(
             check; by default each alone.
         failures: For a check that runs the script itself in the copy (see `run_script`): what
             fails here.
+        known: What the mutations are of, in the order of the table.
     """
     name = Path(script).name
     parser = argparse.ArgumentParser(prog=name)
-    parser.add_argument("optimizers", nargs="*", default=conventions.NAMES, metavar="OPTIMIZER")
+    parser.add_argument("optimizers", nargs="*", default=known, metavar="OPTIMIZER")
     parser.add_argument("--out", type=Path, help="where to write the table as JSON")
     parser.add_argument("--check", action="store_true", help="only print what fails, as JSON")
     arguments = parser.parse_args()
@@ -72,9 +74,11 @@ def run(
         return 0
     chosen = [mutation for mutation in mutations if mutation.optimizer in arguments.optimizers]
     outcomes = try_all([*grouped(chosen)], check)
+    outcomes.sort(key=lambda outcome: known.index(outcome[0].optimizer))
+    widest = max(map(len, known))
     for mutation, caught_by in outcomes:
         verdict = "; ".join(caught_by) or "SURVIVED"
-        print(f"{mutation.optimizer:9} {mutation.what:48} {verdict}")
+        print(f"{mutation.optimizer:{widest}} {mutation.what:48} {verdict}")
     survivors = sum(not caught_by for _, caught_by in outcomes)
     print(f"{len(outcomes)} mutations, {survivors} survived")
     if arguments.out is not None:
@@ -107,8 +111,7 @@ def try_all(groups: list[list[Mutation]], check: Check) -> list[Outcome]:
         if any(broken.values()):
             raise SystemExit(f"checks fail before anything is broken: {dict(broken)}")
         with ThreadPoolExecutor(WORKERS) as pool:
-            found = [outcome for some in pool.map(attempt, groups) for outcome in some]
-    return sorted(found, key=lambda outcome: conventions.NAMES.index(outcome[0].optimizer))
+            return [outcome for some in pool.map(attempt, groups) for outcome in some]
 
 
 def try_group(group: list[Mutation], copy: Path, check: Check) -> list[Outcome]:

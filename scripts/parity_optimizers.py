@@ -29,12 +29,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import tyro
 
-from jaxmnist import parity, provenance, verify
+from jaxmnist import interop, parity, provenance, verify
 from jaxmnist.verify.gradient_sources.lookup import FOLLOWING
+from jaxmnist.verify.precision import precision
 
 
 class Case(NamedTuple):
@@ -175,6 +178,47 @@ def compare(case: Case, source: Any, steps: int, params: Any = None) -> verify.C
             gradients=source,
             steps=steps,
         )
+
+
+def state_error(case: Case, steps: int) -> float:
+    """Run a case here and in PyTorch on the same gradients, and compare all that both keep.
+
+    Args:
+        case: The case.
+        steps: How many.
+
+    Returns:
+        The largest relative error of a leaf of the state, that of PyTorch's being converted by
+        `jaxmnist.interop.optimizer_from_torch`: also of what has no name in `verify.optimizer`.
+    """
+    import torch
+
+    shapes = {"a": (3, 2), "b": (2, 3)} | ({} if case.name == "muon" else {"c": (3,)})
+    rng = np.random.default_rng(0)
+    start = {name: rng.uniform(-1, 1, shape) for name, shape in shapes.items()}
+    weights = {name: torch.tensor(w, requires_grad=True) for name, w in start.items()}
+    optimizer = case.torch_factory()([*weights.items()])
+    with wide_muon(), precision("float64"):
+        params = jax.tree.map(jnp.asarray, start)
+        tx: Any = getattr(parity, case.name)(**case.arguments)
+        state, update = tx.init(params), jax.jit(tx.update)
+        for step in range(steps):
+            for number, weight in enumerate(weights.values()):
+                weight.grad = torch.tensor(np.cos(step + number + start["abc"[number]]))
+            gradients = {name: jnp.asarray(w.grad.numpy()) for name, w in weights.items()}
+            optimizer.step()
+            updates, state = update(gradients, state, params)
+            params = optax.apply_updates(params, updates)
+        if case.torch == "SparseAdam":
+            optimizer.__class__ = torch.optim.SparseAdam
+        _, expected = interop.optimizer_from_torch(optimizer, params)
+        pairs = zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True)
+        errors = [
+            float(np.abs(np.asarray(a) - np.asarray(e)).max() / max(np.abs(e).max(), 1e-300))
+            for a, e in pairs
+            if np.size(e) and e.dtype != jnp.int32  # SGD and Muon do not count in PyTorch.
+        ]
+    return max(errors, default=0.0)
 
 
 @contextmanager

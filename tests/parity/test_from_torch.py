@@ -17,8 +17,8 @@ import jaxmnist as jm
 from jaxmnist import interop, parity
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-CASES = import_module("parity_optimizers").CASES
-wide_muon = import_module("parity_optimizers").wide_muon
+script = import_module("parity_optimizers")
+CASES, wide_muon = script.CASES, script.wide_muon
 scheduler = torch.optim.lr_scheduler
 
 SHAPES = {"0.weight": (3, 2), "0.bias": (3,), "2.weight": (2, 3)}
@@ -83,6 +83,25 @@ def test_run_continues_with_the_same_steps(case):
     for name, weight in weights.items():
         np.testing.assert_allclose(found[name], weight.detach().numpy(), rtol=1e-12)
         assert np.abs(found[name] - params[name]).max() > 1e-6
+
+
+@pytest.mark.parametrize("case", {case.name: case for case in CASES}.values(), ids=str)
+def test_state_is_that_of_a_run_here(case):
+    """All of it: also averages that change no step, and scalars."""
+    assert script.state_error(case, STEPS) < 1e-12
+
+
+def test_parameter_that_was_added_to_adagrad_starts_where_torch_starts():
+    """At the optimizer's own value, since PyTorch ignores a group's."""
+    weights = start({"w": (3,), "b": (2,)})
+    first, second = weights.items()
+    optimizer = torch.optim.Adagrad([first], initial_accumulator_value=0.5)
+    optimizer.add_param_group({"params": [second], "initial_accumulator_value": 9.0})
+    params = numbers(weights)
+    found = jax_steps(*interop.optimizer_from_torch(optimizer, params), params, 3)
+    torch_steps(optimizer, weights, 3)
+    for name, weight in weights.items():
+        np.testing.assert_allclose(found[name], weight.detach().numpy(), rtol=1e-12)
 
 
 SCHEDULERS: dict[str, Any] = {

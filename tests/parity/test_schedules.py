@@ -44,42 +44,42 @@ def chain(optimizer: Any) -> Any:
 
 
 SCHEDULES: dict[str, tuple[Any, Any]] = {
-    "step": (parity.step_lr(RATE, 7, 0.3), lambda o: scheduler.StepLR(o, 7, 0.3)),
-    "multi step": (
+    "step_lr": (parity.step_lr(RATE, 7, 0.3), lambda o: scheduler.StepLR(o, 7, 0.3)),
+    "multi_step_lr": (
         parity.multi_step_lr(RATE, [3, 11, 11, 30], 0.5),
         lambda o: scheduler.MultiStepLR(o, [3, 11, 11, 30], 0.5),
     ),
-    "constant": (parity.constant_lr(RATE), lambda o: scheduler.ConstantLR(o)),
-    "linear": (
+    "constant_lr": (parity.constant_lr(RATE), lambda o: scheduler.ConstantLR(o)),
+    "linear_lr": (
         parity.linear_lr(RATE, 0.2, 0.9, 13),
         lambda o: scheduler.LinearLR(o, 0.2, 0.9, 13),
     ),
-    "exponential": (
+    "exponential_lr": (
         parity.exponential_lr(RATE, 0.93),
         lambda o: scheduler.ExponentialLR(o, 0.93),
     ),
-    "polynomial": (
+    "polynomial_lr": (
         parity.polynomial_lr(RATE, 23, 1.7),
         lambda o: scheduler.PolynomialLR(o, 23, 1.7),
     ),
-    "lambda": (parity.lambda_lr(RATE, wave), lambda o: scheduler.LambdaLR(o, wave)),
-    "multiplicative": (
+    "lambda_lr": (parity.lambda_lr(RATE, wave), lambda o: scheduler.LambdaLR(o, wave)),
+    "multiplicative_lr": (
         parity.multiplicative_lr(RATE, wave),
         lambda o: scheduler.MultiplicativeLR(o, wave),
     ),
-    "cosine": (
+    "cosine_annealing_lr": (
         parity.cosine_annealing_lr(RATE, 11, 0.02),
         lambda o: scheduler.CosineAnnealingLR(o, 11, 0.02),
     ),
-    "restarts": (
+    "cosine_annealing_warm_restarts": (
         parity.cosine_annealing_warm_restarts(RATE, 6, eta_min=0.01),
         lambda o: scheduler.CosineAnnealingWarmRestarts(o, 6, eta_min=0.01),
     ),
-    "longer restarts": (
+    "cosine_annealing_warm_restarts, longer": (
         parity.cosine_annealing_warm_restarts(RATE, 3, 2),
         lambda o: scheduler.CosineAnnealingWarmRestarts(o, 3, 2),
     ),
-    "sequence": (
+    "sequential_lr": (
         parity.sequential_lr(
             [
                 parity.linear_lr(RATE, total_iters=6),
@@ -91,7 +91,7 @@ SCHEDULES: dict[str, tuple[Any, Any]] = {
         ),
         sequence,
     ),
-    "chain": (
+    "chained": (
         parity.chained(
             RATE,
             [

@@ -9,12 +9,16 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-mutation, mutate_optimizers, mutate_training = map(
-    import_module, ("mutation", "mutate_optimizers", "mutate_training")
+mutation, mutate_optimizers, mutate_parity, mutate_training = map(
+    import_module, ("mutation", "mutate_optimizers", "mutate_parity", "mutate_training")
 )
 Mutation = mutation.Mutation
 
-ALL = [*mutate_optimizers.mutations(), *mutate_training.mutations()]
+ALL = [
+    *mutate_optimizers.mutations(),
+    *mutate_parity.mutations(),
+    *mutate_training.mutations(),
+]
 
 
 @pytest.mark.parametrize("made", ALL, ids=lambda made: f"{made.optimizer}: {made.what}")

@@ -173,7 +173,7 @@ def _check_layout(name: str, known: Sequence[Leaf | None]) -> None:
 
 def _part(found: Counterpart, optimizer: Any, index: int, scheduler: Any, steps: int) -> Part:
     group = optimizer.param_groups[index]
-    given = arguments(found, group)
+    given = arguments(found, optimizer, index)
     plain = found.make(**given)
     if scheduler is None:
         return Part(plain, plain, steps, steps)

@@ -69,10 +69,13 @@ def counterpart(optimizer: Any) -> Counterpart:
     return COUNTERPARTS[made.__name__]
 
 
-def arguments(found: Counterpart, group: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(found: Counterpart, optimizer: Any, index: int) -> dict[str, Any]:
     """Return a group's entries that are arguments of the drop-in, as Python's numbers."""
-    known = inspect.signature(found.make).parameters
-    return {key: _plain(value) for key, value in group.items() if key in known}
+    known, group = inspect.signature(found.make).parameters, optimizer.param_groups[index]
+    given = {key: _plain(value) for key, value in group.items() if key in known}
+    # Adagrad's sums start at the optimizer's own value, whatever a group has.
+    ignored = {"initial_accumulator_value"} & given.keys()
+    return given | {key: optimizer.defaults[key] for key in ignored}
 
 
 def with_schedules(given: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
