@@ -144,7 +144,7 @@ CYCLES = [
 ]
 
 
-@pytest.mark.parametrize("arguments", CYCLES, ids=str)
+@pytest.mark.parametrize("arguments", CYCLES, ids=lambda arguments: " ".join(arguments))
 def test_cyclic_lr_matches_torch_in_rate_and_momentum(arguments):
     cycle = parity.cyclic_lr(0.01, RATE, **arguments)
     rates, momenta = of_torch(lambda o: scheduler.CyclicLR(o, 0.01, RATE, **arguments))
