@@ -88,7 +88,7 @@ def model(
 
     Source: tutorial rows D7 and D8.
 
-    >>> import jaxmnist as jm, jax.numpy as jnp, torch
+    >>> import jax, jaxmnist as jm, jax.numpy as jnp, torch
     >>> mlp = jm.MLP(hidden=(16,))
     >>> params = mlp.init(jax.random.key(0), jnp.zeros((1, 784)))
     >>> module = torch.nn.Sequential(

@@ -145,7 +145,7 @@ def test_load_dataset_permission_denied(
         raise PermissionError(13, "Permission denied")
 
     folder = write_idx_folder(tmp_path, small_arrays())
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("jaxmnist.data.idx.read_bytes", refuse)
     with refused(folder, "Permission denied"):
         load_dataset(folder)
     monkeypatch.setattr(Path, "iterdir", refuse)

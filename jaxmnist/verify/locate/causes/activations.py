@@ -71,7 +71,7 @@ def activation(alignment: Alignment, index: int, operation: Operation) -> Iterat
 
     own = operation.name.rstrip("_")
     form = operation.keywords.get("approximate", "none")
-    theirs = {"none": "erf", "tanh": "tanh approximation"}[form] if own == "gelu" else own
+    forms = {"none": "erf", "tanh": "tanh approximation"}
     given = alignment.theirs.values[operation.inputs[0]].tensor
     for words, function in activations(torch).items():
         # What leaves its input as it is is no activation.
@@ -80,6 +80,8 @@ def activation(alignment: Alignment, index: int, operation: Operation) -> Iterat
         changed = operation._replace(
             function=lambda x, *_, function=function, **__: function(x), keywords={}
         )
+        is_form = own == "gelu" and words.startswith("GELU")
+        theirs = forms[form] if is_form else own.upper() if own == "gelu" else own
         yield Hypothesis(f"{words} in JAX, {theirs} in PyTorch", {index: changed})
     x = ordered(alignment.theirs.values[operation.inputs[0]].array())
     if x[0] >= 0:
