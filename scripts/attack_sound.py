@@ -26,6 +26,7 @@ from jaxmnist.data.idx import FILE_NAMES
 from jaxmnist.data.pictures import read_picture
 from jaxmnist.figures.picture import redraw
 from jaxmnist.runs import folder as run_folder
+from jaxmnist.runs.python_file import read_text
 from jaxmnist.sweep import folder as sweep_folder
 from jaxmnist.training import History
 
@@ -64,7 +65,7 @@ def sound_readers(place: Path) -> list[Reader]:
     (task / "task.py").write_text("def task(config):\n    return None\n")
     made.append(
         Reader("task's file", task, ("task.py",), damaged_bytes,
-               lambda path: runs.task_file.read_text(path / "task.py"))
+               lambda path: read_text(path / "task.py", "the file of a task"))
     )  # fmt: skip
     return made
 

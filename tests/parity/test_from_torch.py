@@ -98,7 +98,8 @@ def test_parameter_that_was_added_to_adagrad_starts_where_torch_starts():
     optimizer = torch.optim.Adagrad([first], initial_accumulator_value=0.5)
     optimizer.add_param_group({"params": [second], "initial_accumulator_value": 9.0})
     params = numbers(weights)
-    found = jax_steps(*interop.optimizer_from_torch(optimizer, params), params, 3)
+    tx, opt_state = interop.optimizer_from_torch(optimizer, params)
+    found = jax_steps(tx, opt_state, params, 3)
     torch_steps(optimizer, weights, 3)
     for name, weight in weights.items():
         np.testing.assert_allclose(found[name], weight.detach().numpy(), rtol=1e-12)

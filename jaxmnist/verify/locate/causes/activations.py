@@ -72,6 +72,7 @@ def activation(alignment: Alignment, index: int, operation: Operation) -> Iterat
     own = operation.name.rstrip("_")
     form = operation.keywords.get("approximate", "none")
     forms = {"none": "erf", "tanh": "tanh approximation"}
+    name = own.upper() if own == "gelu" else own
     given = alignment.theirs.values[operation.inputs[0]].tensor
     for words, function in activations(torch).items():
         # What leaves its input as it is is no activation.
@@ -81,7 +82,7 @@ def activation(alignment: Alignment, index: int, operation: Operation) -> Iterat
             function=lambda x, *_, function=function, **__: function(x), keywords={}
         )
         is_form = own == "gelu" and words.startswith("GELU")
-        theirs = forms[form] if is_form else own.upper() if own == "gelu" else own
+        theirs = forms[form] if is_form else name
         yield Hypothesis(f"{words} in JAX, {theirs} in PyTorch", {index: changed})
     x = ordered(alignment.theirs.values[operation.inputs[0]].array())
     if x[0] >= 0:
@@ -99,4 +100,4 @@ def activation(alignment: Alignment, index: int, operation: Operation) -> Iterat
             changed = operation._replace(
                 function=lambda x, *_, function=function, **__: function(x), keywords={}
             )
-            yield Hypothesis(f"activation: {words} in JAX, {theirs} in PyTorch", {index: changed})
+            yield Hypothesis(f"activation: {words} in JAX, {name} in PyTorch", {index: changed})
