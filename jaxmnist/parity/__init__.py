@@ -3,8 +3,8 @@
     tx = parity.nadam(lr=0.002, weight_decay=1e-4, decoupled_weight_decay=True)
     tx = optax.chain(parity.clip_grad_norm(1.0), parity.adam(amsgrad=True))
 
-Every drop-in has PyTorch's name, arguments and defaults, and takes the same steps: in float64
-within 1e-12 of ``torch.optim`` over 2,000 steps (``figures/parity_optimizers.json``). It is a plain
+Every drop-in has PyTorch's name, arguments and defaults, and takes the same steps
+(``scripts/parity_optimizers.py`` compares them with ``torch.optim`` in float64). It is a plain
 Optax transformation or schedule, composed of Optax's own where those are equal; each docstring says
 where they are not. Numbers may be traced, so that one program serves every value; a learning rate,
 a momentum and betas may be schedules.
