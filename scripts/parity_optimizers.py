@@ -16,7 +16,8 @@ last place of the start has grown to by then, or 1e-12 where that is more.
 PyTorch itself computes some of it in fewer bits, and so do the drop-ins: NAdam's product of
 momenta, ASGD's rate and average's share are rounded to float32 there and here. Muon's iteration is
 in bfloat16, where the libraries' sums have other orders: its steps are compared with that iteration
-in float64 on both sides, and `tests/parity/test_optimizers.py` counts how often the bfloat16 ones differ.
+in float64 on both sides, and `tests/parity/test_optimizers.py` counts how often the bfloat16 ones
+differ.
 
 Writes `figures/parity_optimizers.json` and exits with 1 if anything fails.
 """
