@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmnist.verify.jaxprs import bind, called, evaluate
 from jaxmnist.verify.locate.align import magnitude, ordered
 from jaxmnist.verify.locate.forward import Alignment
-from jaxmnist.verify.locate.jax_trace import CALLS, size_of
+from jaxmnist.verify.locate.jax_trace import size_of
 from jaxmnist.verify.locate.torch_trace import Call
 
 
@@ -85,30 +85,14 @@ class _Adding:
     def run(self, jaxpr: Any, constants: Any, arguments: list[Any]) -> list[Any]:
         known: dict[Any, Any] = dict(zip(jaxpr.invars, arguments, strict=True))
         known |= {v: self.new(c) for v, c in zip(jaxpr.constvars, constants, strict=True)}
-
-        def read(atom: Any) -> Any:
-            return atom.val if isinstance(atom, jex.Literal) else known[atom]
-
-        for equation in jaxpr.eqns:
-            results = self._equation(equation, [read(atom) for atom in equation.invars])
-            known.update(zip(equation.outvars, results, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
+        return evaluate(jaxpr, known, self._equation)
 
     def _equation(self, equation: Any, arguments: list[Any]) -> list[Any]:
-        name, params = equation.primitive.name, equation.params
         # A custom derivative is part of what is compared: such a call stays closed.
-        custom = name.startswith("custom")
-        for inner in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-            if name in CALLS and inner in params and not custom:
-                closed = params[inner]
-                return self.run(
-                    getattr(closed, "jaxpr", closed), getattr(closed, "consts", ()), arguments
-                )
-        found = equation.primitive.get_bind_params(params)
-        functions, bind_params = found if isinstance(found, tuple) else ((), found)
-        with equation.ctx.manager:
-            results = equation.primitive.bind(*functions, *arguments, **bind_params)
-        results = list(results) if equation.primitive.multiple_results else [results]
+        custom = equation.primitive.name.startswith("custom")
+        if not custom and (inner := called(equation)) is not None:
+            return self.run(*inner, arguments)
+        results = bind(equation, arguments)
         inside, last = size_of(equation)
         if not custom:
             self._count += inside

@@ -14,13 +14,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-CALLS: Final = frozenset(
-    (
-        *("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"),
-        *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"),
-    )
-)
-"""The primitives that only call a jaxpr of theirs."""
+from jaxmnist.verify.jaxprs import bind, called, evaluate
 
 MOVES: Final = frozenset(
     (
@@ -136,29 +130,27 @@ def size_of(equation: Any) -> tuple[int, list[int | None]]:
         Their number; and for a call, which of them are its results, None for one that is an
         argument or a literal.
     """
-    name, params = equation.primitive.name, equation.params
-    for inner in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        if (name in CALLS or name == "scan") and inner in params:
-            closed = params[inner]
-            jaxpr = getattr(closed, "jaxpr", closed)
-            known: dict[Any, int | None] = dict.fromkeys(jaxpr.invars)
-            count = 0
-            for variable in jaxpr.constvars:
-                known[variable], count = count, count + 1
-            for one in jaxpr.eqns:
-                inside, last = size_of(one)
-                if one.primitive.name in CALLS:
-                    numbers = [None if x is None else count + x for x in last]
-                    count += inside
-                else:
-                    count += inside
-                    numbers = [count + i for i in range(len(one.outvars))]
-                    count += len(one.outvars)
-                known.update(zip(one.outvars, numbers, strict=True))
-            return count, [
-                None if isinstance(x, jex.Literal) else known.get(x) for x in jaxpr.outvars
-            ]
-    return 0, []
+    if equation.primitive.name == "scan":
+        jaxpr = equation.params["jaxpr"].jaxpr
+    elif (inner := called(equation)) is not None:
+        jaxpr, _ = inner
+    else:
+        return 0, []
+    known: dict[Any, int | None] = dict.fromkeys(jaxpr.invars)
+    count = 0
+    for variable in jaxpr.constvars:
+        known[variable], count = count, count + 1
+    for one in jaxpr.eqns:
+        inside, last = size_of(one)
+        if called(one) is not None:
+            numbers = [None if x is None else count + x for x in last]
+            count += inside
+        else:
+            count += inside
+            numbers = [count + i for i in range(len(one.outvars))]
+            count += len(one.outvars)
+        known.update(zip(one.outvars, numbers, strict=True))
+    return count, [None if isinstance(x, jex.Literal) else known.get(x) for x in jaxpr.outvars]
 
 
 class _Evaluator:
@@ -180,13 +172,10 @@ class _Evaluator:
         for variable, constant in zip(jaxpr.constvars, constants, strict=True):
             known[variable] = self.new(constant, JaxValue("", {}, ()))
 
-        def read(atom: Any) -> Any:
-            return atom if isinstance(atom, jex.Literal) else known[atom]
+        def each(equation: Any, given: list[Any]) -> list[Any]:
+            return self._equation(equation, given, scope)
 
-        for equation in jaxpr.eqns:
-            results = self._equation(equation, [read(atom) for atom in equation.invars], scope)
-            known.update(zip(equation.outvars, results, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
+        return evaluate(jaxpr, known, each, literal=lambda atom: atom)
 
     def _array(self, atom: Any) -> Any:
         return atom.val if isinstance(atom, jex.Literal) else self.computed[atom]
@@ -195,24 +184,14 @@ class _Evaluator:
         name, params = equation.primitive.name, equation.params
         stack = str(equation.source_info.name_stack)
         scope = "/".join(part for part in (scope, stack) if part)
-        for inner in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-            if name in CALLS and inner in params:
-                closed = params[inner]
-                jaxpr = getattr(closed, "jaxpr", closed)
-                results = self.run(jaxpr, getattr(closed, "consts", ()), arguments, scope)
-                if params.get("name") == "_bernoulli":
-                    self._trace.masks.extend(x for x in results if isinstance(x, int))
-                return results
+        if (inner := called(equation)) is not None:
+            results = self.run(*inner, arguments, scope)
+            if params.get("name") == "_bernoulli":
+                self._trace.masks.extend(x for x in results if isinstance(x, int))
+            return results
         if name == "scan":
             return self._scan(params, arguments, scope)
-        found = equation.primitive.get_bind_params(params)
-        # Until JAX 0.9 the inner functions came apart from the parameters.
-        functions, bind_params = found if isinstance(found, tuple) else ((), found)
-        with equation.ctx.manager:
-            results = equation.primitive.bind(
-                *functions, *(self._array(x) for x in arguments), **bind_params
-            )
-        results = list(results) if equation.primitive.multiple_results else [results]
+        results = bind(equation, [self._array(x) for x in arguments])
         return [self._made(x, name, params, arguments, scope) for x in results]
 
     def _made(

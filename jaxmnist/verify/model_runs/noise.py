@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmnist.verify.jaxprs import bind, called, evaluate
 from jaxmnist.verify.rounding import epsilon
 
 _SIGNS: Final = 8191
@@ -97,30 +97,15 @@ class _Evaluator:
     def run(self, jaxpr: Any, constants: Any, arguments: Any) -> list[Any]:
         values: dict[Any, Any] = dict(zip(jaxpr.constvars, constants, strict=True))
         values.update(zip(jaxpr.invars, arguments, strict=True))
-
-        def read(atom: Any) -> Any:
-            return atom.val if isinstance(atom, jex.Literal) else values[atom]
-
-        for equation in jaxpr.eqns:
-            results = self._equation(equation, [read(atom) for atom in equation.invars])
-            values.update(zip(equation.outvars, results, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
+        return evaluate(jaxpr, values, self._equation)
 
     def _equation(self, equation: Any, arguments: list[Any]) -> list[Any]:
         name, params = equation.primitive.name, equation.params
         if name == "scan":
             return self._scan(params, arguments)
-        for inner in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-            if name in _CALLS and inner in params:
-                closed = params[inner]
-                jaxpr = getattr(closed, "jaxpr", closed)
-                return self.run(jaxpr, getattr(closed, "consts", ()), arguments)
-        found = equation.primitive.get_bind_params(params)
-        # Until JAX 0.9 the inner functions came apart from the parameters.
-        functions, bind_params = found if isinstance(found, tuple) else ((), found)
-        with equation.ctx.manager:
-            results = equation.primitive.bind(*functions, *arguments, **bind_params)
-        results = list(results) if equation.primitive.multiple_results else [results]
+        if (inner := called(equation)) is not None:
+            return self.run(*inner, arguments)
+        results = bind(equation, arguments)
         return [self.moved(x) for x in results] if name in _ROUNDING else results
 
     def _scan(self, params: Any, arguments: list[Any]) -> list[Any]:
@@ -147,11 +132,3 @@ class _Evaluator:
         self._offset = (self._offset + 997) % _SIGNS
         at = (jnp.arange(np.size(x)) + self._offset) % _SIGNS
         return x + x * self._pattern[at].reshape(np.shape(x))
-
-
-_CALLS: Final = frozenset(
-    (
-        *("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"),
-        *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"),
-    )
-)
