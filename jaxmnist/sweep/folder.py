@@ -33,15 +33,6 @@ from jaxmnist.training import History, by_name, split_pair
 
 _ABOUT: Final = "sweep.json"
 _CELLS: Final = "cells.jsonl"
-_DAMAGE: Final = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-)
-"""What reading a damaged line may raise."""
 _LARGEST: Final = 1 << 32
 """Bytes of the largest file of a sweep that is read."""
 

@@ -7,7 +7,7 @@ all of its values. The calls in it (``jit``, ``custom_jvp``, ``remat``) are open
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import jax
 import jax.extend.core as jex
@@ -15,14 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist.verify.jaxprs import bind, called, evaluate
-
-MOVES: Final = frozenset(
-    (
-        *("reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p", "rev"),
-        *("convert_element_type", "stop_gradient", "optimization_barrier", "name"),
-    )
-)
-"""The primitives that leave the numbers what they are, but for their order or dtype."""
 
 
 @dataclass

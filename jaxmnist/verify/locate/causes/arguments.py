@@ -66,7 +66,7 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
             yield Hypothesis(
                 f"embedding: index shifted by {shift}", {index: first(operation, 1, move)}
             )
-    yield from _scalars(alignment, index, operation)
+    yield from _scalars(index, operation)
     yield from operands(alignment, index, operation)
     yield from _factor(alignment, index, operation)
     yield from _weight_factor(alignment, index, operation)
@@ -221,8 +221,8 @@ def _last(x: Any, dim: list[int], keepdim: bool) -> Any:
     return x
 
 
-def _scalars(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:
-    """Numbers among the arguments: those of the list of epsilons, and what a counterpart says."""
+def _scalars(index: int, operation: Operation) -> Iterator[Hypothesis]:
+    """Other numbers among the arguments: epsilons and powers."""
     for i, x in enumerate(operation.arguments):
         if isinstance(x, bool) or not isinstance(x, int | float):
             continue
@@ -236,7 +236,6 @@ def _scalars(alignment: Alignment, index: int, operation: Operation) -> Iterator
                     f"power: {value} in JAX, {x} in PyTorch",
                     {index: with_argument(operation, i, value)},
                 )
-    del alignment
 
 
 def _factor(alignment: Alignment, index: int, operation: Operation) -> Iterator[Hypothesis]:

@@ -24,11 +24,9 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
     operation = alignment.theirs.operations[index]
     if operation.name == "constant_pad_nd":
         yield from _pad_before(alignment, index)
-    if operation.name not in ("convolution", "_convolution", "mkldnn_convolution"):
-        return
     if operation.name != "convolution":
         return
-    _, weight, bias, stride, padding, dilation, transposed, extra, groups = operation.arguments
+    _, weight, bias, stride, padding, dilation, transposed, *_ = operation.arguments
     dims = len(stride)
     kernel = alignment.theirs.values[weight.number].tensor
     spatial = list(range(2, 2 + dims))
@@ -80,7 +78,6 @@ def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
             f"padding: {mode} in JAX, zeros in PyTorch",
             {index: _padded(operation, padding, padding, mode)},
         )
-    del extra, groups
 
 
 def _pad_before(alignment: Alignment, index: int) -> Iterator[Hypothesis]:

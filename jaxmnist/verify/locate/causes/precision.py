@@ -8,6 +8,7 @@ import numpy as np
 from jaxmnist.verify.locate.align import magnitude, ordered
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.place import Place
+from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.trial import counterparts
 
 DIGITS: Final = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
@@ -43,7 +44,7 @@ def cause(alignment: Alignment, place: Place) -> str | None:
             narrow = [ours.values[n] for n in sorted(between) if _narrow(ours.values[n], dtype)]
             if narrow and error <= ROUNDINGS * digits:
                 return f"{dtype}: {_what(narrow)} in JAX"
-        if error <= 64 * DIGITS["float32"] and (rounded := _rounded(alignment, place, number)):
+        if error <= 64 * DIGITS["float32"] and (rounded := _rounded(alignment, place)):
             return rounded
     narrower = [theirs.values[n].tensor.dtype for n in (*operation.inputs, *operation.outputs)]
     for dtype in DIGITS:
@@ -78,10 +79,8 @@ def _what(values: list[Any]) -> str:
     return f"dtype of {values[-1].primitive or 'a value'}"
 
 
-def _rounded(alignment: Alignment, place: Place, number: int) -> str | None:
+def _rounded(alignment: Alignment, place: Place) -> str | None:
     """A parameter, buffer or constant of theirs that is rounded to float32 in ours."""
-    from jaxmnist.verify.locate.replay import replayed
-
     assert place.operation is not None
     theirs = alignment.theirs
     operation = theirs.operations[place.operation]
@@ -95,5 +94,4 @@ def _rounded(alignment: Alignment, place: Place, number: int) -> str | None:
         made = replayed(theirs, [place.operation], {x: table}).get(own)
         if made is not None and alignment.in_ours(made, own) is not None:
             return f"float32: a {'scalar' if table.size == 1 else 'table'} in JAX"
-    del number
     return None
