@@ -22,10 +22,9 @@ differ.
 Writes `figures/parity_optimizers.json` and exits with 1 if anything fails.
 """
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -35,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
+from comparison_rows import cell, compare_all, end
 
 from jaxmnist import interop, parity, provenance, verify
 from jaxmnist.verify.gradient_sources.lookup import FOLLOWING
@@ -254,64 +254,24 @@ def main(
         cases: Which optimizers, by the drop-ins' names; none for all.
         out: The file.
     """
-    rows = _rows_of(out, steps)
-    for case in CASES:
-        for source in case.sources:
-            if source not in sources or (cases and case.name not in cases):
-                continue
-            result = compare(case, source, steps)
-            rows[f"{case} {source}"] = {
-                part.name: {
-                    **part.errors._asdict(),
-                    "growth_of_one_ulp": part.growth,
-                    "passed": part.passed,
-                }
-                for part in result
-            }
-            _write(out, steps, rows)
-            print(f"{case} {source}: {result.max_error:.1e}", file=sys.stderr)
-            if not result.passed:
-                print(result)
-    _print_table(rows)
-    if not all(part["passed"] for row in rows.values() for part in row.values()):
-        raise SystemExit(1)
-
-
-def _rows_of(out: Path, steps: int) -> dict[str, Any]:
-    """What the file already holds, if it is of as many steps and of the same versions."""
-    if not out.exists():
-        return {}
-    found = json.loads(out.read_text())
-    return found["rows"] if found["about"] == _about(steps) else {}
-
-
-def _about(steps: int) -> dict[str, Any]:
-    return {
+    about = {
         **provenance.record("python scripts/parity_optimizers.py", "optax", "torch"),
         "dtype": "float64",
         "steps": steps,
     }
-
-
-def _write(out: Path, steps: int, rows: dict[str, Any]) -> None:
-    order = [f"{case} {source}" for case in CASES for source in case.sources]
-    rows = {key: rows[key] for key in order if key in rows}
-    out.write_text(json.dumps({"about": _about(steps), "rows": rows}, indent=1) + "\n")
-
-
-def _print_table(rows: dict[str, Any]) -> None:
-    """The largest relative error of each comparison; and what one unit grew to, where it may."""
+    every = {f"{case} {source}": (case, source) for case in CASES for source in case.sources}
+    wanted = (
+        (name, partial(compare, case, source, steps))
+        for name, (case, source) in every.items()
+        if source in sources and (not cases or case.name in cases)
+    )
+    rows = compare_all(out, about, [*every], wanted)
     print("| drop-in | " + " | ".join(verify.SOURCES) + " |")
     print("|---" * (1 + len(verify.SOURCES)) + "|")
     for case in CASES:
-        cells = []
-        for source in verify.SOURCES:
-            parts = rows.get(f"{case} {source}", {}).values()
-            worst = max(parts, key=lambda part: part["relative"], default=None)
-            growth = worst and worst["growth_of_one_ulp"]
-            grown = "" if growth is None else f" ({growth:.0e})"
-            cells.append(f"{worst['relative']:.0e}{grown}" if worst else "")
+        cells = [cell(rows.get(f"{case} {source}")) for source in verify.SOURCES]
         print(f"| {case} | " + " | ".join(cells) + " |")
+    end(rows)
 
 
 if __name__ == "__main__":

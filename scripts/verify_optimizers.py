@@ -33,12 +33,11 @@ one, 243,622 parameters three times over, and takes nearly all of the time: an h
 shared with other work, the rest six minutes.
 """
 
-import json
-import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import tyro
+from comparison_rows import cell, compare_all, end
 
 from jaxmnist import optim, provenance, verify
 
@@ -63,73 +62,37 @@ def main(
         optimizers: Which optimizers; likewise.
         out: The file.
     """
-    rows = _rows_of(out, steps)
-    for name in optimizers:
-        for convention, reference in REFERENCES.items():
-            for gradients in sources:
-                tx = optim.create(name, convention=convention)
-                result = verify.optimizer(tx, reference(name), gradients=gradients, steps=steps)
-                rows[f"{name} {convention} {gradients}"] = {
-                    part.name: {
-                        **part.errors._asdict(),
-                        "growth_of_one_ulp": part.growth,
-                        "passed": part.passed,
-                    }
-                    for part in result
-                }
-                _write(out, steps, rows)
-                print(f"{name} {convention} {gradients}: {result.max_error:.1e}", file=sys.stderr)
-                if not result.passed:
-                    print(result)
-    _print_table(rows)
-    if not all(part["passed"] for row in rows.values() for part in row.values()):
-        raise SystemExit(1)
-
-
-def _rows_of(out: Path, steps: int) -> dict[str, Any]:
-    """What the file already holds, if it is of as many steps and of the same versions."""
-    if not out.exists():
-        return {}
-    found = json.loads(out.read_text())
-    return found["rows"] if found["about"] == _about(steps) else {}
-
-
-def _about(steps: int) -> dict[str, Any]:
-    return {
+    about = {
         **provenance.record("python scripts/verify_optimizers.py", "optax", "torch"),
         "dtype": "float64",
         "steps": steps,
     }
-
-
-def _write(out: Path, steps: int, rows: dict[str, Any]) -> None:
     order = [
         f"{name} {convention} {gradients}"
         for name in optim.NAMES
         for convention in REFERENCES
         for gradients in verify.SOURCES
     ]
-    rows = {key: rows[key] for key in order if key in rows}
-    out.write_text(json.dumps({"about": _about(steps), "rows": rows}, indent=1) + "\n")
 
+    def compare(name: str, convention: str, gradients: str) -> verify.Comparisons:
+        tx = optim.create(name, convention=convention)
+        reference = REFERENCES[convention](name)
+        return verify.optimizer(tx, reference, gradients=gradients, steps=steps)
 
-def _print_table(rows: dict[str, Any]) -> None:
-    """The largest relative error of each comparison; and what one unit grew to, where it may."""
+    wanted = (
+        (f"{name} {convention} {gradients}", partial(compare, name, convention, gradients))
+        for name in optimizers
+        for convention in REFERENCES
+        for gradients in sources
+    )
+    rows = compare_all(out, about, order, wanted)
     print("| optimizer | convention | " + " | ".join(verify.SOURCES) + " |")
     print("|---" * (2 + len(verify.SOURCES)) + "|")
     for name in optim.NAMES:
         for convention in REFERENCES:
-            cells = []
-            for gradients in verify.SOURCES:
-                parts = rows.get(f"{name} {convention} {gradients}", {}).values()
-                worst = max(parts, key=lambda part: part["relative"], default=None)
-                growth = worst and worst["growth_of_one_ulp"]
-                cells.append(
-                    f"{worst['relative']:.0e}" + (f" ({growth:.0e})" if growth is not None else "")
-                    if worst
-                    else ""
-                )
-            print(f"| {name} | {convention} | " + " | ".join(cells) + " |")
+            row = (rows.get(f"{name} {convention} {gradients}") for gradients in verify.SOURCES)
+            print(f"| {name} | {convention} | " + " | ".join(map(cell, row)) + " |")
+    end(rows)
 
 
 if __name__ == "__main__":
