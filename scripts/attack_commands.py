@@ -8,15 +8,17 @@ ends with the same bytes.
 import contextlib
 import json
 import os
+import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from attack_sound import prepared_set
@@ -33,6 +35,9 @@ RESULTS = ("metrics.jsonl", "model.safetensors", "predictions.csv")
 """What a run must have to the byte, whatever happened to it."""
 _LEFT = ("*.partial", "*.orbax-checkpoint-tmp*", ".new", ".replacing", "superseded")
 """What no folder has after a run that ended in order."""
+
+
+Kind = TypeVar("Kind")
 
 
 class Ended(NamedTuple):
@@ -72,6 +77,16 @@ class Tally:
             "findings": list(self._findings.values()),
             **skipped,
         }
+
+
+def in_turns(kinds: Sequence[Kind], drawn: random.Random, seconds: float) -> Iterator[Kind]:
+    """Yield every kind of input in a random order, again and again, until the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for kind in drawn.sample(kinds, len(kinds)):
+            yield kind
+            if time.monotonic() > end:
+                return
 
 
 # ------------------------------------------------------------------------------- commands
@@ -295,7 +310,7 @@ def resumed(
     if fault is not None:
         return f"the resumption: {fault}"
     if has(folder, "config.json") and _seed(folder) != _seed(references[0]):
-        # The old run, which is finished: the new one beside it stays until another is begun.
+        # The old run, which is finished: the new one next to it stays until another is begun.
         shutil.rmtree(folder / ".new", ignore_errors=True)
         return differs(folder, references[1])
     return differs(folder, references[0])

@@ -27,6 +27,7 @@ from attack_commands import (
     fault_of,
     fresh,
     has,
+    in_turns,
     killed_at_end,
     left,
     lost,
@@ -57,23 +58,21 @@ def attack_signals(seconds: float, number: int, place: Path) -> Mapping[str, Any
     Returns:
         The inputs by kind, what came of them, and the findings.
     """
-    drawn, tally, end = random.Random(number), Tally(), time.monotonic() + seconds
+    drawn, tally = random.Random(number), Tally()
     kinds = [
         (what, which)
         for what in ("train", "resume", "overwrite", "sweep", "stream")
         for which in SIGNALS
     ]
-    while time.monotonic() < end:
-        for what, which in drawn.sample(kinds, len(kinds)):
-            _stop_one(what, which, drawn, tally, place)
-            if time.monotonic() > end:
-                break
+    for what, which in in_turns(kinds, drawn, seconds):
+        _stop_one(what, which, drawn, tally, place)
     return tally.result()
 
 
 def attack_processes(seconds: float, number: int, place: Path) -> Mapping[str, Any]:
     """Stop one or both of two processes of a run, for a while; the arguments are as before."""
-    drawn, tally, end = random.Random(number), Tally(), time.monotonic() + seconds
+    end = time.monotonic() + seconds
+    drawn, tally = random.Random(number), Tally()
     reference = place / "sound" / "two"
     if not reference.exists():
         (place / "sound").mkdir(exist_ok=True)
@@ -81,11 +80,8 @@ def attack_processes(seconds: float, number: int, place: Path) -> Mapping[str, A
         if any(each.status for each in ended):
             raise RuntimeError(f"no sound run of two processes can be made: {ended}")
         (place / "two").rename(reference)
-    while time.monotonic() < end:
-        for which in drawn.sample(SIGNALS, len(SIGNALS)):
-            _stop_two(which, drawn, tally, place, reference)
-            if time.monotonic() > end:
-                break
+    for which in in_turns(SIGNALS, drawn, end - time.monotonic()):
+        _stop_two(which, drawn, tally, place, reference)
     return tally.result()
 
 

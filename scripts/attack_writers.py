@@ -18,6 +18,7 @@ from attack_commands import (
     fault_of,
     fresh,
     has,
+    in_turns,
     killed_at_end,
     left,
     lost,
@@ -46,13 +47,10 @@ def attack_writers(seconds: float, number: int, place: Path) -> Mapping[str, Any
     Returns:
         The inputs by kind, what came of them, and the findings.
     """
-    drawn, tally, end = random.Random(number), Tally(), time.monotonic() + seconds
+    drawn, tally = random.Random(number), Tally()
     kinds = ("train/train", "resume/resume", "sweep/sweep", "overwrite/resume")
-    while time.monotonic() < end:
-        for kind in drawn.sample(kinds, len(kinds)):
-            _write_twice(kind, drawn, tally, place)
-            if time.monotonic() > end:
-                break
+    for kind in in_turns(kinds, drawn, seconds):
+        _write_twice(kind, drawn, tally, place)
     return tally.result()
 
 
@@ -114,11 +112,8 @@ def attack_disks(seconds: float, number: int, place: Path) -> Mapping[str, Any]:
             disk, tally.skipped["full disk"] = None, f"no tmpfs can be mounted: {error}"
         kinds = [("limit on files", each) for each in commands]
         kinds += [("full disk", each) for each in commands] if disk else []
-        while time.monotonic() < end:
-            for how, what in drawn.sample(kinds, len(kinds)):
-                _fill(how, what, drawn, tally, place, disk)
-                if time.monotonic() > end:
-                    break
+        for how, what in in_turns(kinds, drawn, end - time.monotonic()):
+            _fill(how, what, drawn, tally, place, disk)
     return tally.result()
 
 
