@@ -33,8 +33,8 @@ def compare_all(
     Returns:
         The file's rows.
     """
-    found = json.loads(out.read_text()) if out.exists() else {"about": None}
-    rows: Rows = found["rows"] if found["about"] == about else {}
+    found: Any = json.loads(out.read_text()) if out.exists() else None
+    rows: Rows = found["rows"] if found is not None and found["about"] == about else {}
     for name, compare in wanted:
         result = compare()
         rows[name] = {

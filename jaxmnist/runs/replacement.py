@@ -1,4 +1,4 @@
-"""A run that replaces another in its folder: beside it at first, in its place after an epoch."""
+"""A run that replaces another in its folder: next to it at first, in its place after an epoch."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ def discard_new(path: Path) -> None:
 
 
 def replace_old(path: Path) -> None:
-    """Replace the run in a folder by the one beside it, or change nothing.
+    """Replace the run in a folder by the one next to it, or change nothing.
 
     The old run's files are moved aside first: if one cannot be, all are put back. From the second
     renaming of a folder on, the new run is the folder's, though its files are in two places until

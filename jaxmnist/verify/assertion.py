@@ -93,16 +93,14 @@ def compared(what: AnyResult | Any, *args: Any, **options: Any) -> AnyResult:
 
 def _of_functions(args: tuple[Any, ...], options: Mapping[str, Any]) -> Callable[..., Any]:
     """The verifier of two functions that takes these arguments after the first one."""
-    given = {**dict(zip(("second", "third"), args, strict=False)), **options}
-    third = given.get("third")
+    second, third = (*args, None, None)[:2]
     if hasattr(third, "named_parameters") or {"params", "torch_module"} & options.keys():
         return model
-    is_size = isinstance(third, int) and not isinstance(third, bool)
-    if {"steps", "torch_factory"} & options.keys() or is_size:
+    if type(third) is int or {"steps", "torch_factory"} & options.keys():
         return schedule
-    sizes = isinstance(third, tuple) and third and all(type(size) is int for size in third)
-    if {"shape", "torch_init"} & options.keys() or sizes:
+    is_shape = isinstance(third, tuple) and third and all(type(size) is int for size in third)
+    if is_shape or {"shape", "torch_init"} & options.keys():
         return initializer
-    if len(args) > 1 or {"torch_f", "args"} & options.keys():
-        return function if callable(given.get("second", given.get("torch_f"))) else model
-    return model
+    other = second if args else options.get("torch_f")
+    given = len(args) > 1 or {"torch_f", "args"} & options.keys()
+    return function if given and callable(other) else model
