@@ -64,9 +64,30 @@ class Alignment:
         return match is not None and (match.number, match.step) not in self._known
 
     @cached_property
+    def taken(self) -> set[int]:
+        """The numbers of our values that a value of theirs is found as."""
+        return {number for number, _ in self._known}
+
+    @cached_property
     def _known(self) -> set[tuple[int, int | None]]:
         matches = [self.nearest[x] for x in self.found]
         return {(match.number, match.step) for match in matches if match}
+
+
+def maker_of(theirs: TorchTrace, number: int) -> int | None:
+    """Find the operation that made a value's numbers, behind those that leave them what they are.
+
+    Args:
+        theirs: The torch module's trace.
+        number: The value's.
+
+    Returns:
+        Its position; None if they are a parameter's, a buffer's or an input's.
+    """
+    maker = theirs.values[number].maker
+    while maker is not None and theirs.operations[maker].name in VIEWS:
+        maker = theirs.values[theirs.operations[maker].inputs[0]].maker
+    return maker
 
 
 def align(theirs: TorchTrace, ours: JaxTrace, allowed: Sequence[float]) -> Alignment:

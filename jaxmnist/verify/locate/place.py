@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxmnist.verify.locate.align import informative, magnitude, ordered, rearranged, same_elements
-from jaxmnist.verify.locate.forward import VIEWS, Alignment, first_divergence
+from jaxmnist.verify.locate.forward import Alignment, first_divergence, maker_of
 from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.torch_trace import TorchTrace
 from jaxmnist.verify.locate.trial import Hypothesis, holds
@@ -95,7 +95,6 @@ def _continuations(alignment: Alignment, number: int) -> list[int]:
     """Values of ours of the same shape that are computed from one, and found nowhere in theirs."""
     ours = alignment.ours
     shape = ours.values[number].array.shape
-    known = {match.number for x in alignment.found if (match := alignment.nearest[x])}
     later: set[int] = {number}
     continued = []
     for index in range(number + 1, len(ours.values)):
@@ -103,15 +102,12 @@ def _continuations(alignment: Alignment, number: int) -> list[int]:
         if later.isdisjoint(value.parents):
             continue
         later.add(index)
-        if value.array.shape == shape and index not in known and informative(value.array):
+        if value.array.shape == shape and index not in alignment.taken and informative(value.array):
             continued.append(index)
     return continued
 
 
 def _maker_module(theirs: TorchTrace, number: int) -> str:
     """The submodule whose operation made a value's numbers."""
-    maker = theirs.values[number].maker
-    while maker is not None and theirs.operations[maker].name in VIEWS:
-        (number, *_) = theirs.operations[maker].inputs
-        maker = theirs.values[number].maker
+    maker = maker_of(theirs, number)
     return "" if maker is None else theirs.operations[maker].module

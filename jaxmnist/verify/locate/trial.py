@@ -125,12 +125,11 @@ def counterparts(alignment: Alignment, index: int, count: int = 6) -> Iterator[i
     theirs, ours = alignment.theirs, alignment.ours
     operation = theirs.operations[index]
     result = theirs.values[operation.outputs[0]].array()
-    known = {match.number for x in alignment.found if (match := alignment.nearest[x])}
     wanted = ordered(result)
     found: list[tuple[float, int]] = []
     for number, value in enumerate(ours.values):
         array = value.array
-        if not value.data or array.size != result.size or number in known:
+        if not value.data or array.size != result.size or number in alignment.taken:
             continue
         if informative(array) and (mine := ordered(array)).shape == wanted.shape:
             error = float(np.abs(mine - wanted).max())

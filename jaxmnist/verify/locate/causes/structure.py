@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxmnist.verify.locate.align import Match, magnitude, ordered, same_elements
 from jaxmnist.verify.locate.causes.activations import ACTIVATIONS as ACTIVATION_OPERATIONS
-from jaxmnist.verify.locate.forward import VIEWS, Alignment
+from jaxmnist.verify.locate.forward import VIEWS, Alignment, maker_of
 from jaxmnist.verify.locate.jax_trace import JaxTrace
 from jaxmnist.verify.locate.place import Place
 from jaxmnist.verify.locate.replay import replayed
@@ -161,9 +161,7 @@ def _slices(alignment: Alignment, index: int, operation: Operation) -> Iterator[
     for position, x in enumerate(operation.arguments):
         if not isinstance(x, Ref) or theirs.values[x.number].data:
             continue
-        maker = theirs.values[x.number].maker
-        while maker is not None and theirs.operations[maker].name in VIEWS:
-            maker = theirs.values[theirs.operations[maker].inputs[0]].maker
+        maker = maker_of(theirs, x.number)
         if maker is None:
             continue
         made = theirs.operations[maker]
@@ -185,9 +183,7 @@ def _selected(alignment: Alignment, index: int, operation: Operation) -> Iterato
     """Another element of an axis, or a sum over it, in the place of the one that is selected."""
     theirs = alignment.theirs
     for number in operation.outputs[:1] if operation.name == "select" else operation.inputs:
-        maker = theirs.values[number].maker
-        while maker is not None and theirs.operations[maker].name in VIEWS:
-            maker = theirs.values[theirs.operations[maker].inputs[0]].maker
+        maker = maker_of(theirs, number)
         if maker is None or theirs.operations[maker].name != "select":
             continue
         source, axis, own = theirs.operations[maker].arguments
