@@ -22,6 +22,7 @@ from tyro.conf import (
 from tyro.extras import SubcommandApp
 
 from jaxmnist import __version__
+from jaxmnist.cli.cache import keep_programs
 from jaxmnist.cli.console import fail
 from jaxmnist.cli.data import data_list, data_prepare, data_show
 from jaxmnist.cli.evaluate import evaluate
@@ -58,10 +59,12 @@ _DESCRIPTIONS = {
     "jaxmnist": "MNIST training as pure functions in JAX; `jaxmnist --version` prints the version.",
     "data": "List, prepare and look at data sets.",
 }
-_LIMITS = (
+_EVERYWHERE = (
     "--max-bytes 16G, after any command, lets a data set, a model's file or a race take 16 GiB of "
-    "memory; without it, 4 GiB."
+    "memory; without it, 4 GiB. --no-cache, after any command, compiles all programs anew; without "
+    "it they are kept in the user's cache folder."
 )
+_NO_CACHE = ("--no-cache", "--no_cache")
 _CONFIG = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
 # Options that the parser adds: help, and scripts that complete commands in a shell.
 _HELP = ("-h", "--help")
@@ -78,9 +81,12 @@ def parse(arguments: Sequence[str] | None) -> Callable[[], None]:
         The command with its arguments, to be called.
     """
     words, limit = _max_bytes(list(sys.argv[1:] if arguments is None else arguments))
-    call = _parse(words)
+    kept = [word for word in words if word not in _NO_CACHE]
+    call = _parse(list(kept))
 
     def run() -> None:
+        if kept == words:
+            keep_programs()
         with _limited(limit):
             call()
 
@@ -185,7 +191,7 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
             kwargs["given"] = frozenset(option[2:].replace("-", "_") for option in given)
         return functools.partial(command, *args, **kwargs)
 
-    defer.__doc__ = f"{about.rstrip()}\n\n    {_LIMITS}\n\n{args}{options}"
+    defer.__doc__ = f"{about.rstrip()}\n\n    {_EVERYWHERE}\n\n{args}{options}"
     read = functools.partial(
         tyro.cli, defer, prog=name, args=words, config=_CONFIG, return_unknown_args=True
     )

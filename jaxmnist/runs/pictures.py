@@ -42,7 +42,9 @@ def save_pictures(run: Run, params: Params, history: History, dataset: Dataset) 
     title = f"{literal(run.dataset or '')}, {run.config.optimizer}, hidden layers {layers}"
     images = dataset.test_images[: run.config.eval_batch_size]
     labels = dataset.test_labels[: run.config.eval_batch_size]
-    probabilities = predict(params, jnp.asarray(images), apply_fn=run.model.apply)
+    probabilities = jax.jit(predict, static_argnames="apply_fn")(
+        params, jnp.asarray(images), apply_fn=run.model.apply
+    )
     predictions = np.asarray(probabilities).argmax(axis=1)
     with plots.theme():
         write_picture(plots.training_curves(curves, title), run.path / CURVES_PICTURE)
