@@ -127,6 +127,7 @@ def train_run(
     started = time.perf_counter() if started is None else started
     _check_together(given, stream=stream, devices=devices, distributed=distributed, resume=resume)
     on_abort = processes.hush() if distributed else None
+    import jax
     import jax.numpy as jnp
 
     from jaxmnist import runs
@@ -153,6 +154,9 @@ def train_run(
         check_alone(joining, new, out, overwrite, reopen, load)
         processes.join(joining, on_abort)
     fit = _fit_on(None if distributed else devices)
+    how = {"devices": devices, "stream": stream}
+    if distributed:
+        how |= {"devices": jax.device_count(), "processes": jax.process_count()}
     session = runs.open_run(
         config,
         dataset,
@@ -166,6 +170,7 @@ def train_run(
         load=load,
         task_file=file,
         accept_changed_task=accept_changed_task,
+        how=how,
     )
     session = session._replace(data=_stored(session.data)) if stream else session
     run, data, first = session.run, session.data, processes.is_first()

@@ -34,8 +34,9 @@ class Run:
         task_file: The file of the task; None for the tutorial's.
         data_sha256: The SHA-256 of what it is trained on, as `digests.of_data` returns it; None
             if it is not known.
-        machines: Where it was trained: for each machine, in order, ``epoch``, the first epoch
-            trained on it, and what `jaxmnist.provenance.machine` returned.
+        machines: Where and how it was trained: for each machine, in order, ``epoch``, the first
+            epoch trained on it, what `jaxmnist.provenance.machine` returned, and what is not as
+            `jaxmnist.runs.machines.HOW` has it.
 
     Two runs that differ in the last two only are equal: those describe how it was trained.
 
