@@ -132,4 +132,4 @@ def _processor() -> str:
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (names and names[0]) or platform.processor() or platform.machine()
+    return "".join(names[:1]) or platform.processor() or platform.machine()

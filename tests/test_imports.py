@@ -33,6 +33,7 @@ COMMANDS = (
     ("figures",),
     ("race",),
     ("sweep",),
+    ("runs",),
     ("verify",),
     ("export",),
     ("data",),

@@ -82,8 +82,8 @@ def differences(
     names = [name for name in (*before, *after, *HOW) if name in first and name in second]
     for name in dict.fromkeys(names):
         if name != "epoch" and first[name] != second[name]:
-            shown = (
-                "none" if value in ("", None) else str(value)
-                for value in (first[name], second[name])
-            )
-            yield (name.replace("_", " "), *shown)
+            yield name.replace("_", " "), _shown(first[name]), _shown(second[name])
+
+
+def _shown(value: Any) -> str:
+    return "none" if value in ("", None) else str(value)

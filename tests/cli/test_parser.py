@@ -14,7 +14,7 @@ from jaxmnist import cli
 from jaxmnist.cli import parser
 from jaxmnist.errors import nearest
 
-COMMANDS = "train, predict, evaluate, sweep, verify, race, figures, export, data"
+COMMANDS = "train, predict, evaluate, sweep, runs, verify, race, figures, export, data"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,7 @@ def test_every_option_that_the_parser_has_is_known(capsys):
         (["sweep", "--seeds", "0..3"], "--seed"),
         (["sweep", "--lr", "0.1", "--out", "s"], "--learning-rate"),
         (["verify", "--agianst", "torch"], "--against"),
+        (["runs", "--jsn"], "--json"),
         (["race", "--optimiser", "adam"], "--optimizers"),
         (["figures", "--re-draw"], "--redraw"),
         (["export", "run", "--fmt", "onnx"], "--format"),
