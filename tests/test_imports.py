@@ -34,6 +34,7 @@ COMMANDS = (
     ("race",),
     ("sweep",),
     ("runs",),
+    ("reproduce",),
     ("verify",),
     ("export",),
     ("data",),

@@ -29,6 +29,7 @@ from jaxmnist.cli.export import export
 from jaxmnist.cli.figures import figures
 from jaxmnist.cli.predict import predict
 from jaxmnist.cli.race import race
+from jaxmnist.cli.reproduce import reproduce
 from jaxmnist.cli.runs import runs
 from jaxmnist.cli.sweep import sweep
 from jaxmnist.cli.sweep_task import for_swept_file
@@ -49,6 +50,7 @@ COMMANDS: Final[Group] = {
     "evaluate": evaluate,
     "sweep": sweep,
     "runs": runs,
+    "reproduce": reproduce,
     "verify": verify,
     "race": race,
     "figures": figures,

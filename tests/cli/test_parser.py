@@ -14,7 +14,7 @@ from jaxmnist import cli
 from jaxmnist.cli import parser
 from jaxmnist.errors import nearest
 
-COMMANDS = "train, predict, evaluate, sweep, runs, verify, race, figures, export, data"
+COMMANDS = "train, predict, evaluate, sweep, runs, reproduce, verify, race, figures, export, data"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ COMMANDS = "train, predict, evaluate, sweep, runs, verify, race, figures, export
         (["data", "shwo"], ["no command 'shwo'", "list, prepare, show", "did you mean 'show'?"]),
         (["predict"], ["predict needs RUN", "folder of a run"]),
         (["evaluate"], ["evaluate needs RUN", "folder of a run"]),
+        (["reproduce"], ["reproduce needs RUN", "folder of a run"]),
         (["data", "prepare"], ["data prepare needs NAME", "fashion_mnist"]),
         (["export", "run", "onnx"], ["export needs --format", "it does not know onnx"]),
         (["evaluate", "run", "stray"], ["evaluate does not understand stray"]),

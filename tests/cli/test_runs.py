@@ -146,7 +146,7 @@ def test_curves_of_several_are_in_one_picture(folder, tmp_path, run_command):
     figure = plots.run_comparison(found)
     assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy", "mae"]
     lines = [line for line in figure.axes[0].lines if line.get_marker()]
-    assert [line.get_ydata()[-1] for line in lines] == [
+    assert [np.asarray(line.get_ydata())[-1] for line in lines] == [
         pytest.approx(history["eval_loss"][-1]) for history in found.values()
     ]
 
