@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import io
+import itertools
+import logging
 import os
 import re
 import sys
@@ -22,7 +24,7 @@ from tyro.conf import (
 from tyro.extras import SubcommandApp
 
 from jaxmnist import __version__
-from jaxmnist.cli.console import fail
+from jaxmnist.cli.console import fail, speaking
 from jaxmnist.cli.data import data_list, data_prepare, data_show
 from jaxmnist.cli.evaluate import evaluate
 from jaxmnist.cli.export import export
@@ -62,10 +64,11 @@ _DESCRIPTIONS = {
     "jaxmnist": "MNIST training as pure functions in JAX; `jaxmnist --version` prints the version.",
     "data": "List, prepare and look at data sets.",
 }
-_LIMITS = (
-    "--max-bytes 16G, after any command, lets a data set, a model's file or a race take 16 GiB of "
-    "memory; without it, 4 GiB."
+_EVERYWHERE = (
+    "After any command, -q prints nothing but errors, and -v says more; --max-bytes 16G lets a "
+    "data set, a model's file or a race take 16 GiB of memory, instead of 4 GiB."
 )
+_LEVELS = {"-v": 1, "--verbose": 1, "-q": -1, "--quiet": -1}
 _CONFIG = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
 # Options that the parser adds: help, and scripts that complete commands in a shell.
 _HELP = ("-h", "--help")
@@ -82,10 +85,13 @@ def parse(arguments: Sequence[str] | None) -> Callable[[], None]:
         The command with its arguments, to be called.
     """
     words, limit = _max_bytes(list(sys.argv[1:] if arguments is None else arguments))
+    words, level = _verbosity(words)
     call = _parse(words)
 
     def run() -> None:
-        with _limited(limit):
+        if level > 0:
+            logging.disable(logging.NOTSET)  # Libraries may say what the program leaves out.
+        with _limited(limit), speaking(level):
             call()
 
     return run
@@ -105,6 +111,15 @@ def _max_bytes(words: list[str]) -> tuple[list[str], int | None]:
         )
         return words[:index] + rest, parse_bytes(value)
     return words, None
+
+
+def _verbosity(words: list[str]) -> tuple[list[str], int]:
+    """Return the words without -v and -q, which every command has, and what they mean."""
+    command, options = words[:1], words[1:]
+    found = {_LEVELS[word]: word for word in options if word in _LEVELS}
+    if len(found) > 1:
+        fail(f"{found[-1]} and {found[1]} contradict each other: omit one")
+    return command + [word for word in options if word not in _LEVELS], sum(found)
 
 
 @contextlib.contextmanager
@@ -138,12 +153,22 @@ def _parse(words: list[str]) -> Callable[[], None]:
         found = found[word]
         path.append(word)
     if found is train:
-        found, words = for_task_file(words)
+        found, words = for_task_file(_with_values(words))
     elif found is sweep:
         found, words = for_swept_file(words)
     elif found is verify:
         found, words = for_pairs_file(words)
     return _parse_command(found, " ".join(path), words)
+
+
+def _with_values(words: list[str]) -> list[str]:
+    """Return the words of `train` with an empty value after `--profile`, if it has none."""
+    made = []
+    for word, following in itertools.pairwise([*words, "-"]):
+        made.append(word)
+        if word == "--profile" and following.startswith("-"):
+            made.append("")
+    return made
 
 
 def _parse_group(group: Group, path: list[str], words: list[str]) -> Callable[[], None]:
@@ -189,7 +214,7 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
             kwargs["given"] = frozenset(option[2:].replace("-", "_") for option in given)
         return functools.partial(command, *args, **kwargs)
 
-    defer.__doc__ = f"{about.rstrip()}\n\n    {_LIMITS}\n\n{args}{options}"
+    defer.__doc__ = f"{about.rstrip()}\n\n    {_EVERYWHERE}\n\n{args}{options}"
     read = functools.partial(
         tyro.cli, defer, prog=name, args=words, config=_CONFIG, return_unknown_args=True
     )

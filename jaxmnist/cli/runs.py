@@ -137,9 +137,8 @@ def _shown_options(listed: "Listed") -> dict[str, str]:
     """Return a run's options as they are typed, without its epochs; of a path the name."""
     from jaxmnist.runs.resumption import shown
 
-    options = {
-        name: value for name, value in listed.options.items() if name not in ("epochs", "task")
-    }
+    found = {} if listed.run is None else listed.run.options
+    options = {name: value for name, value in found.items() if name not in ("epochs", "task")}
     dataset = options.get("dataset")
     if dataset is not None and Path(dataset).is_absolute():
         options["dataset"] = Path(dataset).name

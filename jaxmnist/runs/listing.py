@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,17 +34,6 @@ class Listed(NamedTuple):
         """The metrics by name, with one value per epoch."""
         names = [name for name in (self.epochs[0] if self.epochs else ()) if name != "epoch"]
         return {name: np.array([row[name] for row in self.epochs], float) for name in names}
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the run was started with, by name: of a task's file its own options too."""
-        if self.run is None:
-            return {}
-        file, config = self.run.task_file, asdict(self.run.config)
-        if file is None:
-            return {"dataset": self.run.dataset, **config}
-        sizes = {name: config[name] for name in ("epochs", "batch_size", "eval_batch_size", "seed")}
-        return {"dataset": self.run.dataset, "task": file.path, **sizes, **file.options}
 
 
 def find_runs(folder: Path) -> list[Listed]:

@@ -68,6 +68,16 @@ class Run:
         """The network of a run of the tutorial's task."""
         return MLP(self.config.hidden, self.num_classes, self.config.dtype)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was started with, by name: of a task's file its path and its own options too."""
+        config = asdict(self.config)
+        if self.task_file is None:
+            return {"dataset": self.dataset, **config}
+        sizes = {name: config[name] for name in SIZES}
+        file = self.task_file
+        return {"dataset": self.dataset, "task": file.path, **sizes, **file.options}
+
     @functools.cached_property
     def task(self) -> Task:
         """What the run trains."""
