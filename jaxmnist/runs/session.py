@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from jaxmnist import locks, provenance, signals
 from jaxmnist.config import Config
-from jaxmnist.data import load_dataset
+from jaxmnist.data import Dataset, PreparedSet, class_names, load_dataset
 from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
 from jaxmnist.runs import checkpoints, digests, folder, machines, replacement, superseded
@@ -160,8 +160,8 @@ def _ready_to_start(run: Run, overwrite: bool, load: Load, how: Mapping[str, Any
         run = replace(run, num_classes=data.num_classes)
     else:
         check_trains(run, data)  # A task that cannot be trained leaves no folder.
-    digest = digests.of_data(data, run)
-    run = replace(run, data_sha256=digest, machines=(machines.here(0, how),))
+    digest, names = digests.of_data(data, run), _class_names(data, run)
+    run = replace(run, data_sha256=digest, machines=(machines.here(0, how),), class_names=names)
     return Session(run, 0, None, None, data)
 
 
@@ -203,7 +203,17 @@ def _ready_to_resume(
             f"{digest}, and {run.data_sha256} is recorded: restore them, or train again with "
             "--overwrite"
         )
-    return Session(replace(run, data_sha256=digest), 0, None, None, data)
+    names = run.class_names or _class_names(data, run)  # Nor any names.
+    return Session(replace(run, data_sha256=digest, class_names=names), 0, None, None, data)
+
+
+def _class_names(data: Data, run: Run) -> tuple[str, ...]:
+    """Return the names of the classes of what a run is trained on."""
+    if run.dataset is None:
+        return ()
+    if isinstance(data, Dataset | PreparedSet):
+        return data.class_names
+    return class_names(run.dataset, run.data_dir)
 
 
 def _resumed(ready: Session, how: Mapping[str, Any]) -> Session:
