@@ -27,6 +27,7 @@ from jaxmnist import __version__
 from jaxmnist.cli.console import fail, speaking
 from jaxmnist.cli.data import data_list, data_prepare, data_show
 from jaxmnist.cli.evaluate import evaluate
+from jaxmnist.cli.examples import EXAMPLES
 from jaxmnist.cli.export import export
 from jaxmnist.cli.figures import figures
 from jaxmnist.cli.predict import predict
@@ -61,17 +62,23 @@ COMMANDS: Final[Group] = {
 }
 
 _DESCRIPTIONS = {
-    "jaxmnist": "MNIST training as pure functions in JAX; `jaxmnist --version` prints the version.",
+    "jaxmnist": (
+        "MNIST training as pure functions in JAX. `jaxmnist --version` prints the version, and "
+        "`jaxmnist --print-completion bash` (or zsh) a script that completes commands there: "
+        'eval "$(jaxmnist --print-completion bash)". `jaxmnist COMMAND --help` has examples.'
+    ),
     "data": "List, prepare and look at data sets.",
 }
 _EVERYWHERE = (
-    "After any command, -q prints nothing but errors, and -v says more; --max-bytes 16G lets a "
-    "data set, a model's file or a race take 16 GiB of memory, instead of 4 GiB."
+    "--max-bytes 16G, after any command, lets a data set, a model's file or a race take 16 GiB of "
+    "memory; without it, 4 GiB. -q, after any command, prints nothing but errors; -v says more."
 )
 _LEVELS = {"-v": 1, "--verbose": 1, "-q": -1, "--quiet": -1}
 _CONFIG = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
+_OF_THE_PROGRAM = ("--version", "--print-completion")
 # Options that the parser adds: help, and scripts that complete commands in a shell.
 _HELP = ("-h", "--help")
+_SHELLS = ("bash", "zsh")
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 
 
@@ -173,7 +180,7 @@ def _with_values(words: list[str]) -> list[str]:
 
 def _parse_group(group: Group, path: list[str], words: list[str]) -> Callable[[], None]:
     """Answer what is asked of the program, or of a group of commands, as a whole."""
-    known = [*_HELP, *_COMPLETION, *(["--version"] if len(path) == 1 else [])]
+    known = [*_HELP, *_COMPLETION, *(_OF_THE_PROGRAM if len(path) == 1 else [])]
     option = words[0].split("=")[0]
     if option not in known:
         fail(
@@ -183,6 +190,11 @@ def _parse_group(group: Group, path: list[str], words: list[str]) -> Callable[[]
     if option == "--version":
         sys.stdout.write(f"jaxmnist {__version__}\n")
         sys.exit()
+    if option == "--print-completion":
+        given = words[0].split("=")[1:] or words[1:]
+        if len(given) != 1 or given[0] not in _SHELLS:
+            fail(f"--print-completion needs a shell: {' or '.join(_SHELLS)}")
+        words = [_COMPLETION[0], *given]
     return _app(group).cli(
         prog=" ".join(path), description=_DESCRIPTIONS[path[-1]], args=words, config=_CONFIG
     )
@@ -214,7 +226,10 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
             kwargs["given"] = frozenset(option[2:].replace("-", "_") for option in given)
         return functools.partial(command, *args, **kwargs)
 
-    defer.__doc__ = f"{about.rstrip()}\n\n    {_EVERYWHERE}\n\n{args}{options}"
+    examples = "".join(f"\n\n    {example}" for example in EXAMPLES.get(own, ()))
+    defer.__doc__ = (
+        f"{about.rstrip()}\n\n    {_EVERYWHERE}\n\n    For example:{examples}\n\n{args}{options}"
+    )
     read = functools.partial(
         tyro.cli, defer, prog=name, args=words, config=_CONFIG, return_unknown_args=True
     )

@@ -43,6 +43,7 @@ def train(
     distributed: bool = False,
     log: tuple[LogKind, ...] = (),
     profile: str | None = None,
+    config_file: Annotated[Path | None, arg(name="config")] = None,
     given: Suppress[frozenset[str]] = frozenset(),
 ) -> None:
     """Train the network and write the run's folder; with a task's file, `train FILE`, that task.
@@ -65,8 +66,10 @@ def train(
         log: Where to log every epoch too; a resumed run continues the logs that it has.
         profile: A folder for a trace of the first epoch that is trained, to be opened by xprof;
             without one, profile in the run's folder.
+        config_file: The config.json of another run: its options, where none is on the command line.
         given: The options on the command line.
     """
+    del config_file  # Its options are the defaults of this command by now.
     train_run(
         config,
         joining,
