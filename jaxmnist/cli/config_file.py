@@ -67,7 +67,8 @@ def read_options(path: Path) -> Options:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except TypeError as error:
-        raise InputError(f"{path}: config has a value of another type: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: config has a value of another type: {reason}") from error
     if task is None:
         return Options(made, settings, None, {})
     _check_keys(task, _TASK, path, "task")
