@@ -39,6 +39,27 @@ def printable(text: str) -> str:
     )
 
 
+def shortened(text: str, most: int = 60) -> str:
+    r"""Write a text as `printable` does, without the middle of a long one.
+
+    Args:
+        text: Such as the name of a class, which may have any characters and any length.
+        most: How many characters are shown, at least 3.
+
+    Returns:
+        The text, with … in place of what is left out.
+
+    >>> print(shortened("a\n" + "b" * 300 + "c", 9))
+    a\x0…bbbc
+    """
+    if len(text) > 20 * most:  # Of which nothing in the middle needs an escape.
+        text = text[: 10 * most] + text[-10 * most :]
+    text = printable(text)
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}…{text[len(text) - (most - most // 2 - 1) :]}"
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if code < 0x100:

@@ -1,6 +1,7 @@
 """Pictures: arrays in, a matplotlib Figure out; `save` alone writes a file, and nothing reads."""
 
 from jaxmnist.plots import style as style
+from jaxmnist.plots.comparison import run_comparison as run_comparison
 from jaxmnist.plots.curves import training_curve as training_curve
 from jaxmnist.plots.curves import training_curves as training_curves
 from jaxmnist.plots.descent import descent_1d as descent_1d

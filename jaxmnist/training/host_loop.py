@@ -20,6 +20,7 @@ from jaxmnist.training.setup import check_hyper
 from jaxmnist.training.state import (
     BatchSizes,
     Metered,
+    OnEpoch,
     RunEpoch,
     TrainState,
     by_name,
@@ -41,7 +42,7 @@ def fit(
     epoch: int = 0,
     on_compiled: Callable[[], None] = lambda: None,
     on_progress: Callable[[float], None] = lambda _: None,
-    on_epoch: Callable[[int, TrainState, Any], None] = lambda *_: None,
+    on_epoch: OnEpoch = lambda *_: None,
 ) -> tuple[TrainState, Any]:
     """Run the epochs one by one from Python, with the numbers of ``jit(make_train(task, …))``.
 
@@ -67,7 +68,8 @@ def fit(
         on_compiled: Called once, when the program is ready and the first epoch begins.
         on_progress: Called within the epochs on data on disk with the number of epochs so far,
             such as 2.5.
-        on_epoch: Called after each epoch with its index from 0, the state, and its metrics.
+        on_epoch: The callback: called after each epoch with its index from 0, the state, and its
+            metrics. `jaxmnist.logs.opened` returns one that writes to TensorBoard and its kin.
 
     Returns:
         The final state, and the history with one entry per epoch that was run.
@@ -78,9 +80,12 @@ def fit(
 
     >>> from jaxmnist import load_dataset
     >>> mnist = load_dataset("mnist")
-    >>> state, history = fit(Config(epochs=1), mnist)
-    >>> history.eval_accuracy.shape
-    (1,)
+    >>> seen = []
+    >>> def remember(epoch, state, metrics):
+    ...     seen.append((epoch, float(metrics.eval_accuracy)))
+    >>> state, history = fit(Config(epochs=1), mnist, on_epoch=remember)
+    >>> seen == [(0, float(history.eval_accuracy[0]))]
+    True
     """
     run = plan_run(task, data, epochs, batch_size, eval_batch_size, seed, hyper)
     constants = (run.task.program(), run.batches, run.key, run.hyper)
@@ -175,7 +180,7 @@ def run_epochs(
     run_epoch: RunEpoch,
     state: TrainState,
     indices: range,
-    on_epoch: Callable[[int, TrainState, Any], None],
+    on_epoch: OnEpoch,
     shapes: Metered,
 ) -> tuple[TrainState, Any]:
     """Run epochs one after another, and stop where a loss stops being finite.
