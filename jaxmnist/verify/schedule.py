@@ -43,6 +43,10 @@ class ScheduleResult(Comparisons):
         """Why they differ, in short words; None if they agree, or if nothing known explains it."""
         return None if self.passed else _cause(self)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON has it: with ``cause``."""
+        return super().as_dict() | {"cause": self.cause}
+
     def __str__(self) -> str:
         lines = [
             super().__str__(),
