@@ -55,6 +55,17 @@ class InitializerResult(Comparisons):
         """Return the result as JSON has it: with ``cause``."""
         return super().as_dict() | {"cause": self.cause}
 
+    def plot(self) -> Any:
+        """Draw both distributions, and the quantiles of one against the other's.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        from jaxmnist.plots import samples
+
+        title = f"{self.name}: {'passed' if self.passed else 'FAILED'}"
+        return samples(self.here, self.reference, title)
+
     def __str__(self) -> str:
         if not self.statistics:
             lines = [super().__str__()]

@@ -47,6 +47,21 @@ class ScheduleResult(Comparisons):
         """Return the result as JSON has it: with ``cause``."""
         return super().as_dict() | {"cause": self.cause}
 
+    def plot(self) -> Any:
+        """Draw both rates at every step, and the size of their difference.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        from jaxmnist.plots import schedules
+
+        first = self.first_divergence
+        title = f"{self.name}: {'passed' if self.passed else 'FAILED'}"
+        allowed = self.parts[0].tolerance
+        return schedules(
+            self.here, self.reference, allowed, None if first is None else first.step, title
+        )
+
     def __str__(self) -> str:
         lines = [
             super().__str__(),
