@@ -11,7 +11,7 @@ of clipping and of LBFGS by their tests. `mutation.py` has what all mutation scr
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +73,12 @@ OPTIMIZERS: Final = [
     ),
     ("radam", "length one late", "2 * t * (1 - second)", "2 * (t - 1) * (1 - second)"),
     ("radam", "correction of the factor dropped", " * jnp.sqrt(second)\n", "\n"),
-    ("adagrad", "rate one late", "real(count) * lr_decay", "(real(count) + 1) * lr_decay"),
+    (
+        "adagrad",
+        "rate one late",
+        "moments.real(count) * lr_decay",
+        "(moments.real(count) + 1) * lr_decay",
+    ),
     ("adagrad", "eps inside the root", "eps=eps, eps_root=0.0", "eps=0.0, eps_root=eps"),
     ("adagrad", "eps of 1e-10", "eps: Number = 1e-10", "eps: Number = 1e-9"),
     ("adagrad", "sum starts at 0", "adagrad(rate, initial_accumulator_value", "adagrad(rate, 0.0"),
@@ -244,7 +249,7 @@ SHARED: Final = [
     ("nadam", "moments", "sizes for squares", "jnp.square", "jnp.abs"),
 ]
 
-FOLDERS: Final = dict.fromkeys(
+FOLDERS: Final[Mapping[str, str]] = dict.fromkeys(
     ("clipping", "drop_in", "moments", "lbfgs", "strong_wolfe"), "optimizers"
 )
 ALONE: Final = ("drop_in", "moments", "combined")
