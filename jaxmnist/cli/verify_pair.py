@@ -56,8 +56,11 @@ def verify_pair(
     remedy = "correct --ours-kwargs"
     if ours_kwargs is None:
         remedy = "give its own, or none, after --ours-kwargs, for --kwargs is the reference's"
+    mine = named("--ours", ours)
+    if ours_kwargs and not callable(mine):
+        raise InputError(f"{ours} is not callable, and cannot take --ours-kwargs; omit them")
     found = compare_pair(
-        Given(ours, named("--ours", ours), own, remedy),
+        Given(ours, mine, own, remedy),
         Given(reference, named("--reference", reference), shared, "correct --kwargs"),
         steps=steps,
         shape=shape,

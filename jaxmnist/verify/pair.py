@@ -150,7 +150,9 @@ def _optimizers(
 
 
 def _our_optimizer(ours: Given) -> Any:
-    made = ours.value if isinstance(ours.value, _OPTIMIZERS) else _made(ours)
+    if isinstance(ours.value, _OPTIMIZERS):
+        return ours.value
+    made = _made(ours)
     if not isinstance(made, _OPTIMIZERS):
         raise InputError(
             f"{ours.text} returned a {type(made).__name__}; it must return an "
@@ -162,6 +164,8 @@ def _our_optimizer(ours: Given) -> Any:
 def _reference_optimizer(reference: Given) -> Any:
     """What `verify.optimizer` takes: another transformation, or a function of the parameters."""
     if isinstance(reference.value, _OPTIMIZERS):
+        if reference.kwargs:
+            raise InputError(_ready(reference))
         return reference.value
     signature = _signature(reference.value)
     if signature is None or _needed(signature, reference.kwargs):
@@ -198,13 +202,13 @@ def _functions(ours: Given, reference: Given, shape: tuple[int, ...], dtype: str
     torch: Any = sys.modules.get("torch")
     theirs = reference
     if torch is not None and inspect.isclass(theirs.value):
-        module = _made(theirs)
-        if isinstance(module, torch.nn.Module) and [*module.parameters()]:
-            raise InputError(
-                f"{theirs.text} has parameters; compare a model in a file of pairs, which says "
-                "what its parameters are in JAX: jaxmnist verify FILE.py"
-            )
-        theirs = theirs._replace(value=module, kwargs={})
+        theirs = theirs._replace(value=_made(theirs), kwargs={})
+    is_module = torch is not None and isinstance(theirs.value, torch.nn.Module)
+    if is_module and [*theirs.value.parameters()]:
+        raise InputError(
+            f"{theirs.text} has parameters; compare a model in a file of pairs, which says what "
+            "its parameters are in JAX: jaxmnist verify FILE.py"
+        )
     # A loss may have its target as an option in one of the two.
     pair = (ours, theirs)
     inputs = max(1, *(_inputs_of(each) for each in pair))
@@ -289,6 +293,11 @@ def _made(
 def _called(given: Given) -> Any:
     with blamed(given.text, "when it was called"):
         return given.value(**given.kwargs)
+
+
+def _ready(given: Given) -> str:
+    names = ", ".join(given.kwargs)
+    return f"{given.text} is no function but an optimizer, and cannot take {names}; omit them"
 
 
 def _lacking(given: Given, names: Sequence[str]) -> str:

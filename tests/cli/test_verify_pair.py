@@ -15,6 +15,8 @@ tx = optax.sgd(0.1)
 def make_torch(params, lr=0.1):
     return torch.optim.SGD(params, lr=lr)
 
+linear = torch.nn.Linear(5, 5)
+
 def half(count):
     return 0.1 * 0.5 ** (count // 3)
 
@@ -188,6 +190,18 @@ SGD = "--ours optax:sgd --reference torch.optim:SGD"
             "--ours jax.nn:relu --reference torch.nn:Linear --ours-kwargs --kwargs in_features=3 "
             "out_features=4",
             "torch.nn:Linear has parameters; compare a model in a file of pairs",
+        ),
+        (
+            "--ours jax.nn:relu --reference mine_of_test:linear",
+            "mine_of_test:linear has parameters; compare a model in a file of pairs",
+        ),
+        (
+            "--ours mine_of_test:tx --ours-kwargs lr=1 --reference torch.optim:SGD",
+            "mine_of_test:tx is not callable, and cannot take --ours-kwargs; omit them",
+        ),
+        (
+            "--ours mine_of_test:tx --reference mine_of_test:tx --kwargs lr=1",
+            "mine_of_test:tx is no function but an optimizer, and cannot take lr; omit them",
         ),
         (
             f"--ours math:floor {HALVED} --ours-kwargs",
