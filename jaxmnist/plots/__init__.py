@@ -36,3 +36,8 @@ from jaxmnist.plots.traps import valley_momentum as valley_momentum
 from jaxmnist.plots.tuning import tuning as tuning
 from jaxmnist.plots.verification import distributions as distributions
 from jaxmnist.plots.verification import divergence as divergence
+from jaxmnist.plots.verification_errors import errors_by_leaf as errors_by_leaf
+from jaxmnist.plots.verification_errors import errors_by_step as errors_by_step
+from jaxmnist.plots.verification_errors import run_errors as run_errors
+from jaxmnist.plots.verification_pairs import samples as samples
+from jaxmnist.plots.verification_pairs import schedules as schedules
