@@ -5,17 +5,21 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+LONGEST = 2000
+"""Characters of a message; what is wrong stands at its start, and what to do at its end."""
+
 
 class InputError(ValueError):
     """Input that cannot be used: the message names the value, what is allowed, and what to do.
 
     The commands print it as one line and exit with status 2; a library caller catches it like
     any other `ValueError`. Characters that cannot be printed, which a file's name may have, are
-    written as `printable` does.
+    written as `printable` does; of a message that a huge value makes too long the middle is left
+    out.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(shortened(message, LONGEST))
 
 
 def printable(text: str) -> str:
