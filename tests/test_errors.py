@@ -7,10 +7,10 @@ from jaxmnist.errors import LONGEST, InputError
 
 
 def test_a_huge_value_leaves_the_start_and_the_end_of_the_message() -> None:
-    message = str(InputError(f"hidden is {'\x1b' * 50_000!r}; give whole numbers of at least 1"))
+    message = str(InputError(f"hidden is {'x' * 50_000}\x1b; give whole numbers of at least 1"))
     assert len(message) == LONGEST
-    assert message.startswith("hidden is '\\x1b")
-    assert message.endswith("; give whole numbers of at least 1")
+    assert message.startswith("hidden is xxx")
+    assert message.endswith("x\\x1b; give whole numbers of at least 1")
     assert message.isprintable()
 
 
