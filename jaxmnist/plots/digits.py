@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from jaxmnist.plots import style
 
@@ -32,7 +34,7 @@ def digits(
     Source: tutorial rows D4 and D10.
 
     >>> figure = digits(np.zeros((3, 28, 28), np.uint8), [1, 2, 3], [1, 2, 8])
-    >>> [axes.get_title() for axes in figure.axes]
+    >>> [text.get_text() for text in figure.axes[0].texts]
     ['1', '2', '3→8']
     """
     shown = [_titles(index, labels, predictions, names) for index in range(len(images))]
@@ -41,29 +43,35 @@ def digits(
     columns = min(int(16 * 0.62 / width), len(images))
     rows = -(-len(images) // columns)
     height = 1.02 if names else 0.82  # A wrong prediction by name has a line of its own.
-    figure = Figure(figsize=(width * columns + 0.2, height * rows + 0.5), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(images) :]:
-        axes.remove()
-    for index, (axes, image) in enumerate(zip(grid, images, strict=False)):
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        text, wrong = shown[index]
-        axes.set_title(
-            text,
-            pad=2,
+    size = width * columns + 0.2, height * rows + 0.5
+    figure = Figure(figsize=size)
+    # One axes in inches from the top left corner: as many as images take ten times as long.
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    for index, (image, (text, wrong)) in enumerate(zip(images, shown, strict=True)):
+        left = 0.1 + width * (index % columns) + (width - _SIDE) / 2
+        bottom = 0.4 + height * (index // columns + 1) - 0.06
+        box = left, left + _SIDE, bottom, bottom - _SIDE
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, extent=box, aspect="auto")
+        frame = Rectangle((left, bottom - _SIDE), _SIDE, _SIDE, fill=False)
+        frame.set_edgecolor(style.BAD if wrong else style.muted())
+        frame.set_linewidth(3 if wrong else 0.8)
+        axes.add_patch(frame)
+        axes.text(
+            *(left + _SIDE / 2, bottom - _SIDE - 0.04, text),
+            ha="center",
+            va="bottom",
+            fontsize=mpl.rcParams["axes.titlesize"],
             color=style.BAD if wrong else style.ink(),
             fontweight="bold" if wrong else "normal",
         )
-        for spine in axes.spines.values():
-            spine.set_visible(True)
-            spine.set_edgecolor(style.BAD if wrong else style.muted())
-            spine.set_linewidth(3 if wrong else 0.8)
-    figure.suptitle(title)
+    axes.set(xlim=(0, size[0]), ylim=(size[1], 0))
+    figure.suptitle(title, y=1 - 0.06 / size[1], va="top")
     return figure
 
 
+_SIDE = 0.54
+"""Of an image, in inches."""
 _INCHES_PER_LETTER = 0.085
 _LONGEST_NAME = 16
 

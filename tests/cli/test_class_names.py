@@ -71,7 +71,7 @@ def test_digits_and_inputs_are_drawn_under_any_name(name, tmp_path):
     images, labels = np.zeros((3, 28, 28), np.uint8), np.array([0, 0, 1])
     figure = plots.digits(images, labels, [0, 1, 1], "", [name, "other"])
     write_picture(figure, tmp_path / "digits.png")
-    assert figure.axes[1].get_title().endswith("\n→other")
+    assert figure.axes[0].texts[1].get_text().endswith("\n→other")
     with Image.open(tmp_path / "digits.png") as picture:
         assert max(picture.size) < 1600
     page = np.zeros((30, 30, 3), np.uint8)
@@ -83,6 +83,5 @@ def test_names_need_room_and_numbers_are_drawn_as_before():
     plain = plots.digits(images, labels)
     assert (plain.get_size_inches() == [0.62 * 16 + 0.2, 0.82 * 2 + 0.5]).all()
     named = plots.digits(images, labels, names=["T-shirt/top"] * 10)
-    figure_columns = {round(axes.get_subplotspec().colspan.start) for axes in named.axes}  # pyright: ignore
-    assert len(figure_columns) < 16
+    assert len({shown.get_extent()[0] for shown in named.axes[0].images}) < 16
     assert named.get_size_inches()[0] <= 10.2

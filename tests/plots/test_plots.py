@@ -123,31 +123,47 @@ def test_digits_show_each_image_under_its_label(count, rows, columns):
     labels = np.arange(count) % 10
     figure = plots.digits(images, labels, title="some digits")
     assert figure.get_suptitle() == "some digits"
-    assert len(figure.axes) == count
-    assert [axes.get_title() for axes in figure.axes] == [str(label) for label in labels]
-    for axes, image in zip(figure.axes, images, strict=True):
-        (shown,) = axes.images
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == [str(label) for label in labels]
+    boxes = np.array([shown.get_extent() for shown in axes.images])
+    for shown, image in zip(axes.images, images, strict=True):
         np.testing.assert_array_equal(shown.get_array(), image)
         assert shown.get_clim() == (0, 255)
-    spec = figure.axes[0].get_gridspec()
-    assert spec is not None
-    assert (spec.nrows, spec.ncols) == (rows, columns)
+    # In reading order, side by side, square, each under its label, all within the picture.
+    left, right, bottom, top = boxes.round(6).T
+    assert (len(np.unique(top)), len(np.unique(left))) == (rows, columns)
+    assert (np.lexsort((left, top)) == np.arange(count)).all()
+    np.testing.assert_allclose(right - left, bottom - top)
+    assert (right[:-1] < left[1:])[top[:-1] == top[1:]].all()
+    for text, middle, upper in zip(axes.texts, (left + right) / 2, top, strict=True):
+        x, y = text.get_position()
+        np.testing.assert_allclose(x, middle)
+        assert 0 < upper - y < 0.1
+    width, height = figure.get_size_inches()
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, width), (height, 0))
+    assert left.min() > 0
+    assert top.min() > 0
+    assert right.max() < width
+    assert bottom.max() < height
 
 
 def test_digits_mark_the_wrong_ones_and_no_others():
     labels, predictions = np.array([3, 1, 4, 1]), np.array([3, 7, 4, 0])
     figure = plots.digits(np.zeros((4, 28, 28), np.uint8), labels, predictions)
-    assert [axes.get_title() for axes in figure.axes] == ["3", "1→7", "4", "1→0"]
-    right, wrong, right_again, wrong_again = figure.axes
-
-    def marks(axes) -> tuple:
-        (frame,) = {to_hex(spine.get_edgecolor()) for spine in axes.spines.values()}
-        (width,) = {spine.get_linewidth() for spine in axes.spines.values()}
-        return frame, width, to_hex(axes.title.get_color())
-
-    assert marks(right) == marks(right_again)
-    assert marks(wrong) == marks(wrong_again)
-    assert all(a != b for a, b in zip(marks(right), marks(wrong), strict=True))
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["3", "1→7", "4", "1→0"]
+    marks = []
+    for frame, text, shown in zip(axes.patches, axes.texts, axes.images, strict=True):
+        left, right, bottom, top = shown.get_extent()
+        corners = frame.get_path().transformed(frame.get_patch_transform()).get_extents()
+        np.testing.assert_allclose(corners.get_points(), [[left, top], [right, bottom]])
+        assert not frame.get_fill()
+        colors = to_hex(frame.get_edgecolor()), to_hex(text.get_color())
+        marks.append((*colors, frame.get_linewidth(), text.get_fontweight()))
+    right, wrong, right_again, wrong_again = marks
+    assert right == right_again
+    assert wrong == wrong_again
+    assert all(a != b for a, b in zip(right, wrong, strict=True))
 
 
 # ------------------------------------------------------------------------------- no trace
