@@ -5,5 +5,5 @@ templates in `templates` are the page's HTML, its style and its JavaScript, one 
 """
 
 from jaxmnist.report.page import run_page as run_page
-
+from jaxmnist.report.race import race_page as race_page
 from jaxmnist.report.template import check_out as check_out

@@ -31,7 +31,8 @@ function seriesOf(runs, metric) {
 
 const TITLES = { loss: "Cross-entropy (nats)", accuracy: "Accuracy" };
 
-export function showCurves(runs) {
+// `onEpoch(epoch)` is called with the epoch that a person chooses. Returns what shows an epoch.
+export function showCurves(runs, onEpoch) {
   const slider = byId("epoch");
   const last = Math.max(...runs.map(({ metrics }) => metrics.length)) - 1;
   slider.max = last;
@@ -42,7 +43,7 @@ export function showCurves(runs) {
       unit: "Epoch",
       series: seriesOf(runs, metric),
       format: formatOf(metric),
-      onMove: (index) => moveTo(index),
+      onChoose: onEpoch,
     }),
   );
   function moveTo(index) {
@@ -51,10 +52,11 @@ export function showCurves(runs) {
     byId("epoch-now").textContent = String(index);
     charts.forEach((chart) => chart.moveTo(index));
   }
-  slider.addEventListener("input", () => moveTo(Number(slider.value)));
+  slider.addEventListener("input", () => onEpoch(Number(slider.value)));
   byId("curves").replaceChildren(...charts.map(({ node }) => node));
   byId("curves-table").replaceChildren(folded("The values as a table", runs.map(valuesOf)));
   moveTo(last);
+  return moveTo;
 }
 
 function valuesOf(run) {

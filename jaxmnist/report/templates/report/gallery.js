@@ -1,7 +1,7 @@
 // Test images with what they are and what the network took them for.
 import { el } from "../shared/dom.js";
 import { paintInk } from "../shared/paint.js";
-import { percent } from "../shared/numbers.js";
+import { percent, short } from "../shared/numbers.js";
 
 export function pixelsOf(test, position) {
   return test.pixels.subarray(784 * position, 784 * (position + 1));
@@ -14,19 +14,21 @@ export function describe(test, snapshot, position) {
 }
 
 // `onChoose(position)` is called with the image that a person chooses; without it, nothing can be.
-export function gallery(test, snapshot, positions, onChoose) {
+// `withLoss` shows each image's loss in place of the probability of its prediction.
+export function gallery(test, snapshot, positions, onChoose, withLoss = false) {
   return positions.map((position) => {
     const { index, label, guess, sure } = describe(test, snapshot, position);
     const canvas = el("canvas", { class: "pixels ink", "aria-hidden": "true" });
     paintInk(canvas, pixelsOf(test, position));
+    const loss = short(snapshot.loss[position], 3);
     const right = label === guess;
     const caption = el(
       "span",
       { class: right ? "caption" : "caption wrong", "aria-hidden": "true" },
       el("span", {}, right ? label : `${label} → ${guess}`),
-      el("span", { class: "sure" }, sure),
+      el("span", { class: "sure" }, withLoss ? `loss ${loss}` : sure),
     );
-    const text = `Test image ${index}: ${label}, predicted ${guess} with probability ${sure}`;
+    const text = `Test image ${index}: ${label}, predicted ${guess} with probability ${sure}; loss ${loss}`;
     if (!onChoose) return el("div", { class: "shown", role: "img", "aria-label": text, title: text }, canvas, caption);
     return el(
       "button",

@@ -3,24 +3,27 @@ import { byId, el, folded, scrolling, table } from "../shared/dom.js";
 import { counted, percent } from "../shared/numbers.js";
 import { gallery } from "./gallery.js";
 
-export function showMatrix(run, onChoose) {
+// `onChoose(position)` is called with an image, `onEpoch(epoch)` with an epoch that a person
+// chooses. Returns what shows an epoch.
+export function showMatrix(run, onChoose, onEpoch) {
   const { test } = run;
   const slider = byId("snapshot");
   const last = run.metrics.length - 1;
   slider.max = last;
-  slider.oninput = () => show(Number(slider.value));
-  slider.value = last;
+  slider.oninput = () => onEpoch(Number(slider.value));
   const kept = test.snapshots.map(({ epochs }) => epochs - 1);
 
-  function show(epoch) {
+  function show(wanted) {
+    const epoch = Math.min(last, wanted);
+    slider.value = epoch;
     slider.setAttribute("aria-valuetext", `epoch ${epoch}`);
     byId("snapshot-now").textContent = String(epoch);
     // The kept epoch that is nearest, of two the later one.
     const nearest = kept.reduce((best, each) => (Math.abs(each - epoch) <= Math.abs(best - epoch) ? each : best));
     const snapshot = test.snapshots[kept.indexOf(nearest)];
-    const which = nearest === epoch ? "" : `Of epoch ${epoch} no checkpoint was kept; shown is the nearest. `;
+    const note = nearest === epoch ? "" : `Of epoch ${epoch} no checkpoint was kept; shown is the nearest. `;
     byId("matrix-note").textContent =
-      `${which}Epoch ${nearest}: ${counted(test.samples - snapshot.right, "mistake")} in ` +
+      `${note}Epoch ${nearest}: ${counted(test.samples - snapshot.right, "mistake")} in ` +
       `${counted(test.samples, "test image")}, accuracy ${percent(snapshot.right / test.samples)}. ` +
       `Weights were kept of ${kept.length === 1 ? "epoch" : "epochs"} ${kept.join(", ")}.`;
     byId("matrix").replaceChildren(matrixOf(test, snapshot, (row, column) => showCell(snapshot, row, column)));
@@ -46,6 +49,7 @@ export function showMatrix(run, onChoose) {
     );
   }
   show(last);
+  return show;
 }
 
 function matrixOf(test, snapshot, onCell) {

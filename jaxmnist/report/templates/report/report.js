@@ -10,6 +10,12 @@ import { showDistributions, showFirstLayer } from "./weights.js";
 
 const { runs } = dataOfPage();
 const studio = makeStudio();
+let showMatrixAt = () => {};
+const showEpoch = (epoch) => {
+  showCurvesAt(epoch);
+  showMatrixAt(epoch);
+};
+const showCurvesAt = showCurves(runs, showEpoch);
 
 function glance(run) {
   const last = run.metrics.at(-1);
@@ -19,12 +25,11 @@ function glance(run) {
     found.push(["Test accuracy", percent(right / run.test.samples)]);
     found.push(["Mistakes", `${(run.test.samples - right).toLocaleString("en")} of ${run.test.samples.toLocaleString("en")}`]);
   }
+  found.push(["Epochs", String(run.metrics.length)]);
   found.push(["Test loss", short(last.eval_loss)], ["Train loss", short(last.train_loss)]);
   if ("eval_accuracy" in last) {
     const best = run.metrics.reduce((a, b) => (b.eval_accuracy > a.eval_accuracy ? b : a));
-    found.push(["Best epoch", `${best.epoch} of ${run.metrics.length}`]);
-  } else {
-    found.push(["Epochs", String(run.metrics.length)]);
+    found.push(["Best epoch", String(best.epoch)]);
   }
   return found;
 }
@@ -39,12 +44,13 @@ function show(run) {
   byId("record").replaceChildren(...pairs(run.rows));
   for (const id of ["matrix-section", "mistakes-section"]) byId(id).hidden = !run.test;
   studio.show(run);
+  showMatrixAt = () => {};
   if (run.test) {
     const last = run.test.snapshots.at(-1);
     const choose = run.network ? (position) => studio.showTestImage(position, true) : null;
-    showMatrix(run, choose);
+    showMatrixAt = showMatrix(run, choose, showEpoch);
     for (const name of ["confident", "worst"]) {
-      const images = gallery(run.test, last, run.test.groups[name], choose);
+      const images = gallery(run.test, last, run.test.groups[name], choose, name === "worst");
       byId(name).replaceChildren(...(images.length ? images : [el("p", { class: "note" }, "There is none.")]));
     }
   }
@@ -64,6 +70,5 @@ if (runs.length > 1) {
   byId("chooser").hidden = false;
   byId("comparison").replaceChildren(comparison(runs));
 }
-showCurves(runs);
 show(runs[0]);
 document.documentElement.dataset.ready = "yes";

@@ -77,6 +77,7 @@ export function makeStudio() {
       const button = el("button", { type: "button", "aria-pressed": "false", onclick: choose }, el("span", { class: "name", title: name }, name), bar, value);
       return { button, bar, value };
     });
+    byId("probabilities").style.setProperty("--names", `${Math.max(...classes.map((name) => name.length)) + 1}ch`);
     byId("probabilities").replaceChildren(...bars.map(({ button }) => el("li", {}, button)));
   }
 

@@ -8,9 +8,9 @@ export { MARKERS };
 const MARGIN = { left: 52, right: 12, top: 10, bottom: 34 };
 const HEIGHT = 240;
 
-// `series` are {label, values, color, dash, marker}; `onMove(index)` is called when a person moves
-// the cursor. Returns {node, moveTo(index)}.
-export function lineChart({ title, unit, series, format, logarithmic = false, onMove }) {
+// `series` are {label, values, color, dash, marker}; `onChoose(index)` is called when a person moves
+// the cursor and leaves it there, which pointing at the chart does not. Returns {node, moveTo(index)}.
+export function lineChart({ title, unit, series, format, logarithmic = false, onChoose }) {
   const count = Math.max(...series.map(({ values }) => values.length));
   const drawing = svg("svg", { class: "chart", "aria-hidden": "true" });
   const readouts = series.map(() => el("span", { class: "value" }));
@@ -34,7 +34,7 @@ export function lineChart({ title, unit, series, format, logarithmic = false, on
     drawing,
   );
   const node = el("figure", { class: "panel" }, el("figcaption", {}, title), cursor, legend);
-  let [index, scale] = [count - 1, null];
+  let [index, chosen, scale] = [count - 1, count - 1, null];
 
   function draw() {
     const width = Math.max(240, cursor.clientWidth);
@@ -69,24 +69,30 @@ export function lineChart({ title, unit, series, format, logarithmic = false, on
     cursor.setAttribute("aria-valuetext", `${unit} ${index}: ${words.join(", ")}`);
   }
 
-  function moveTo(wanted) {
+  function pointAt(wanted) {
     index = Math.min(count - 1, Math.max(0, wanted));
     place();
   }
+  function moveTo(wanted) {
+    pointAt(wanted);
+    chosen = index;
+  }
   const choose = (wanted) => {
     moveTo(wanted);
-    onMove?.(index);
+    onChoose?.(index);
   };
   cursor.addEventListener("pointermove", (event) => {
-    if (event.pointerType !== "touch" || event.buttons) choose(scale.index(event.offsetX));
+    if (event.pointerType === "touch" && event.buttons) choose(scale.index(event.offsetX));
+    else pointAt(scale.index(event.offsetX));
   });
+  cursor.addEventListener("pointerleave", () => pointAt(chosen));
   cursor.addEventListener("pointerdown", (event) => choose(scale.index(event.offsetX)));
   cursor.addEventListener("keydown", (event) => {
     const leap = Math.max(1, Math.round(count / 10));
     const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -leap, PageUp: leap, Home: -count, End: count };
     if (!(event.key in steps)) return;
     event.preventDefault();
-    choose(index + steps[event.key]);
+    choose(chosen + steps[event.key]);
   });
   new ResizeObserver(draw).observe(cursor);
   return { node, moveTo };
