@@ -32,6 +32,7 @@ COMMANDS = (
     ("evaluate",),
     ("figures",),
     ("race",),
+    ("report",),
     ("sweep",),
     ("verify",),
     ("export",),

@@ -29,6 +29,7 @@ from jaxmnist.cli.export import export
 from jaxmnist.cli.figures import figures
 from jaxmnist.cli.predict import predict
 from jaxmnist.cli.race import race
+from jaxmnist.cli.report import report
 from jaxmnist.cli.sweep import sweep
 from jaxmnist.cli.sweep_task import for_swept_file
 from jaxmnist.cli.train import train
@@ -46,6 +47,7 @@ COMMANDS: Final[Group] = {
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
+    "report": report,
     "sweep": sweep,
     "verify": verify,
     "race": race,

@@ -184,9 +184,7 @@ def _sums(trained: Trained) -> list[np.ndarray]:
     _, found = trained.run.model.apply(params, x, capture_intermediates=True)
     made: Mapping[str, Any] = found["intermediates"]
     count = len(trained.run.config.hidden) + 1
-    return [
-        np.asarray(made[f"dense_{index}"]["__call__"][0], np.float64) for index in range(count)
-    ]
+    return [np.asarray(made[f"dense_{index}"]["__call__"][0], np.float64) for index in range(count)]
 
 
 def _base64(array: Any) -> str:

@@ -30,8 +30,14 @@ def rows(run: Run, about: Mapping[str, Any], trained: int) -> list[tuple[str, st
         rate = default_hyper(config)["learning_rate"]
         found += [
             ("Network", network(run)),
-            ("Optimizer", f"{config.optimizer}{'' if rate is None else f', learning rate {rate:g}'}"),
-            ("Convention", "the tutorial's" if config.convention == "document" else config.convention),
+            (
+                "Optimizer",
+                f"{config.optimizer}{'' if rate is None else f', learning rate {rate:g}'}",
+            ),
+            (
+                "Convention",
+                "the tutorial's" if config.convention == "document" else config.convention,
+            ),
             ("Precision", config.dtype),
         ]
     else:

@@ -109,7 +109,7 @@ function showStep() {
     scrolling("The race as a table", table(`At step ${step} of ${state.steps}`, ["Optimizer", "Learning rate", "Height", "Point", "Steps to a minimum"], rows)),
   );
   byId("plot-text").textContent =
-    `${about().title}, blue low and vermilion high; crosses are minima. The ring is the start, (${state.start.map((w) => short(w)).join(", ")}): drag it, or click where it is to be.`;
+    `${about().title}, blue low and red high; crosses are minima. The ring is the start, (${state.start.map((w) => short(w)).join(", ")}): drag it, or click where it is to be.`;
   clearTimeout(kept);
   kept = setTimeout(() => history.replaceState(null, "", `#${toFragment(state)}`), 150);
 }

@@ -22,13 +22,14 @@ export function gallery(test, snapshot, positions, onChoose, withLoss = false) {
     paintInk(canvas, pixelsOf(test, position));
     const loss = short(snapshot.loss[position], 3);
     const right = label === guess;
+    const [what, how] = [right ? label : `${label} → ${guess}`, withLoss ? `loss ${loss}` : sure];
+    const text = `${what} ${how}: test image ${index}, class ${label}, predicted ${guess} with probability ${sure}`;
     const caption = el(
       "span",
       { class: right ? "caption" : "caption wrong", "aria-hidden": "true" },
-      el("span", {}, right ? label : `${label} → ${guess}`),
-      el("span", { class: "sure" }, withLoss ? `loss ${loss}` : sure),
+      el("span", {}, what),
+      el("span", { class: "sure" }, how),
     );
-    const text = `Test image ${index}: ${label}, predicted ${guess} with probability ${sure}; loss ${loss}`;
     if (!onChoose) return el("div", { class: "shown", role: "img", "aria-label": text, title: text }, canvas, caption);
     return el(
       "button",
