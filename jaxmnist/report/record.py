@@ -1,8 +1,8 @@
 """What a run was, in words: its configuration, its machines, its versions and its command."""
 
+import itertools
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jaxmnist.config import Config, default_hyper
@@ -67,11 +67,12 @@ def rows(run: Run, about: Mapping[str, Any], trained: int) -> list[tuple[str, st
 def network(run: Run) -> str:
     """Describe the tutorial's network.
 
+    >>> from pathlib import Path
     >>> network(Run(Path("run"), Config(hidden=(20,)), 10))
     '784-20-10, 15,910 parameters'
     """
     sizes = (784, *run.config.hidden, run.num_classes)
-    count = sum(outputs * (inputs + 1) for inputs, outputs in zip(sizes, sizes[1:], strict=False))
+    count = sum(outputs * (inputs + 1) for inputs, outputs in itertools.pairwise(sizes))
     return f"{'-'.join(map(str, sizes))}, {count:,} parameters"
 
 
@@ -84,6 +85,7 @@ def command(run: Run) -> str:
     Returns:
         A line for a shell; only the options that differ from their defaults.
 
+    >>> from pathlib import Path
     >>> command(Run(Path("run"), Config(optimizer="adam", epochs=3), 10))
     'jaxmnist train --optimizer adam --epochs 3'
     """
@@ -110,6 +112,7 @@ def command(run: Run) -> str:
 def names_of(runs: list[Run]) -> list[str]:
     """Name runs by their folders, by the whole path where two folders have one name.
 
+    >>> from pathlib import Path
     >>> names_of([Run(Path("a/x"), Config(), 10), Run(Path("b/x"), Config(), 10)])
     ['a/x', 'b/x']
     """

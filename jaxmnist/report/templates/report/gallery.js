@@ -28,6 +28,7 @@ export function gallery(test, snapshot, positions, onChoose, withLoss = false) {
       "span",
       { class: right ? "caption" : "caption wrong", "aria-hidden": "true" },
       el("span", {}, what),
+      " ",
       el("span", { class: "sure" }, how),
     );
     if (!onChoose) return el("div", { class: "shown", role: "img", "aria-label": text, title: text }, canvas, caption);
