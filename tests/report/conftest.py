@@ -19,13 +19,8 @@ import pytest
 from PIL import Image
 
 import jaxmnist as jm
-from jaxmnist import cli, report, runs
-from jaxmnist.atomic import write_whole
-from jaxmnist.runs import pictures
-from jaxmnist.training import History
-
-SIZES = (1280, 390)
-SCHEMES = ("light", "dark")
+from jaxmnist import report, runs
+from jaxmnist.training import History, TrainState
 
 
 def missing(what: str) -> None:
@@ -89,6 +84,13 @@ def open_page(browser) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture(scope="session")
+def settled() -> Callable[[Any], None]:
+    """A function that waits until a page has drawn what it was asked to."""
+    frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    return lambda page: page.evaluate(f"() => {frames}")
+
+
+@pytest.fixture(scope="session")
 def axe() -> str:
     """The text of axe-core."""
     path = os.environ.get("JAXMNIST_AXE")
@@ -129,15 +131,30 @@ def npz(first_digits_npz) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(npz, tmp_path_factory) -> Path:
+def untrained() -> Callable[..., Path]:
+    """A function that writes a run whose weights are, after each epoch, as they were drawn."""
+
+    def write(path: Path, dataset: Path, classes: int = 10, **options: Any) -> Path:
+        config = jm.Config(**{"hidden": (16, 8), "epochs": 1, **options})
+        with jax.enable_x64(config.dtype == "float64"):
+            made = runs.Run(path, config, classes, str(dataset), None, int(config.epochs > 1), 2)
+            runs.create(made)
+            task = made.task
+            for epoch in range(config.epochs):
+                model = task.init(jax.random.key(epoch), task.hyper, np.zeros((1, 28, 28)))
+                state = TrainState(model.params, task.optimizer(task.hyper).init(model.params), {})
+                metrics = History(*np.linspace(0.5, 1 / (1 + epoch), len(History._fields)))
+                runs.append_epoch(made, epoch, model.params, metrics)
+                runs.save_checkpoint(made, epoch, state)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def run(untrained, npz, tmp_path_factory) -> Path:
     """A run of three epochs with checkpoints after the second and the third."""
-    folder = tmp_path_factory.mktemp("runs") / "small"
-    options = ["--hidden", "16", "8", "--epochs", "3", "--optimizer", "adam", "--seed", "2"]
-    options += ["--learning-rate", "0.01", "--checkpoint-every", "1", "--keep", "2"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "write_picture", lambda _, path: write_whole(path, b"a picture"))
-        cli.main(["train", "--dataset", str(npz), *options, "--out", str(folder)])
-    return folder
+    return untrained(tmp_path_factory.mktemp("runs") / "small", npz, epochs=3)
 
 
 @pytest.fixture(scope="session")
@@ -146,23 +163,6 @@ def run_page(run, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("pages") / "report.html"
     path.write_text(report.run_page([run]))
     return path
-
-
-@pytest.fixture(scope="session")
-def untrained() -> Callable[..., Path]:
-    """A function that writes a run of one epoch whose weights are as they were drawn."""
-
-    def write(path: Path, dataset: Path, classes: int = 10, **options: Any) -> Path:
-        config = jm.Config(**{"hidden": (16, 8), "epochs": 1, **options})
-        with jax.enable_x64(config.dtype == "float64"):
-            made = runs.Run(path, config, classes, str(dataset))
-            runs.create(made)
-            model = made.task.init(jax.random.key(1), made.task.hyper, np.zeros((1, 28, 28)))
-            metrics = History(*np.linspace(0.5, 1, len(History._fields)))
-            runs.append_epoch(made, 0, model.params, metrics)
-        return path
-
-    return write
 
 
 # ------------------------------------------------------------------------------- drawings

@@ -19,7 +19,9 @@ def default_page(tmp_path_factory):
     return path
 
 
-def test_twenty_seven_of_thirty_drawn_digits_are_recognised(default_page, open_page, hands):
+def test_twenty_seven_of_thirty_drawn_digits_are_recognised(
+    default_page, open_page, hands, settled
+):
     page = open_page(default_page)
     page.locator("#easel").scroll_into_view_if_needed()
     box = page.locator("#easel").bounding_box()
@@ -28,11 +30,13 @@ def test_twenty_seven_of_thirty_drawn_digits_are_recognised(default_page, open_p
         page.locator("#clear").click()
         for stroke in strokes:
             for index, (x, y) in enumerate(stroke):
-                page.mouse.move(box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"])
+                page.mouse.move(
+                    box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"]
+                )
                 if index == 0:
                     page.mouse.down()
             page.mouse.up()
-        page.wait_for_timeout(60)
+        settled(page)
         best = page.locator("#probabilities button.best .name").inner_text()
         right += best == str(digit)
     assert right >= 27

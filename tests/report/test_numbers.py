@@ -62,8 +62,11 @@ def test_of_two_strokes_far_apart_the_larger_is_shown(run_page, open_page, pictu
     assert np.abs(np.array(image) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize("hidden", [(), (16, 8)], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "hidden"),
+    [("float32", ()), ("float32", (16, 8)), ("float64", (16, 8)), ("bfloat16", (16, 8))],
+    ids=str,
+)
 def test_logits_and_saliency_are_jaxs(dtype, hidden, untrained, npz, open_page, tmp_path):
     folder = untrained(tmp_path / "run", npz, dtype=dtype, hidden=hidden)
     path = tmp_path / "page.html"

@@ -211,13 +211,18 @@ begin({
   rates: first.rate === null ? undefined : Object.fromEntries(names.map((name) => [name, first.rate])),
   ...(location.hash.length > 1 ? fromFragment(location.hash, data) : {}),
 });
-// For the console: any race on any surface, from the start that it has or from another.
+// For the console: any race on any surface, from the start that it has or from another; a gradient;
+// and an optimizer's updates for any gradients.
 globalThis.jaxmnist = {
   race: (surface, name, hyper, steps, start = data.surfaces[surface].start) => {
     const path = trajectory(SURFACES[surface], RECURRENCES[name], hyper, start, steps);
     return { path, heights: path.map((point) => SURFACES[surface].height(...point)) };
   },
   gradient: (surface, point) => SURFACES[surface].gradient(...point),
+  updates: (name, hyper, gradients) => {
+    const each = [RECURRENCES[name](hyper), RECURRENCES[name](hyper)];
+    return gradients.map((gradient) => gradient.map((g, i) => each[i](g)));
+  },
   state,
 };
 showRace();

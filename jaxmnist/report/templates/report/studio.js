@@ -85,7 +85,7 @@ export function makeStudio() {
     const { test } = run;
     const { index, label } = describe(test, test.snapshots.at(-1), position);
     easel.clear();
-    note = `Test image ${index}, a ${label}. Draw to replace it.`;
+    note = `Test image ${index}, of class ${label}. Draw to replace it.`;
     see(pixelsOf(test, position));
     if (!isChosen) return;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -81,12 +81,13 @@ export function lineChart({ title, unit, series, format, logarithmic = false, on
     moveTo(wanted);
     onChoose?.(index);
   };
+  const indexAt = (event) => scale.index(event.clientX - cursor.getBoundingClientRect().left);
   cursor.addEventListener("pointermove", (event) => {
-    if (event.pointerType === "touch" && event.buttons) choose(scale.index(event.offsetX));
-    else pointAt(scale.index(event.offsetX));
+    if (event.pointerType === "touch" && event.buttons) choose(indexAt(event));
+    else pointAt(indexAt(event));
   });
   cursor.addEventListener("pointerleave", () => pointAt(chosen));
-  cursor.addEventListener("pointerdown", (event) => choose(scale.index(event.offsetX)));
+  cursor.addEventListener("pointerdown", (event) => choose(indexAt(event)));
   cursor.addEventListener("keydown", (event) => {
     const leap = Math.max(1, Math.round(count / 10));
     const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -leap, PageUp: leap, Home: -count, End: count };
