@@ -22,15 +22,9 @@ def race_page(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def races():
-    """What `landscapes.race` finds on every surface in float64, and from a start one ULP away."""
+    """What `landscapes.race` finds on every surface in float64."""
     with jax.enable_x64(True):
-        found = {}
-        for name, surface in SURFACES.items():
-            nudged = tuple(float(np.nextafter(w, 9.0)) for w in surface.start)
-            found[name] = [
-                landscapes.race(surface, steps=STEPS, start=start)
-                for start in (surface.start, nudged)
-            ]
+        found = {name: landscapes.race(surface, steps=STEPS) for name, surface in SURFACES.items()}
         return jax.device_get(found)
 
 
@@ -38,36 +32,95 @@ def hyper_of(name: str, convention: str = "document", **changes) -> dict:
     return {**conventions.defaults(name, convention), **changes}
 
 
+def formulas(hyper: dict) -> dict:
+    """The optimizers as on paper, for arrays of points: each returns what to subtract."""
+    state = {name: np.zeros((3, 2)) for name in optim.NAMES}
+
+    def mean(name, index, value, decay):
+        state[name][index] = decay * state[name][index] + (1 - decay) * value
+        return state[name][index]
+
+    def root(name, x):
+        return np.sqrt(x + hyper[name]["eps_root"]) + hyper[name]["eps"]
+
+    def momentum(g, rate, t):
+        state["momentum"][0] = hyper["momentum"]["momentum"] * state["momentum"][0] + rate * g
+        return state["momentum"][0]
+
+    def adagrad(g, rate, t):
+        state["adagrad"][0] += g**2
+        return rate * g / root("adagrad", state["adagrad"][0])
+
+    def rmsprop(g, rate, t):
+        return rate * g / root("rmsprop", mean("rmsprop", 0, g**2, hyper["rmsprop"]["decay"]))
+
+    def adadelta(g, rate, t):
+        rho = hyper["adadelta"]["rho"]
+        square = mean("adadelta", 0, g**2, rho)
+        change = g * root("adadelta", state["adadelta"][1]) / root("adadelta", square)
+        mean("adadelta", 1, change**2, rho)
+        return rate * change
+
+    def adam(g, rate, t):
+        b1, b2 = hyper["adam"]["b1"], hyper["adam"]["b2"]
+        m = mean("adam", 0, g, b1) / (1 - b1**t)
+        n = mean("adam", 1, g**2, b2) / (1 - b2**t)
+        return rate * m / root("adam", n)
+
+    def sgd(g, rate, t):
+        return rate * g
+
+    made = (sgd, momentum, adagrad, rmsprop, adadelta, adam)
+    return {update.__name__: update for update in made}
+
+
+def on_paper(name: str, race) -> np.ndarray:
+    """The same race by the formulas in NumPy, whose sums round differently."""
+    updates = formulas({each: hyper_of(each) for each in optim.NAMES})
+    slope = jax.jit(jax.vmap(jax.grad(SURFACES[name].function)))
+    points = [np.tile(SURFACES[name].start, (len(optim.NAMES), 1))]
+    for step in range(1, STEPS + 1):
+        gradients = np.asarray(slope(jnp.asarray(points[-1])))
+        moves = [
+            updates[each](gradients[i], float(race.learning_rate[i]), step)
+            for i, each in enumerate(optim.NAMES)
+        ]
+        points.append(points[-1] - np.array(moves))
+    return np.stack(points, axis=1)
+
+
 @pytest.mark.parametrize("name", SURFACES)
 def test_race_is_jaxs_to_1e_12(name, race_page, races, open_page):
+    """As far as rounding allows: RMSProp and Adadelta leap about a minimum, and forget it.
+
+    Where the formulas in NumPy have left JAX's own race, no third rounding can be held to it; the
+    steps from there on are compared one by one in the next test.
+    """
     page = open_page(race_page)
-    race, nudged = races[name]
-    compared = 0
+    race, whole = races[name], 0
+    with jax.enable_x64(True):
+        apart = np.abs(on_paper(name, race) - race.path).max(axis=2)
     for index, optimizer in enumerate(optim.NAMES):
-        rate = float(race.learning_rate[index])
-        found = page.evaluate(
-            "a => jaxmnist.race(...a)",
-            [name, optimizer, hyper_of(optimizer, learning_rate=rate), STEPS],
-        )
+        hyper = hyper_of(optimizer, learning_rate=float(race.learning_rate[index]))
+        found = page.evaluate("a => jaxmnist.race(...a)", [name, optimizer, hyper, STEPS])
         path, heights = np.array(found["path"]), np.array(found["heights"])
-        # Where JAX's own race from a start one ULP away is another one (RMSProp and Adadelta leap
-        # about a minimum), two roundings of one formula differ as much; until then they do not.
-        same = np.isclose(nudged.path[index], race.path[index], rtol=0, atol=1e-14).all(axis=1)
-        length = STEPS + 1 if same.all() else int(same.argmin())
-        if nudged.learning_rate[index] != rate:
-            continue
-        compared += length
+        left = np.flatnonzero(apart[index] > 1e-14 * np.maximum(1, np.abs(path).max(axis=1)))
+        # An optimizer that converges is never far; one that leaps is so a few steps later.
+        chaotic = apart[index].max() > 1e-12
+        length = int(left[0]) if chaotic else STEPS + 1
+        whole += length == STEPS + 1
         assert np.abs(path - race.path[index])[:length].max() <= 1e-12, optimizer
         error = np.abs(heights - race.loss[index])[:length]
-        assert (error / np.maximum(1, np.abs(race.loss[index][:length]))).max() <= 1e-12
-    assert compared > 4 * STEPS
+        scale = np.maximum(1, np.abs(race.loss[index][:length]))
+        assert (error / scale).max() <= 1e-12, optimizer
+    assert whole >= 4
 
 
 @pytest.mark.parametrize("name", SURFACES)
 def test_every_step_of_every_race_is_jaxs(name, race_page, races, open_page):
     """Each step from JAX's own point: nothing can grow, so all 200 are held to 1e-12."""
     page = open_page(race_page)
-    race, _ = races[name]
+    race = races[name]
     points = race.path[:, :-1]
     gradients = np.array(
         page.evaluate(
@@ -101,16 +154,15 @@ def test_other_conventions_are_jaxs(convention, race_page, open_page):
         with jax.enable_x64(True):
             tx = optim.create(optimizer, convention=convention)
             start = jnp.array(surface.start)
-            path = landscapes.trajectory(surface.function, tx, start, STEPS)
+            path = np.asarray(landscapes.trajectory(surface.function, tx, start, STEPS))
         assert np.abs(np.array(found["path"]) - path).max() <= 1e-12, optimizer
 
 
-def test_best_rates_are_those_of_the_race(race_page, open_page):
-    page = open_page(race_page)
+@pytest.mark.parametrize("name", SURFACES)
+def test_best_rates_are_those_of_the_race(name, race_page, races, open_page):
+    page = open_page(race_page, fragment=f"#surface={name}&steps={STEPS}")
     rates = page.evaluate("jaxmnist.state.rates")
-    with jax.enable_x64(True):
-        race = landscapes.race(SURFACES["valley"])
-    assert list(rates.values()) == pytest.approx(race.learning_rate.tolist(), rel=1e-12)
+    assert list(rates.values()) == pytest.approx(races[name].learning_rate.tolist(), rel=1e-12)
 
 
 # ------------------------------------------------------------------------------- the page

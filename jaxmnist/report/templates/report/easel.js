@@ -13,7 +13,7 @@ export function makeEasel(onDraw) {
   let current = null;
 
   function show() {
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { willReadFrequently: true });
     const style = getComputedStyle(canvas);
     const scale = canvas.width / SIDE;
     context.clearRect(0, 0, canvas.width, canvas.height);
