@@ -82,7 +82,7 @@ def test_logits_and_saliency_are_jaxs(dtype, hidden, untrained, npz, open_page, 
         logits = np.asarray(trained.model.apply(params, x), np.float64)
 
         def logit(x):
-            return trained.model.apply(params, x[None])[0, 3]
+            return jnp.asarray(trained.model.apply(params, x[None]))[0, 3]
 
         expected = np.asarray(jax.grad(logit)(x[0]), np.float64).ravel()
     # A logit near 0 is the difference of larger numbers: relative to the image's largest.
