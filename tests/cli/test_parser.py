@@ -14,7 +14,7 @@ from jaxmnist import cli
 from jaxmnist.cli import parser
 from jaxmnist.errors import nearest
 
-COMMANDS = "train, predict, evaluate, sweep, verify, race, figures, export, data"
+COMMANDS = "train, predict, evaluate, sweep, report, verify, race, figures, export, data"
 
 
 @pytest.mark.parametrize(

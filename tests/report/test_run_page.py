@@ -54,7 +54,7 @@ def logits(run, npz):
 
 def test_page_describes_the_run(described, run, npz):
     rows = dict(described["rows"])
-    assert rows["Network"] == "784-16-8-10, 12,794 parameters"
+    assert rows["Network"] == "784-16-8-10, 12,786 parameters"
     assert rows["Epochs"] == "3 of 3"
     assert rows["Data"] == str(npz)
     assert rows["Versions"].startswith("jaxmnist ")
@@ -205,11 +205,11 @@ def test_page_of_another_task_opens(npz, tmp_path, open_page):
 
 
 def test_network_that_is_too_large_for_a_page_is_left_out(run, monkeypatch, data_of):
-    monkeypatch.setattr(outputs, "MOST_WEIGHTS", 12_793)
+    monkeypatch.setattr(outputs, "MOST_WEIGHTS", 12_785)
     said = []
     (found,) = data_of(report.run_page([run], said.append))["runs"]
     assert found["network"] is None
-    assert "more than 12,793 weights" in said[0]
+    assert "more than 12,785 weights" in said[0]
     assert found["test"] is not None
 
 
