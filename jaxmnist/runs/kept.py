@@ -24,10 +24,11 @@ def kept_models(
     Yields:
         After how many epochs, and the model.
     """
-    found = (run.path / CHECKPOINTS).glob("*")
+    place = run.path / CHECKPOINTS
+    found = place.iterdir() if place.is_dir() else ()
     for step in sorted(int(each.name) for each in found if each.name.isdecimal()):
         try:
             yield step, restore(run, step, sample).model
-        except InputError as error:
-            if (run.path / CHECKPOINTS / str(step)).exists():  # A newer one may have replaced it.
-                say(f"{error}: left out")
+        except InputError:  # Its message has all that the storage library says, over many lines.
+            if (place / str(step)).exists():  # A newer one may have replaced it.
+                say(f"{place / str(step)} is damaged and was left out")
