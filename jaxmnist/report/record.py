@@ -56,7 +56,7 @@ def rows(run: Run, about: Mapping[str, Any], trained: int) -> list[tuple[str, st
         found.append(("Device", _plain(about["device"])))
     if about.get("versions"):
         found.append(("Versions", _plain(about["versions"])))
-    if commit := about.get("commit"):
+    if commit := about.get("git"):
         found.append(("Commit", _plain(commit)))
     if run.data_sha256:
         found.append(("SHA-256 of the data", run.data_sha256))
@@ -124,19 +124,18 @@ def names_of(runs: list[Run]) -> list[str]:
 
 
 def class_names(about: Mapping[str, Any], count: int) -> list[str]:
-    """Return the names of a run's classes: those that it recorded, or the numbers.
+    """Return the names of a run's classes: those that it recorded, and numbers for the rest.
 
     Args:
         about: Its `config.json`.
         count: How many classes there are.
 
-    >>> class_names({"class_names": ["shirt", "coat"]}, 2), class_names({}, 2)
-    (['shirt', 'coat'], ['0', '1'])
+    >>> class_names({"class_names": ["shirt", "coat"]}, 3), class_names({}, 2)
+    (['shirt', 'coat', '2'], ['0', '1'])
     """
-    recorded = about.get("class_names") or about.get("config", {}).get("class_names")
-    if isinstance(recorded, list) and len(recorded) == count:
-        return [printable(str(name)) for name in recorded]
-    return [str(index) for index in range(count)]
+    recorded = about.get("class_names")
+    names = recorded if isinstance(recorded, list) else []
+    return [printable(str(name)) for name in (*names[:count], *range(len(names), count))]
 
 
 def _plain(value: Any) -> str:
