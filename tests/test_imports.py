@@ -36,6 +36,7 @@ COMMANDS = (
     ("evaluate",),
     ("figures",),
     ("race",),
+    ("report",),
     ("sweep",),
     ("runs",),
     ("reproduce",),
@@ -78,9 +79,9 @@ LAYERS = {
     "runs": 11,
     "export": 12,
     "figures": 12,
-    "report": 12,
-    "cli": 13,
-    "__main__": 14,
+    "report": 13,
+    "cli": 14,
+    "__main__": 15,
 }
 
 

@@ -38,7 +38,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "race": (
         "jaxmnist race rosenbrock --out race.png",
-        "jaxmnist race saddle --optimizers sgd momentum --steps 40",
+        "jaxmnist race saddle --optimizers sgd momentum --steps 40 --out race.html",
     ),
     "figures": (
         "jaxmnist figures softmax",

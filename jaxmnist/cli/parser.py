@@ -33,6 +33,7 @@ from jaxmnist.cli.export import export
 from jaxmnist.cli.figures import figures
 from jaxmnist.cli.predict import predict
 from jaxmnist.cli.race import race
+from jaxmnist.cli.report import report
 from jaxmnist.cli.reproduce import reproduce
 from jaxmnist.cli.runs import runs
 from jaxmnist.cli.sweep import sweep
@@ -55,6 +56,7 @@ COMMANDS: Final[Group] = {
     "sweep": sweep,
     "runs": runs,
     "reproduce": reproduce,
+    "report": report,
     "verify": verify,
     "race": race,
     "figures": figures,

@@ -132,12 +132,17 @@ def centered(ink: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "28 28
     small *= 255 / small.max()
     mass = small.sum()
     # In MNIST the centre of mass is within half a pixel of the middle of pixel (14, 14).
-    row = round(14 - float((small.sum(axis=1) * np.arange(height)).sum() / mass))
-    column = round(14 - float((small.sum(axis=0) * np.arange(width)).sum() / mass))
+    row = _nearest(14 - float((small.sum(axis=1) * np.arange(height)).sum() / mass))
+    column = _nearest(14 - float((small.sum(axis=0) * np.arange(width)).sum() / mass))
     row, column = np.clip(row, 0, 28 - height), np.clip(column, 0, 28 - width)
     digit = np.zeros((28, 28), np.uint8)
     digit[row : row + height, column : column + width] = small.round()
     return digit
+
+
+def _nearest(place: float) -> int:
+    """Round to a pixel; rounding noise does not decide where a symmetric drawing is placed."""
+    return round(round(place, 3))
 
 
 def _without_dark_edge(picture: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

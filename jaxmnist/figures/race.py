@@ -137,7 +137,9 @@ def check_out(path: Path) -> None:
             itself, or ffmpeg is wanted and not installed.
     """
     if path.suffix not in (".png", ".gif", ".mp4"):
-        raise InputError(f"cannot write {path}: a race is written as .png, .gif or .mp4")
+        raise InputError(
+            f"cannot write {path}: a race is written as .png, .gif or .mp4, or as a page, .html"
+        )
     try:
         writable = path.parent.is_dir() and not path.is_dir()
     except OSError:  # Such as a name that is too long.

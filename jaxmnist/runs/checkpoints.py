@@ -151,7 +151,7 @@ def _newest_whole(
     for step in (step for step in reversed(steps) if step <= len(epochs.lines)):
         _check_record(run, step, epochs)
         try:
-            state = _restore(run, step, sample)
+            state = restore(run, step, sample)
         except InputError as error:
             failures.append(error)
             continue
@@ -204,7 +204,7 @@ def _check_record(run: Run, step: int, epochs: Epochs) -> None:
 def _record_of(run: Run, step: int) -> dict[str, Any]:
     """Return what a checkpoint was written with; nothing for one of earlier versions.
 
-    If the record itself is damaged, its arrays cannot be checked, and `_restore` refuses it.
+    If the record itself is damaged, its arrays cannot be checked, and `restore` refuses it.
     """
     path = run.path / CHECKPOINTS / str(step) / _RECORD / "metadata"
     try:
@@ -259,8 +259,11 @@ def _content(run: Run, state: TrainState) -> Any:
     return named_arrays(state)
 
 
-def _manager(run: Run) -> Any:
-    """Open the run's checkpoints; of several processes only the first does so."""
+def _manager(run: Run, clean: bool = True) -> Any:
+    """Open the run's checkpoints, without what a writer left or, if another writes now, with it.
+
+    Of several processes only the first does so.
+    """
     from orbax import checkpoint as ocp
 
     return ocp.CheckpointManager(
@@ -268,7 +271,7 @@ def _manager(run: Run) -> Any:
         options=ocp.CheckpointManagerOptions(
             max_to_keep=run.keep,
             create=False,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=clean,
             enable_async_checkpointing=False,
             multiprocessing_options=ocp.options.MultiprocessingOptions(
                 primary_host=0, active_processes={0}
@@ -277,7 +280,17 @@ def _manager(run: Run) -> Any:
     )
 
 
-def _restore(run: Run, step: int, sample: Batch | None) -> TrainState:
+def restore(run: Run, step: int, sample: Batch | None) -> TrainState:
+    """Read a checkpoint; nothing in the folder is changed.
+
+    Args:
+        run: The run.
+        step: After how many epochs.
+        sample: As in `rewind`.
+
+    Raises:
+        InputError: It is damaged.
+    """
     from orbax.checkpoint import args
 
     place = run.path / CHECKPOINTS / str(step)
@@ -286,7 +299,7 @@ def _restore(run: Run, step: int, sample: Batch | None) -> TrainState:
     shapes = _Tutorial(like.params, like.opt_state)
     content = shapes if run.task_file is None else shapes_by_name(like)
     try:
-        with storage_noise.left_out(), _manager(run) as manager:
+        with storage_noise.left_out(), _manager(run, clean=False) as manager:
             restored = manager.restore(step, args=args.StandardRestore(_on_first_device(content)))
     except Exception as error:  # Whatever the storage library meets in a damaged file.
         raise InputError(f"{place} cannot be read ({_first_line(error)})") from error

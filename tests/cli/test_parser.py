@@ -17,7 +17,9 @@ from jaxmnist.cli import parser
 from jaxmnist.cli.examples import EXAMPLES
 from jaxmnist.errors import nearest
 
-COMMANDS = "train, predict, evaluate, sweep, runs, reproduce, verify, race, figures, export, data"
+COMMANDS = (
+    "train, predict, evaluate, sweep, runs, reproduce, report, verify, race, figures, export, data"
+)
 
 
 @pytest.mark.parametrize(
