@@ -1,11 +1,15 @@
 """A run's checkpoints: everything that the next epoch needs, written and restored by Orbax."""
 
+import contextlib
+import glob
 import json
 import os
 import re
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -259,25 +263,40 @@ def _content(run: Run, state: TrainState) -> Any:
     return named_arrays(state)
 
 
-def _manager(run: Run, clean: bool = True) -> Any:
+@contextlib.contextmanager
+def _manager(run: Run, clean: bool = True) -> Iterator[Any]:
     """Open the run's checkpoints, without what a writer left or, if another writes now, with it.
 
     Of several processes only the first does so.
     """
     from orbax import checkpoint as ocp
 
-    return ocp.CheckpointManager(
-        (run.path / CHECKPOINTS).absolute(),
-        options=ocp.CheckpointManagerOptions(
-            max_to_keep=run.keep,
-            create=False,
-            cleanup_tmp_directories=clean,
-            enable_async_checkpointing=False,
-            multiprocessing_options=ocp.options.MultiprocessingOptions(
-                primary_host=0, active_processes={0}
-            ),
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=run.keep,
+        create=False,
+        cleanup_tmp_directories=clean,
+        enable_async_checkpointing=False,
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=0, active_processes={0}
         ),
     )
+    with (
+        _literally((run.path / CHECKPOINTS).absolute()) as place,
+        ocp.CheckpointManager(place, options=options) as manager,
+    ):
+        yield manager
+
+
+@contextlib.contextmanager
+def _literally(place: Path) -> Iterator[Path]:
+    """Name a folder so that Orbax finds it, which takes [, ? and * for patterns: by a link."""
+    if glob.escape(str(place)) == str(place):
+        yield place
+        return
+    with tempfile.TemporaryDirectory() as around:
+        link = Path(around, CHECKPOINTS)
+        link.symlink_to(place, target_is_directory=True)
+        yield link
 
 
 def restore(run: Run, step: int, sample: Batch | None) -> TrainState:

@@ -143,6 +143,14 @@ def test_half_a_line_and_halves_of_files_are_dropped(stopped, whole, train, resu
     assert checkpoints(stopped) == checkpoints(whole)
 
 
+def test_folder_whose_name_reads_as_a_pattern(stopped, whole, train, results):
+    folder = stopped.rename(stopped.with_name("runs [1]*?"))
+    train("--resume", folder)
+    assert results(folder) == results(whole)
+    # From what was written under that name.
+    assert train("--resume", folder, "--epochs", 6).startswith("resuming after epoch 5 of 6\n")
+
+
 def test_checkpoint_past_the_metrics_is_not_gone_on_from(
     stopped, whole, train, results, metrics_of, checkpoints
 ):
