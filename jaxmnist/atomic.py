@@ -37,13 +37,16 @@ def write_whole(path: Path, content: bytes) -> None:
         _check_regular(path)
         # In the same folder, so that it can be renamed; not longer than a name may be.
         partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{_ENDING}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
+        # A signal may interrupt between any two of these, and the first is within what cleans up.
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(os.open(partial, flags, 0o666), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
+        except FileExistsError:  # Somebody else's, whoever guessed the name.
+            raise
         except BaseException:
             partial.unlink(missing_ok=True)
             raise

@@ -112,3 +112,22 @@ def test_long_names_can_be_written_and_leftovers_removed(tmp_path):
     (tmp_path / "mine.partial").touch()
     atomic.remove_partial(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"x" * 255, "é" * 127, "mine.partial"}
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+def test_interruption_after_any_call_leaves_no_partial_file(call, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    owner = Path if call == "replace" else os
+    real = getattr(owner, call)
+
+    def interrupted(*arguments, **keywords):
+        real(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, call, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        atomic.write_whole(path, b"new")
+    monkeypatch.undo()
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() in (b"old", b"new")
