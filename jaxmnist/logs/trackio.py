@@ -4,6 +4,7 @@ import contextlib
 import io
 import secrets
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ def open_log(
     folder: Path, options: Mapping[str, Any], key: str | None, written: int, epoch: int
 ) -> Log:
     """Open the log, as `jaxmnist.logs.log.Open` describes it."""
-    import trackio
-
+    trackio: Any = import_module("trackio")
     # Trackio knows a run by its name, which two folders may have.
     name = key or f"{shortened(folder.absolute().name)}-{secrets.token_hex(4)}"
     with contextlib.redirect_stdout(io.StringIO()):

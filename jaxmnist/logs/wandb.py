@@ -1,6 +1,7 @@
 """A run's log at Weights & Biases; without a network where WANDB_MODE=offline says so."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ def open_log(
     folder: Path, options: Mapping[str, Any], key: str | None, written: int, epoch: int
 ) -> Log:
     """Open the log, as `jaxmnist.logs.log.Open` describes it."""
-    import wandb
-
+    wandb: Any = import_module("wandb")
     folder.mkdir(parents=True, exist_ok=True)
     run = wandb.init(
         project=PROJECT,
