@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -265,6 +266,17 @@ def test_a_task_that_cannot_be_trained_is_refused(old, new, words, line, tmp_pat
 # ------------------------------------------------------------------------------- streaming
 
 
+def recorded(run: Path) -> dict[str, Any]:
+    """A run's configuration."""
+    return json.loads((run / "config.json").read_text())
+
+
+def streamed(config: dict[str, Any]) -> dict[str, Any]:
+    """What is recorded of the same run if its first session read its data from disk: that alone."""
+    config["machines"][0]["stream"] = True
+    return config
+
+
 def test_own_data_are_streamed_to_the_same_model(trained, tmp_path, run_command, monkeypatch):
     """And resumed: a run may be streamed or not."""
     monkeypatch.setattr(streaming, "_PIECE", 16)
@@ -272,11 +284,16 @@ def test_own_data_are_streamed_to_the_same_model(trained, tmp_path, run_command,
     words = "train", trained[0].parent / "line.py", *SIZES, "--stream", "--out", out
     printed = run_command(*words)
     assert printed.splitlines()[:4] == trained[1].splitlines()[:4]
-    files = "model.safetensors", "config.json", "task.py"
+    files = "model.safetensors", "task.py"
     assert [results(out)[name] for name in files] == [results(trained[0])[name] for name in files]
+    assert recorded(out) == streamed(recorded(trained[0]))
     stopped = stop_after(trained[0], tmp_path / "stopped", 3)
     run_command("train", "--resume", stopped, "--stream")
     assert [results(stopped)[name] for name in files] == [results(out)[name] for name in files]
+    assert [{**there, "epoch": 0} for there in recorded(stopped)["machines"]] == [
+        *recorded(trained[0])["machines"],
+        *recorded(out)["machines"],
+    ]
 
 
 def test_colours_are_streamed_to_the_same_model(prepared_colours, tmp_path, run_command):
@@ -297,7 +314,7 @@ def test_colours_are_streamed_to_the_same_model(prepared_colours, tmp_path, run_
     one, other = (results(tmp_path / f"run{index}") for index in (0, 1))
     assert one.keys() == other.keys()
     assert one["model.safetensors"] == other["model.safetensors"]
-    assert one["config.json"] == other["config.json"]
+    assert recorded(tmp_path / "run1") == streamed(recorded(tmp_path / "run0"))
 
 
 # ------------------------------------------------------------------------------- resuming
