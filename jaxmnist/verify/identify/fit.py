@@ -12,9 +12,10 @@ from typing import Any, Final
 import numpy as np
 from scipy import optimize
 
-from jaxmnist.verify.identify.probe import Probe
-from jaxmnist.verify.identify.recurrence import FittedRule, residuals
-from jaxmnist.verify.identify.rules import RuleSpec, rule_specs
+from jaxmnist.verify.identify.probe import Probe, at_zero
+from jaxmnist.verify.identify.recurrence import FittedRule, given_clipped, residuals
+from jaxmnist.verify.identify.rules import RuleSpec
+from jaxmnist.verify.identify.specs import rule_specs
 
 ACCEPTED_ERROR: Final = 1e-8
 """The relative error of a step up to which a fit is accepted."""
@@ -50,21 +51,39 @@ def identify(probe: Probe) -> FittedRule | None:
     """
     if not (np.isfinite(probe.changes).all() and probe.changes.any()):
         return None
-    for scheduled in (False, True):
-        specs = list(rule_specs(probe, scheduled))
-        for deviations in range(2 if scheduled else 3):
-            level = [spec for spec in specs if spec.deviations == deviations]
-            starts = sorted((_best_start(spec, probe) for spec in level), key=lambda s: s.error)
-            for start in starts[:_TRIED]:
-                rule = fit(start.spec, start.numbers, probe)
-                if rule.error < ACCEPTED_ERROR and _is_sane(rule):
-                    return rule
+    specs = {scheduled: list(rule_specs(probe, scheduled)) for scheduled in (False, True)}
+    for deviations, scheduled in _ORDER:
+        level = [spec for spec in specs[scheduled] if spec.deviations == deviations]
+        starts = sorted((_best_start(spec, probe) for spec in level), key=lambda s: s.error)
+        for start in starts[:_TRIED]:
+            rule = fit(start.spec, start.numbers, probe)
+            if rule.error < ACCEPTED_ERROR and _is_sane(rule):
+                return rule
     return None
+
+
+_ORDER: Final = ((0, False), (1, False), (0, True), (2, False), (1, True))
+"""Deviations from the plain choices, and whether the learning rate changes."""
 
 
 def _is_sane(rule: FittedRule) -> bool:
     """Whether no number has reached a value where its specification is a plainer one."""
     return all(1e-6 < rule.numbers.get(name, 0.5) < 1 - 1e-6 for name in _SHARES)
+
+
+def follow(rule: FittedRule, probe: Probe) -> FittedRule:
+    """Evaluate a rule, with its clipping, on another probe.
+
+    Args:
+        rule: The rule; its learning rate is not used.
+        probe: What an optimizer did.
+
+    Returns:
+        The same rule with the learning rate that fits best, and the largest error.
+    """
+    plain, given = given_clipped(rule, probe)
+    again = evaluate(plain.spec, rule.numbers, given)
+    return rule._replace(rates=again.rates, error=again.error)
 
 
 def evaluate(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRule:
@@ -86,7 +105,7 @@ def evaluate(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> Fitt
 def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRule:
     """Fit the numbers of a specification by least squares, from the given ones.
 
-    A number x enters as log x, a decay as log(1 - x); derivatives are by complex step, exact.
+    A number x enters as log x, a decay as log(1 - x), one of either sign as itself; derivatives are by complex step, exact.
 
     Args:
         spec: The rule but for its numbers.
@@ -96,7 +115,11 @@ def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRul
     Returns:
         The rule with the numbers that fit best.
     """
-    names = [name for name in spec.numbers if name != "initial" or probe.initial is None]
+    names = [
+        name
+        for name in spec.numbers
+        if name not in _SIZES and (name != "initial" or probe.initial is None)
+    ]
     fixed = {name: value for name, value in numbers.items() if name not in names}
     if not names:
         return evaluate(spec, numbers, probe)
@@ -126,25 +149,58 @@ def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRul
 
 _TRIED: Final = 6  # of the specifications with as many deviations, the nearest at the start
 
-_SHARES: Final = ("momentum", "b1", "decay", "dampening")
+_SHARES: Final = ("momentum", "b1", "b2", "b3", "decay", "dampening", "eta_minus")
+_SIZES: Final = ("least", "most")
+_SIGNED: Final = ("weight_decay", "optimism")
+
+_DECAYS: Final = (*np.arange(0.5, 0.995, 0.01).round(2), 0.995, 0.999, 0.9999)
 
 _STARTS: Final[Mapping[str, tuple[float, ...]]] = {
     "momentum": (0.5, 0.9, 0.99),
     "b1": (0.5, 0.9, 0.99),
+    "b2": (0.92,),
+    "b3": (0.99, 0.9999),
+    "alpha": (1.0, 5.0),
     "dampening": (0.1, 0.5, 0.9),
     "decay": (0.9, 0.99, 0.999),
-    "epsilon": (1e-10, 1e-8, 1e-6, 1e-3),
+    "momentum_decay": (4e-3, 0.1),
+    "epsilon": (1e-20, 1e-16, 1e-12, 1e-10, 1e-8, 1e-6, 1e-3),
+    "epsilon_root": (1e-16, 1e-8),
     "initial": (1e-3, 0.1),
-    "weight_decay": (1e-4, 1e-2),
+    "weight_decay": (1e-4, 1e-2, 0.1, -0.01, -0.1),
+    "optimism": (0.5, 1.0),
+    "eta_minus": (0.5,),
+    "eta_plus": (1.2,),
+    "power": (0.8,),
+    "bound": (1.0,),
 }
+
+_STARTS_OF: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
+    # In Lion and Muon the steps jump, and a fit cannot move: the number itself must be there.
+    "lion": {"b1": _DECAYS, "decay": _DECAYS, "weight_decay": (0.01,)},
+    "muon": {"momentum": _DECAYS},
+    "adafactor": {"weight_decay": (0.01, 0.1, 1.0, 10.0)},
+}
+
+
+def _sizes(probe: Probe) -> dict[str, tuple[float, float]]:
+    """Bounds of Rprop's steps, relative to the first one: PyTorch's and Optax's, or those seen."""
+    sizes = np.abs(probe.changes)
+    first = float(sizes[int(sizes.any(axis=1).argmax())].max())
+    moved = sizes[sizes > 0] / first
+    seen = float(moved.min()), float(moved.max())
+    return {name: (x / first, y) for name, x, y in zip(_SIZES, (1e-6, 50.0), seen, strict=True)}
 
 
 def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:
     """The best of a grid of numbers, all tried at once."""
     names = spec.numbers
     known = {} if probe.initial is None else {"initial": (probe.initial,)}
-    grid = list(product(*({**_STARTS, **known}[name] for name in names)))
+    tried = {**_STARTS, **known, **_STARTS_OF.get(spec.kind, {}), **_sizes(probe)}
+    grid = list(product(*(tried[name] for name in names)))
     columns = {name: np.array([[row[i]] for row in grid]) for i, name in enumerate(names)}
+    if spec.kind == "lion":
+        probe = at_zero(probe)  # where a weight decay that is not yet known does not show
     residual, rates = residuals(spec, columns, probe)
     errors = np.nan_to_num(np.sqrt((np.abs(residual) ** 2).mean(axis=(1, 2))), nan=np.inf)
     best = int(errors.argmin())
@@ -154,9 +210,13 @@ def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:
 
 
 def _to_log(name: str, value: float) -> float:
+    if name in _SIGNED:
+        return value
     return float(np.log(1 - value if name in _SHARES else value))
 
 
 def _from_log(name: str, x: Any) -> Any:
+    if name in _SIGNED:
+        return x
     with np.errstate(over="ignore"):
         return 1 - np.exp(x) if name in _SHARES else np.exp(x)
