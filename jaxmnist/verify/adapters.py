@@ -6,6 +6,7 @@ accumulators under names that mean the same for every kind.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, Final
 
 import jax
@@ -52,6 +53,10 @@ class Adapter(ABC):
         """Take one step."""
 
     @abstractmethod
+    def restarted(self, params: Any) -> "Adapter":
+        """Return the same optimizer at its start, with other parameters of the same structure."""
+
+    @abstractmethod
     def states(self) -> States:
         """The accumulators whose meaning is known and that have the parameters' shapes."""
 
@@ -87,7 +92,7 @@ class OptaxAdapter(Adapter):
     """A `GradientTransformation`, compiled, on the tree it was written for."""
 
     def __init__(self, tx: optax.GradientTransformation, params: Any, who: str) -> None:
-        self._layout, self._who = Layout.of(params), who
+        self._layout, self._who, self._tx = Layout.of(params), who, tx
 
         def step(gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
             updates, state = tx.update(gradients, state, params)
@@ -95,9 +100,18 @@ class OptaxAdapter(Adapter):
             return optax.apply_updates(params, updates), state
 
         self._step = jax.jit(step)
+        self._start(params)
+
+    def _start(self, params: Any) -> None:
         self._params = jax.tree.map(jax.numpy.array, params)
-        with blamed(who, "on init"):
-            self._state = tx.init(self._params)
+        with blamed(self._who, "on init"):
+            self._state = self._tx.init(self._params)
+
+    def restarted(self, params: Any) -> "OptaxAdapter":
+        """Return it at its start; what is compiled is shared."""
+        other = copy(self)
+        other._start(params)
+        return other
 
     @property
     def params(self) -> Named:
@@ -133,6 +147,10 @@ class NumpyAdapter(Adapter):
         self._params = self._layout.named(params, who)
         with blamed(who, "on init"):
             self._states = {name: recurrence.init(w) for name, w in self._params.items()}
+
+    def restarted(self, params: Any) -> "NumpyAdapter":
+        """Return it at its start."""
+        return NumpyAdapter(self._recurrence, params, self._who)
 
     @property
     def params(self) -> Named:
@@ -173,7 +191,7 @@ class TorchAdapter(Adapter):
                 f"{who} is a function, which makes it a torch.optim factory, but torch is not "
                 "installed: pip install 'jaxmnist[torch]'"
             ) from error
-        self._who, self._layout = who, Layout.of(params)
+        self._who, self._layout, self._factory = who, Layout.of(params), factory
         start = self._layout.named(params, who)
         self._tensor = torch.tensor
         self._weights = {name: torch.tensor(w, requires_grad=True) for name, w in start.items()}
@@ -186,6 +204,10 @@ class TorchAdapter(Adapter):
                 f"{who} returned a {type(made).__name__}; it must return a torch.optim.Optimizer, "
                 "or a pair of one and its scheduler"
             )
+
+    def restarted(self, params: Any) -> "TorchAdapter":
+        """Return it at its start."""
+        return TorchAdapter(self._factory, params, self._who)
 
     @property
     def params(self) -> Named:

@@ -63,7 +63,7 @@ def _harmonic(r: np.ndarray, room: float) -> Fitted | None:
 
 
 def _power(r: np.ndarray, room: float) -> Fitted | None:
-    """a (1 + c t)^p: of the logarithms at the middle and at the end, c alone decides the ratio."""
+    """By a (1 + c t)^p: c decides the ratio of the logarithms at the middle and the end."""
     if (r <= 0).any() or np.ptp(r) <= room:
         return None
     last, middle = len(r) - 1, (len(r) - 1) // 2
@@ -72,7 +72,9 @@ def _power(r: np.ndarray, room: float) -> Fitted | None:
         return None
 
     def gap(log_c: float) -> float:
-        return float(np.log1p(np.exp(log_c) * middle) / np.log1p(np.exp(log_c) * last)) - half / whole
+        return (
+            float(np.log1p(np.exp(log_c) * middle) / np.log1p(np.exp(log_c) * last)) - half / whole
+        )
 
     low, high = np.log(1e-9), np.log(1e9)
     if gap(low) * gap(high) >= 0:
@@ -81,9 +83,7 @@ def _power(r: np.ndarray, room: float) -> Fitted | None:
     p = float(whole / np.log1p(c * last))
     if _apart(r, r[0] * (1 + c * np.arange(len(r))) ** p, room):
         return None
-    return Fitted(
-        lambda first: f"{number(r[0])} · (1 + {number(c)} {_since(first)})^{number(p)}"
-    )
+    return Fitted(lambda first: f"{number(r[0])} · (1 + {number(c)} {_since(first)})^{number(p)}")
 
 
 def _cosine(r: np.ndarray, room: float) -> Fitted | None:
@@ -118,7 +118,7 @@ def _cosine(r: np.ndarray, room: float) -> Fitted | None:
 
 
 def _polynomial(r: np.ndarray, room: float) -> Fitted | None:
-    """b + (a - b) (1 - t / T)^p, which ends at T."""
+    """By b + (a - b) (1 - t / T)^p, which ends at T."""
     span = r[0] - r[-1]
     if abs(span) <= room or len(r) < 5:
         return None

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from scipy import optimize
 
-from jaxmnist.verify.identify.probe import Probe, at_zero
+from jaxmnist.verify.identify.probe import Probe, at_zero, begun
 from jaxmnist.verify.identify.recurrence import FittedRule, given_clipped, residuals
 from jaxmnist.verify.identify.rules import RuleSpec
 from jaxmnist.verify.identify.specs import rule_specs
@@ -52,8 +52,12 @@ def identify(probe: Probe) -> FittedRule | None:
     if not (np.isfinite(probe.changes).all() and probe.changes.any()):
         return None
     specs = {scheduled: list(rule_specs(probe, scheduled)) for scheduled in (False, True)}
-    for deviations, scheduled in _ORDER:
-        level = [spec for spec in specs[scheduled] if spec.deviations == deviations]
+    for deviations, scheduled, is_rare in _ORDER:
+        level = [
+            spec
+            for spec in specs[scheduled]
+            if spec.deviations == deviations and spec.is_rare == is_rare
+        ]
         starts = sorted((_best_start(spec, probe) for spec in level), key=lambda s: s.error)
         for start in starts[:_TRIED]:
             rule = fit(start.spec, start.numbers, probe)
@@ -62,8 +66,18 @@ def identify(probe: Probe) -> FittedRule | None:
     return None
 
 
-_ORDER: Final = ((0, False), (1, False), (0, True), (2, False), (1, True))
-"""Deviations from the plain choices, and whether the learning rate changes."""
+_ORDER: Final = (
+    (0, False, False),
+    (1, False, False),
+    (0, False, True),
+    (0, True, False),
+    (1, False, True),
+    (2, False, False),
+    (1, True, False),
+    (2, False, True),
+    (0, True, True),
+)
+"""Deviations from the plain choices, whether the learning rate changes, and rare rules."""
 
 
 def _is_sane(rule: FittedRule) -> bool:
@@ -105,7 +119,8 @@ def evaluate(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> Fitt
 def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRule:
     """Fit the numbers of a specification by least squares, from the given ones.
 
-    A number x enters as log x, a decay as log(1 - x), one of either sign as itself; derivatives are by complex step, exact.
+    A number x enters as log x, a decay as log(1 - x), one of either sign as itself; derivatives are
+    by complex step, exact.
 
     Args:
         spec: The rule but for its numbers.
@@ -148,6 +163,8 @@ def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRul
 # --- Where the fits start ---
 
 _TRIED: Final = 6  # of the specifications with as many deviations, the nearest at the start
+
+_GRID_STEPS: Final = 16  # enough to choose a start by
 
 _SHARES: Final = ("momentum", "b1", "b2", "b3", "decay", "dampening", "eta_minus")
 _SIZES: Final = ("least", "most")
@@ -201,6 +218,8 @@ def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:
     columns = {name: np.array([[row[i]] for row in grid]) for i, name in enumerate(names)}
     if spec.kind == "lion":
         probe = at_zero(probe)  # where a weight decay that is not yet known does not show
+    elif spec.kind not in _STARTS_OF:
+        probe = begun(probe, _GRID_STEPS)
     residual, rates = residuals(spec, columns, probe)
     errors = np.nan_to_num(np.sqrt((np.abs(residual) ** 2).mean(axis=(1, 2))), nan=np.inf)
     best = int(errors.argmin())

@@ -160,6 +160,12 @@ def at_zero(probe: Probe) -> Probe:
     )
 
 
+def begun(probe: Probe, steps: int) -> Probe:
+    """Take the first steps."""
+    gradients, weights, changes = (x[:steps] for x in probe[:3])
+    return probe._replace(gradients=gradients, weights=weights, changes=changes)
+
+
 def _changes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The changes, and the scale of each element's."""
     changes = np.diff(weights, axis=0)

@@ -106,6 +106,12 @@ class RuleSpec:
         return len(different) + rare
 
     @property
+    def is_rare(self) -> bool:
+        """Whether it is tried after the others."""
+        plain = ("momentum", *ADAPTIVE, "adamax", "radam")
+        return self.kind not in plain or self.trust != "none" or self.post == "nesterov"
+
+    @property
     def has_velocity(self) -> bool:
         """Whether there is a velocity that may hold the learning rate."""
         return self.post != "none" or (self.kind == "momentum" and self.has_momentum)

@@ -131,7 +131,9 @@ def _rare(probe: Probe, common: dict[str, Any]) -> Iterator[RuleSpec]:
         for lag in (False, True):
             yield RuleSpec("rprop", lag=lag, **common)
     if len(probe.shape) == 2:
-        for nesterov, corrected, bfloat16 in product((False, True), ("both", "none"), (False, True)):
+        for nesterov, corrected, bfloat16 in product(
+            (False, True), ("both", "none"), (False, True)
+        ):
             yield RuleSpec(
                 "muon", nesterov=nesterov, corrected=corrected, bfloat16=bfloat16, **common
             )

@@ -1,0 +1,122 @@
+"""Two rules written alike: one of the ways to write each, which differ in no step."""
+
+from dataclasses import replace
+from itertools import permutations
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from jaxmnist.verify.identify.recurrence import FittedRule
+
+
+class Cause(NamedTuple):
+    """One convention in which two optimizers differ."""
+
+    what: str
+    """Its name, such as "epsilon's place"."""
+    here: str
+    """What it is in the optimizer."""
+    reference: str
+    """What it is in the reference."""
+    effect: float
+    """The largest relative error of a step of the reference if this alone were as it is here."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.here} here, {self.reference} in the reference"
+
+
+def alike(
+    here: FittedRule, there: FittedRule, shape: tuple[int, ...]
+) -> tuple[FittedRule, FittedRule, list[Cause]]:
+    """Write two rules so that what they have in common is the same in both.
+
+    An average of gradients is a velocity whose every gradient is dampened; a mean of k gradients
+    is their sum over k; Muon's factor for a matrix's shape is part of its learning rate.
+
+    Args:
+        here: The optimizer.
+        there: The reference.
+        shape: Of the leaf.
+
+    Returns:
+        Both, and the differences that are taken out of their numbers.
+    """
+    here, there = _dampened(here, there), _dampened(there, here)
+    causes: list[Cause] = []
+    here, found = _of_accumulation(here, there)
+    causes += found
+    here, found = _of_shape(here, there, shape)
+    causes += found
+    return here, there, causes
+
+
+def _dampened(rule: FittedRule, other: FittedRule) -> FittedRule:
+    """A velocity as the dampened one that it is, if the other has this dampening."""
+    ours, theirs = rule.spec, other.spec
+    if not (ours.kind == theirs.kind == "momentum" and theirs.dampened and not ours.dampened):
+        return rule
+    share = 1 - other.numbers["dampening"]
+    if not np.allclose(np.multiply(other.rates, share), rule.rates, rtol=1e-6, atol=0):
+        return rule
+    return rule._replace(
+        spec=replace(ours, dampened=True, first_weighed=True),
+        numbers={**rule.numbers, "dampening": other.numbers["dampening"]},
+        rates=rule.rates / share,
+    )
+
+
+def _of_accumulation(here: FittedRule, there: FittedRule) -> tuple[FittedRule, list[Cause]]:
+    """How many gradients a step is from, and whether it is from their sum."""
+    counts = here.accumulated, there.accumulated
+    if counts == (1, 1):
+        return here, []
+    ratio = _constant_ratio(here.rates, there.rates)
+    most = max(counts)
+    sums = ["mean" if count > 1 else "" for count in counts]
+    if here.spec.kind == there.spec.kind == "momentum" and ratio is not None:
+        # Only the size of a step tells a sum from a mean.
+        if counts[0] > 1 and np.isclose(ratio, most, rtol=1e-9):
+            sums[0] = "sum"
+        elif counts[1] > 1 and np.isclose(ratio, 1 / most, rtol=1e-9):
+            sums[1] = "sum"
+        if "sum" in sums:
+            here = here._replace(rates=here.rates / ratio)
+    if counts[0] == counts[1] and sums[0] == sums[1]:
+        return here, []
+    words = [
+        f"the {s} of {c} gradients" if s else "every gradient"
+        for s, c in zip(sums, counts, strict=True)
+    ]
+    return here, [Cause("accumulation", *words, 1.0)]
+
+
+_FACTORS: Final[dict[str, Any]] = {
+    "sqrt(max(1, rows / columns))": lambda r, c: np.sqrt(max(1, r / c)),
+    "sqrt(max(1, columns / rows))": lambda r, c: np.sqrt(max(1, c / r)),
+    "0.2 sqrt(max(rows, columns))": lambda r, c: 0.2 * np.sqrt(max(r, c)),
+}
+
+
+def _of_shape(
+    here: FittedRule, there: FittedRule, shape: tuple[int, ...]
+) -> tuple[FittedRule, list[Cause]]:
+    """Which factor for the shape of its matrix Muon has in its learning rate."""
+    ratio = _constant_ratio(here.rates, there.rates)
+    if not (here.spec.kind == there.spec.kind == "muon") or ratio is None:
+        return here, []
+    for (mine, factor), (theirs, other) in permutations(_FACTORS.items(), 2):
+        quotient = factor(*shape) / other(*shape)
+        if not np.isclose(quotient, 1) and np.isclose(ratio, quotient, rtol=1e-8):
+            numbers = dict(here.numbers)
+            if "weight_decay" in numbers:
+                numbers["weight_decay"] *= ratio
+            here = here._replace(rates=here.rates / ratio, numbers=numbers)
+            return here, [Cause("the factor for a matrix's shape", mine, theirs, abs(ratio - 1))]
+    return here, []
+
+
+def _constant_ratio(a: Any, b: Any) -> float | None:
+    with np.errstate(all="ignore"):
+        ratios = np.atleast_1d(np.divide(a, b))
+    whole = np.isfinite(ratios).all() and np.ptp(ratios) <= 1e-9 * abs(ratios[0])
+    return float(ratios[0]) if whole else None

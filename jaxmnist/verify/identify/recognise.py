@@ -1,0 +1,200 @@
+"""An optimizer recognised by its steps: each leaf's update rule, and what comes before it.
+
+A rule is found on one stream of gradients, too small to be clipped, and is believed when it also
+takes the steps of streams that it was not found on: large ones, longer ones, and such as have
+zeros.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from jaxmnist.errors import InputError
+from jaxmnist.verify.adapters import make_adapter
+from jaxmnist.verify.identify.before import accumulated, clips, groups
+from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, fit, follow, identify, same_rates
+from jaxmnist.verify.identify.probe import (
+    STEPS,
+    Probe,
+    absent_gradients,
+    probe_columns,
+    probe_gradients,
+    run_probes,
+)
+from jaxmnist.verify.identify.recurrence import FittedRule
+from jaxmnist.verify.named_trees import Layout
+from jaxmnist.verify.precision import precision
+
+_SMALL = 1e-4
+"""The largest scale of gradients that no one clips."""
+
+
+class Recognised(NamedTuple):
+    """What an optimizer was recognised as, leaf by leaf, the largest first."""
+
+    rules: Mapping[str, FittedRule | None]
+    probes: Mapping[str, Probe]
+    """What it did with the first stream."""
+
+    @property
+    def has_own(self) -> bool:
+        """Whether leaves have rules of their own."""
+        rules = list(self.rules.values())
+        return any(rule is not rules[0] for rule in rules)
+
+
+def recognise(each: Any, who: str, params: Any, steps: int) -> Recognised:
+    """Probe an optimizer with parameters of these shapes, and recognise its rules.
+
+    Args:
+        each: What `make_adapter` takes.
+        who: Its name in messages.
+        params: A tree of arrays, for their shapes.
+        steps: Of the stream that a rule is checked on.
+
+    Returns:
+        The rules.
+
+    Raises:
+        InputError: It raises on being made, or on the first stream.
+    """
+    with precision("float64"), np.errstate(all="ignore"):
+        subject = _Subject(each, who, params)
+        every = subject.every()
+        wide = subject.run(*probe_gradients(0, STEPS * every), every)
+        rules: dict[str, FittedRule | None] = {}
+        if wide is None:
+            return Recognised(dict.fromkeys(subject.names), subject.first)
+        streams = _Streams(subject, every, wide, max(steps, STEPS))
+        for leaf in subject.names:
+            known = (rule for rule in rules.values() if rule and streams.follows(rule, leaf))
+            rules[leaf] = next(known, None) or streams.recognised(leaf)
+        found = {leaf: rule and rule._replace(accumulated=every) for leaf, rule in rules.items()}
+        # The same object for the same rule, by which leaves are told to have one in common.
+        shared: dict[int, FittedRule | None] = {id(rules[leaf]): found[leaf] for leaf in rules}
+        return Recognised({leaf: shared[id(rules[leaf])] for leaf in rules}, wide)
+
+
+class _Subject:
+    """An optimizer that can be run on one stream after another."""
+
+    def __init__(self, each: Any, who: str, params: Any) -> None:
+        self._layout = Layout.of(params)
+        self._shapes = dict(zip(self._layout.names, self._layout.shapes, strict=True))
+        self._columns = {n: probe_columns(math.prod(s)) for n, s in self._shapes.items()}
+        self.names = sorted(self._shapes, key=lambda name: -self._columns[name].size)
+        gradients, start = probe_gradients(0)
+        self._adapter = make_adapter(each, self._start(start), who)
+        self.first = run_probes(self._adapter, self._chosen(gradients))
+
+    def _start(self, start: np.ndarray) -> Any:
+        return self._layout.tree(
+            {n: start[self._columns[n]].reshape(s) for n, s in self._shapes.items()}
+        )
+
+    def _chosen(self, gradients: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: gradients[:, self._columns[name]] for name in self.names}
+
+    def every(self) -> int:
+        """Of how many gradients a step is, if that is always the same; else 1."""
+        counts = {tuple(groups(probe)) for probe in self.first.values()}
+        sizes = {count for each in counts for count in each}
+        return sizes.pop() if len(sizes) == 1 else 1
+
+    def run(self, gradients: np.ndarray, start: np.ndarray, every: int) -> dict[str, Probe] | None:
+        """Run it on one more stream; None if it raises, or does not move every so many steps."""
+        try:
+            adapter = self._adapter.restarted(self._start(start))
+            probes = run_probes(adapter, self._chosen(gradients))
+        except InputError:
+            return None
+        if every == 1:
+            return probes
+        sizes = [every] * (len(gradients) // every)
+        return {leaf: accumulated(probe, sizes) for leaf, probe in probes.items()}
+
+
+class _Streams:
+    """What an optimizer does with several streams."""
+
+    def __init__(self, subject: _Subject, every: int, wide: dict[str, Probe], steps: int) -> None:
+        self._wide = wide
+        _, start = probe_gradients()
+        self._check = subject.run(*probe_gradients(1, steps * every), every)
+        self._small = subject.run(*probe_gradients(2, STEPS * every, _SMALL), every)
+        self._absent = None if every > 1 else subject.run(absent_gradients(3), start, 1)
+
+    def recognised(self, leaf: str) -> FittedRule | None:
+        """The rule of a leaf, found on small gradients, or, if these do not tell, on all."""
+        return next((rule for rule in self._candidates(leaf) if self.follows(rule, leaf)), None)
+
+    def _candidates(self, leaf: str) -> Iterator[FittedRule]:
+        wide = self._wide[leaf]
+        small = None if self._small is None else identify(self._small[leaf])
+        if small is not None:
+            rule = fit(small.spec, small.numbers, wide)
+            if rule.error <= ACCEPTED_ERROR:
+                yield from self._with_rates(rule, leaf)
+            yield from self._with_rates(small, leaf)
+            for clip_rule in _with_clip(small, wide):
+                yield from self._with_rates(clip_rule, leaf)
+        rule = identify(wide)
+        if rule is not None:
+            yield from self._with_rates(rule, leaf)
+
+    def _with_rates(self, rule: FittedRule, leaf: str) -> Iterator[FittedRule]:
+        """The rule with all rates that are known; and the same without what has no gradient."""
+        longest = self._wide if self._check is None else self._check
+        for spec in (rule.spec, replace(rule.spec, lazy=True)):
+            yield follow(rule._replace(spec=spec), longest[leaf])
+
+    def follows(self, rule: FittedRule, leaf: str) -> bool:
+        """Whether a rule takes a leaf's steps in all streams, with the rates that it has."""
+        for stream in (self._wide, self._check):
+            if stream is None:
+                return False
+            again = follow(rule, stream[leaf])
+            if not again.error <= ACCEPTED_ERROR or not _same_rates(again.rates, rule.rates):
+                return False
+        if rule.spec.kind != "adam" or self._absent is None:
+            return not rule.spec.lazy
+        # Without an epsilon a number that is not there has no direction.
+        again = follow(rule, self._absent[leaf])
+        return rule.spec.epsilon == "none" or bool(again.error <= ACCEPTED_ERROR)
+
+
+def _same_rates(a: Any, b: Any) -> bool:
+    """Whether two rates, or those of the steps that both have, are the same."""
+    a, b = np.atleast_1d(a), np.atleast_1d(b)
+    count = min(len(a), len(b))
+    if count > 1:
+        a, b = a[:count], b[:count]
+    return bool(same_rates(a, b).all())
+
+
+def _with_clip(rule: FittedRule, probe: Probe) -> Iterator[FittedRule]:
+    """The rule with every way to clip that explains large gradients too."""
+    for clip in clips(rule.spec.weight_decay == "coupled"):
+
+        def error(log_bound: float, clip: Any = clip) -> float:
+            bounded = rule._replace(clip=clip._replace(bound=math.exp(log_bound)))
+            wrong = follow(bounded, probe).error
+            return wrong if math.isfinite(wrong) else 1e9
+
+        grid = np.log(10.0) * np.linspace(-3, 3, 61)
+        best = int(np.argmin([error(x) for x in grid]))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        found = minimize_scalar(
+            error, bounds=(low, high), method="bounded", options={"xatol": 1e-13}
+        )
+        bound = math.exp(found.x)
+        rounded = float(f"{bound:.7g}")
+        for each in (rounded, bound):
+            again = follow(rule._replace(clip=clip._replace(bound=each)), probe)
+            if again.error <= ACCEPTED_ERROR:
+                yield again
+                break
