@@ -275,10 +275,26 @@ def _rate_differences(here: FittedRule, there: FittedRule) -> Iterator[_Differen
             yield _Difference("the schedule's counter", *where, changed)
             return
     first = int(np.argmin(same)) if a.ndim else 0
-    mine, theirs = (_curve_text(rule.rates, first) for rule in (here, there))
+    mine, theirs = (_curve_text(rule, first) for rule in (here, there))
     yield _Difference("the learning rate", mine, theirs, changed)
 
 
-def _curve_text(rates: Any, first: int) -> str:
+def _curve_text(rule: FittedRule, first: int) -> str:
     """A formula if there is one for all steps, or else three rates from the first that differs."""
-    return (formula(rates) if np.ndim(rates) else None) or rates_text(rates, first)
+    rates = np.asarray(rule.rates)
+    if rates.ndim == 0:
+        return rates_text(rule.rates)
+    return _of_asgd(rule) or formula(rates) or rates_text(rates, first)
+
+
+def _of_asgd(rule: FittedRule) -> str | None:
+    """The rate of ASGD, which falls with the decay that it adds to the gradient."""
+    if rule.spec.kind != "momentum" or rule.spec.weight_decay != "coupled":
+        return None
+    rates, lambd = np.asarray(rule.rates), rule.numbers["weight_decay"]
+    growth = np.log1p(lambd * rates[0] * np.arange(len(rates)))
+    power = float(np.log(rates[0] / rates[-1]) / growth[-1])
+    if not np.allclose(rates, rates[0] * np.exp(-power * growth), rtol=1e-7, atol=0):
+        return None
+    rate = number_text(float(rates[0]))
+    return f"{rate} / (1 + {number_text(lambd)} · {rate} t)^{power:.2g}"

@@ -65,18 +65,18 @@ def probe_gradients(
     return np.hstack([once, once]), np.repeat([0.0, 1.0], scales.size)
 
 
-def absent_gradients(seed: int = 0) -> np.ndarray:
-    """Draw gradients of which each element has one in two steps, and else zero.
+def present(shape: tuple[int, ...], steps: int) -> np.ndarray:
+    """Choose, for every step, half of a leaf's rows: those that have a gradient.
 
     Args:
-        seed: Of them.
+        shape: Of the leaf.
+        steps: How many.
 
     Returns:
-        The gradients, [steps, elements], for `probe_gradients`' weights.
+        Whether an element has one, [steps, elements].
     """
-    gradients, _ = probe_gradients(seed)
-    present = np.random.default_rng((seed, 1)).random((STEPS, SCALES)) < 0.5
-    return gradients * np.hstack([present, present])
+    rows = np.random.default_rng(1).random((steps, *shape[:1])) < 0.5
+    return np.repeat(rows.reshape(steps, -1), np.prod(shape[1:], dtype=int), axis=1)
 
 
 def run_probe(adapter: Adapter, gradients: np.ndarray) -> Probe:

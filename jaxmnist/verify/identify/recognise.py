@@ -20,7 +20,7 @@ from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, fit, follow, identify, 
 from jaxmnist.verify.identify.probe import (
     STEPS,
     Probe,
-    absent_gradients,
+    present,
     probe_columns,
     probe_gradients,
     run_probes,
@@ -105,11 +105,15 @@ class _Subject:
         sizes = {count for each in counts for count in each}
         return sizes.pop() if len(sizes) == 1 else 1
 
-    def run(self, gradients: np.ndarray, start: np.ndarray, every: int) -> dict[str, Probe] | None:
-        """Run it on one more stream; None if it raises, or does not move every so many steps."""
+    def run(
+        self, gradients: np.ndarray, start: np.ndarray, every: int, whole: bool = True
+    ) -> dict[str, Probe] | None:
+        """Run it on one more stream, of all rows or of half of them in turn; None if it raises."""
+        chosen = self._chosen(gradients)
+        if not whole:
+            chosen = {n: g * present(self._shapes[n], len(g)) for n, g in chosen.items()}
         try:
-            adapter = self._adapter.restarted(self._start(start))
-            probes = run_probes(adapter, self._chosen(gradients))
+            probes = run_probes(self._adapter.restarted(self._start(start)), chosen)
         except InputError:
             return None
         if every == 1:
@@ -123,10 +127,9 @@ class _Streams:
 
     def __init__(self, subject: _Subject, every: int, wide: dict[str, Probe], steps: int) -> None:
         self._wide = wide
-        _, start = probe_gradients()
         self._check = subject.run(*probe_gradients(1, steps * every), every)
         self._small = subject.run(*probe_gradients(2, STEPS * every, _SMALL), every)
-        self._absent = None if every > 1 else subject.run(absent_gradients(3), start, 1)
+        self._absent = None if every > 1 else subject.run(*probe_gradients(3), 1, whole=False)
 
     def recognised(self, leaf: str) -> FittedRule | None:
         """The rule of a leaf, found on small gradients, or, if these do not tell, on all."""
