@@ -5,7 +5,8 @@ accumulators under names that mean the same for every kind.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import optax
 from jaxmnist import optim
 from jaxmnist.errors import InputError
 from jaxmnist.verify.blame import blamed
+from jaxmnist.verify.gradient_sources.gradients import Loss
 from jaxmnist.verify.named_trees import Layout, Named
 from jaxmnist.verify.references import Recurrence
 
@@ -49,8 +51,8 @@ class Adapter(ABC):
         """The current parameters."""
 
     @abstractmethod
-    def step(self, gradients: Named) -> None:
-        """Take one step."""
+    def step(self, gradients: Named, loss: Loss | None = None) -> None:
+        """Take one step, with the loss for those that ask for it."""
 
     @abstractmethod
     def restarted(self, params: Any) -> "Adapter":
@@ -76,6 +78,8 @@ def make_adapter(optimizer: Any, params: Any, who: str) -> Adapter:
     Raises:
         InputError: It is none of these, or it raises when it is given the parameters.
     """
+    if isinstance(optimizer, optax.MultiSteps):
+        optimizer = optimizer.gradient_transformation()
     if isinstance(optimizer, optax.GradientTransformation):
         return OptaxAdapter(optimizer, params, who)
     if isinstance(optimizer, Recurrence):
@@ -94,17 +98,18 @@ class OptaxAdapter(Adapter):
     def __init__(self, tx: optax.GradientTransformation, params: Any, who: str) -> None:
         self._layout, self._who, self._tx = Layout.of(params), who, tx
 
-        def step(gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
-            updates, state = tx.update(gradients, state, params)
+        def step(gradients: Any, state: Any, params: Any, extra: Any) -> tuple[Any, Any]:
+            updates, state = tx.update(gradients, state, params, **self._extra(gradients, extra))
             self._layout.check(updates, f"{who}: the updates")
             return optax.apply_updates(params, updates), state
 
+        self._loss: Loss | None = None
         self._step = jax.jit(step)
         self._start(params)
 
     def _start(self, params: Any) -> None:
         self._params = jax.tree.map(jax.numpy.array, params)
-        with blamed(self._who, "on init"):
+        with _blamed(self._who, "on init", self._layout):
             self._state = self._tx.init(self._params)
 
     def restarted(self, params: Any) -> "OptaxAdapter":
@@ -118,12 +123,23 @@ class OptaxAdapter(Adapter):
         """The current parameters."""
         return self._layout.named(self._params, self._who)
 
-    def step(self, gradients: Named) -> None:
+    def step(self, gradients: Named, loss: Loss | None = None) -> None:
         """Take one step."""
-        with blamed(self._who, "on update"):
+        extra = None
+        if loss is not None and isinstance(self._tx, optax.GradientTransformationExtraArgs):
+            value, _ = loss.evaluate(self.params)
+            self._loss, extra = loss, (loss.step, value)
+        with _blamed(self._who, "on update", self._layout):
             self._params, self._state = self._step(
-                self._layout.tree(gradients), self._state, self._params
+                self._layout.tree(gradients), self._state, self._params, extra
             )
+
+    def _extra(self, gradients: Any, extra: tuple[Any, Any] | None) -> dict[str, Any]:
+        """The extra arguments of an update, as Optax's own optimizers name them."""
+        if extra is None or self._loss is None:
+            return {}
+        (step, value), function = extra, self._loss.function
+        return {"value": value, "grad": gradients, "value_fn": lambda tree: function(step, tree)}
 
     def states(self) -> States:
         """Every field of a known name that holds a tree of the parameters' structure."""
@@ -157,7 +173,7 @@ class NumpyAdapter(Adapter):
         """The current parameters."""
         return self._params
 
-    def step(self, gradients: Named) -> None:
+    def step(self, gradients: Named, loss: Loss | None = None) -> None:
         """Take one step."""
         for name, g in gradients.items():
             w = self._params[name]
@@ -195,10 +211,12 @@ class TorchAdapter(Adapter):
         start = self._layout.named(params, who)
         self._tensor = torch.tensor
         self._weights = {name: torch.tensor(w, requires_grad=True) for name, w in start.items()}
-        with blamed(who, "when it was given the parameters"):
+        with _blamed(who, "when it was given the parameters", self._layout):
             made = factory(list(self._weights.values()))
         pair: Any = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         self._optimizer, self._scheduler = pair
+        self._sparse = isinstance(self._optimizer, torch.optim.SparseAdam)
+        self._needs_value = isinstance(self._scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
         if not isinstance(self._optimizer, torch.optim.Optimizer):
             raise InputError(
                 f"{who} returned a {type(made).__name__}; it must return a torch.optim.Optimizer, "
@@ -214,14 +232,43 @@ class TorchAdapter(Adapter):
         """The current parameters, in the memory that PyTorch will change."""
         return {name: weight.detach().numpy() for name, weight in self._weights.items()}
 
-    def step(self, gradients: Named) -> None:
+    def step(self, gradients: Named, loss: Loss | None = None) -> None:
         """Take one step, and one of the scheduler."""
-        for name, weight in self._weights.items():
-            weight.grad = self._tensor(gradients[name])
-        with blamed(self._who, "on step"):
-            self._optimizer.step()
+        if loss is not None and self._needs_value:
+            value, _ = loss.evaluate({n: w.copy() for n, w in self.params.items()})
+            self._value = value
+        self._give(gradients)
+        with _blamed(self._who, "on step", self._layout):
+            if loss is None:
+                self._optimizer.step()
+            else:
+                self._optimizer.step(lambda: self._closure(loss))
             if self._scheduler is not None:
-                self._scheduler.step()
+                self._step_scheduler(loss)
+
+    def _give(self, gradients: Named) -> None:
+        """Set the gradients: of SparseAdam, those of the rows that have one."""
+        for name, weight in self._weights.items():
+            gradient = self._tensor(gradients[name])
+            weight.grad = gradient.to_sparse(1) if self._sparse else gradient
+
+    def _closure(self, loss: Loss) -> Any:
+        """The loss and its gradients where the parameters are now."""
+        value, gradients = loss.evaluate({n: w.copy() for n, w in self.params.items()})
+        self._give(gradients)
+        return self._tensor(value)
+
+    def _step_scheduler(self, loss: Loss | None) -> None:
+        if not self._needs_value:
+            self._scheduler.step()
+            return
+        if loss is None:
+            raise InputError(
+                f"{self._who}'s ReduceLROnPlateau needs the loss; give one: "
+                "loss=lambda step, params: …"
+            )
+        # The metric of a step is the loss that its gradients were taken of.
+        self._scheduler.step(self._value)
 
     def states(self) -> States:
         """The tensors of each parameter's state."""
@@ -233,17 +280,36 @@ class TorchAdapter(Adapter):
         return _known(list(fields.items()), self._layout)
 
 
+@contextmanager
+def _blamed(who: str, when: str, layout: Layout) -> Iterator[None]:
+    """Name what the caller's code raised, and the parameters that it was given."""
+    try:
+        with blamed(who, when):
+            yield
+    except InputError as error:
+        if error.__cause__ is None:
+            raise
+        shapes = ", ".join(f"{n} {s}" for n, s in zip(layout.names, layout.shapes, strict=True))
+        raise InputError(f"{error}; the parameters are {shapes}") from error.__cause__
+
+
 def _known(fields: list[tuple[str, Named]], layout: Layout) -> States:
-    """By meaning, those that every leaf has, and that only one field means."""
+    """By meaning. Groups of parameters have fields of their own, of which each has some leaves.
+
+    What two fields mean for one leaf is not known.
+    """
     states: States = {}
-    found: set[str] = set()
+    twice: set[str] = set()
     for field, leaves in fields:
         meaning = MEANINGS.get(field)
-        if meaning is None or len(leaves) != len(layout.names):
+        if meaning is None:
             continue
-        if meaning in found:
-            states.pop(meaning, None)
-        else:
-            states[meaning] = {name: leaves[name] for name in layout.names}
-        found.add(meaning)
-    return states
+        kept = states.setdefault(meaning, {})
+        if kept.keys() & leaves.keys():
+            twice.add(meaning)
+        kept.update(leaves)
+    return {
+        meaning: {name: leaves[name] for name in layout.names if name in leaves}
+        for meaning, leaves in states.items()
+        if meaning not in twice
+    }

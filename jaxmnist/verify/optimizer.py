@@ -33,6 +33,7 @@ def optimizer(
     dtype: str = "float64",
     tolerance: float | None = None,
     seed: int = 0,
+    loss: Callable[[Any, Any], Any] | None = None,
 ) -> Comparisons:
     """Compare two optimizers at every step: the displacement, and the state that both store.
 
@@ -47,10 +48,10 @@ def optimizer(
     is wrong by a part of its terms, however they cancel.
 
     Args:
-        tx: Any Optax gradient transformation.
+        tx: Any Optax gradient transformation, or `optax.MultiSteps` as it is.
         reference: Another one; a `Recurrence`; or a torch.optim factory, a function from a list of
             parameters to an optimizer or to a pair of an optimizer and its scheduler.
-        params: A tree of real arrays to start from, or None for the gradients' own shapes,
+        params: A tree of real or complex arrays to start from, or None for the gradients' shapes,
             starting at zero. Parameters other than zero round every step to their own last place;
             that much, a unit of the largest weight so far per step, is not counted as an error.
         gradients: Where they come from. Given: "random" (scales 1e-6 to 1e3, both signs),
@@ -62,6 +63,10 @@ def optimizer(
         dtype: "float64" or "float32": of the parameters and of all arithmetic.
         tolerance: The relative error allowed; None for 1e-12 in float64 and 5e-4 in float32.
         seed: Of the gradients.
+        loss: A JAX function ``loss(step, params) -> number``, whose gradients are taken in place of
+            `gradients`. It is for optimizers that ask for the loss again: PyTorch's get it as their
+            closure and `ReduceLROnPlateau` its value; those of Optax that take extra arguments as
+            ``value``, ``grad`` and ``value_fn``. The quadratic and Rosenbrock's are such losses.
 
     Returns:
         A `Comparison` named "displacement", and one per accumulator that both have, such as
@@ -93,7 +98,7 @@ def optimizer(
     elif not tolerance >= 0:
         raise InputError(f"tolerance is {tolerance}; it must be at least 0")
     with precision(dtype):
-        given = source(gradients, params, steps=steps, dtype=dtype, seed=seed)
+        given = source(gradients, params, steps=steps, dtype=dtype, seed=seed, loss=loss)
         return _compare(tx, reference, given, min(steps, given.steps or steps), tolerance)
 
 
@@ -181,7 +186,8 @@ class _Trajectory:
 
     def advance(self, step: int) -> dict[str, Named]:
         """Take a step; return the displacement and every accumulator, by name and by leaf."""
-        self._adapter.step(self._gradients(step, self._adapter.params))
+        gradients = self._gradients(step, self._adapter.params)
+        self._adapter.step(gradients, self._gradients.loss_of(step))
         self._steps += 1
         params = self._adapter.params
         if self._at_zero:

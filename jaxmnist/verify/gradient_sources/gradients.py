@@ -2,13 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist.errors import InputError
+from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.named_trees import Layout, Named, map_named
 from jaxmnist.verify.rounding import PERTURBATIONS
+
+
+class Loss(NamedTuple):
+    """The loss of one step, for an optimizer that asks for it."""
+
+    step: int
+    function: Callable[[Any, Any], Any]
+    """Of the step's number and a tree of parameters; JAX can differentiate it in the tree."""
+    evaluate: Callable[[Named], tuple[float, Named]]
+    """From parameters by name to the loss and its gradients."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,7 @@ class Gradients:
         origin: Added to the parameters before the gradient is taken, by name, or None.
         steps: How many steps there are gradients for, or None for any number.
         starts: The number of perturbed starts that error growth is measured from.
+        loss: ``loss(step, tree) -> number``, of which these are the gradients, or None.
     """
 
     name: str
@@ -32,6 +46,7 @@ class Gradients:
     origin: Named | None = None
     steps: int | None = None
     starts: int = PERTURBATIONS
+    loss: Callable[[Any, Any], Any] | None = None
 
     def __call__(self, step: int, params: Named) -> Named:
         """Take the gradients of a step for these parameters.
@@ -50,6 +65,23 @@ class Gradients:
                     + (", so the optimizer must not diverge" if self.follows else "")
                 )
         return gradients
+
+    def loss_of(self, step: int) -> Loss | None:
+        """The loss of a step, if there is one."""
+        if self.loss is None:
+            return None
+        loss, layout = self.loss, Layout.of(self.params)
+        origin = None if self.origin is None else layout.tree(self.origin)
+
+        def at(step: Any, tree: Any) -> Any:
+            return loss(step, tree if origin is None else jax.tree.map(jnp.add, origin, tree))
+
+        def evaluate(params: Named) -> tuple[float, Named]:
+            with blamed("the loss", f"at step {step}"):
+                value = at(step, layout.tree(params))
+            return float(value), self(step, params)
+
+        return Loss(step, at, evaluate)
 
     def perturbations(self) -> "list[Gradients]":
         """The same from perturbed starts, to measure error growth; none where all is given."""
@@ -72,7 +104,7 @@ class Gradients:
             sizes = np.abs(start)
             largest = sizes.max(initial=0.0)
             sizes = np.where(sizes > 0, sizes, largest if largest > 0 else 1.0)
-            step = np.spacing(sizes.astype(start.dtype))
+            step = np.spacing(sizes.astype(start.real.dtype))
             return np.asarray(start + step * rng.choice([-1, 1], start.shape), start.dtype)
 
         if self.origin is not None:

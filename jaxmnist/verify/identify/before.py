@@ -1,6 +1,7 @@
 """What happens to gradients before an update rule gets them: accumulation, and clipping."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,12 +46,12 @@ def clips(decayed: bool) -> Iterator[Clip]:
         One after another.
     """
     for before in (False, True) if decayed else (False,):
+        for power, added in product((2.0, np.inf, 1.0), (0.0, 1e-6)):
+            yield Clip("norm", power, added, before)
         yield Clip("value", decayed=before)
-        yield Clip("leaf's root mean square", decayed=before)
         for added in (0.0, 1e-6):
             yield Clip("leaf's norm", added=added, decayed=before)
-            for power in (2.0, np.inf, 1.0):
-                yield Clip("norm", power, added, before)
+        yield Clip("leaf's root mean square", decayed=before)
 
 
 def clipped(clip: Clip, probe: Probe, weight_decay: float = 0.0) -> np.ndarray:

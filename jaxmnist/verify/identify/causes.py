@@ -108,8 +108,9 @@ def find_causes(here: FittedRule, there: FittedRule, probe: Probe) -> Iterator[C
             yield Cause(*difference[:3], effect)
 
 
-_UNSEEN: Final = (_RATE_PLACE, "elements without a gradient")
-"""What does not show where the rate is constant, but in the state; or in no gradient but zero."""
+_ADDED: Final = "what is added to the norm in clipping"
+_UNSEEN: Final = (_RATE_PLACE, "elements without a gradient", _ADDED)
+"""What shows in the state where the rate is constant, in zeros, or in gradients near a bound."""
 
 
 def _differences(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
@@ -172,7 +173,7 @@ def _of_clipping(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
         return
     if a.added != b.added:
         mine, theirs = (f"{clip.added:.0e}" if clip.added else "nothing" for clip in (a, b))
-        yield _Difference("what is added to the norm in clipping", mine, theirs, changed)
+        yield _Difference(_ADDED, mine, theirs, changed)
     if a.decayed != b.decayed:
         mine, theirs = (f"clipping {'after' if clip.decayed else 'before'} it" for clip in (a, b))
         yield _Difference("the order of clipping and weight decay", mine, theirs, changed)

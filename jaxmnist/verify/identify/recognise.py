@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from jaxmnist.errors import InputError
 from jaxmnist.verify.adapters import make_adapter
-from jaxmnist.verify.identify.before import accumulated, clips, groups
+from jaxmnist.verify.identify.before import Clip, accumulated, clips, groups
 from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, fit, follow, identify, same_rates
 from jaxmnist.verify.identify.probe import (
     STEPS,
@@ -25,7 +25,7 @@ from jaxmnist.verify.identify.probe import (
     probe_gradients,
     run_probes,
 )
-from jaxmnist.verify.identify.recurrence import FittedRule
+from jaxmnist.verify.identify.recurrence import FittedRule, predict
 from jaxmnist.verify.named_trees import Layout
 from jaxmnist.verify.precision import precision
 
@@ -97,7 +97,11 @@ class _Subject:
         )
 
     def _chosen(self, gradients: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: gradients[:, self._columns[name]] for name in self.names}
+        # Each leaf has them at other steps, so that a norm of one is not that of all.
+        return {
+            name: np.roll(gradients, 3 * place, axis=0)[:, self._columns[name]]
+            for place, name in enumerate(self.names)
+        }
 
     def every(self) -> int:
         """Of how many gradients a step is, if that is always the same; else 1."""
@@ -126,7 +130,7 @@ class _Streams:
     """What an optimizer does with several streams."""
 
     def __init__(self, subject: _Subject, every: int, wide: dict[str, Probe], steps: int) -> None:
-        self._wide = wide
+        self._subject, self._every, self._wide = subject, every, wide
         self._check = subject.run(*probe_gradients(1, steps * every), every)
         self._small = subject.run(*probe_gradients(2, STEPS * every, _SMALL), every)
         self._absent = None if every > 1 else subject.run(*probe_gradients(3), 1, whole=False)
@@ -143,11 +147,20 @@ class _Streams:
             if rule.error <= ACCEPTED_ERROR:
                 yield from self._with_rates(rule, leaf)
             yield from self._with_rates(small, leaf)
-            for clip_rule in _with_clip(small, wide):
-                yield from self._with_rates(clip_rule, leaf)
+            for clip in clips(small.spec.weight_decay == "coupled"):
+                bounded = _bounded(small, clip, wide)
+                if bounded is not None and self._explains_near(bounded, leaf):
+                    yield from self._with_rates(bounded, leaf)
         rule = identify(wide)
         if rule is not None:
             yield from self._with_rates(rule, leaf)
+
+    def _explains_near(self, rule: FittedRule, leaf: str) -> bool:
+        """Whether a clip is right for gradients of which some are just below its bound."""
+        assert rule.clip is not None
+        scale = rule.clip.bound / 3
+        near = self._subject.run(*probe_gradients(4, STEPS * self._every, scale), self._every)
+        return near is not None and _distance(rule, near[leaf]) <= ACCEPTED_ERROR
 
     def _with_rates(self, rule: FittedRule, leaf: str) -> Iterator[FittedRule]:
         """The rule with all rates that are known; and the same without what has no gradient."""
@@ -179,25 +192,26 @@ def _same_rates(a: Any, b: Any) -> bool:
     return bool(same_rates(a, b).all())
 
 
-def _with_clip(rule: FittedRule, probe: Probe) -> Iterator[FittedRule]:
-    """The rule with every way to clip that explains large gradients too."""
-    for clip in clips(rule.spec.weight_decay == "coupled"):
+def _bounded(rule: FittedRule, clip: Clip, probe: Probe) -> FittedRule | None:
+    """The rule with this clip and the bound that explains a probe, at its own learning rate."""
 
-        def error(log_bound: float, clip: Any = clip) -> float:
-            bounded = rule._replace(clip=clip._replace(bound=math.exp(log_bound)))
-            wrong = follow(bounded, probe).error
-            return wrong if math.isfinite(wrong) else 1e9
+    def error(log_bound: float) -> float:
+        bounded = rule._replace(clip=clip._replace(bound=math.exp(log_bound)))
+        return _distance(bounded, probe)
 
-        grid = np.log(10.0) * np.linspace(-3, 3, 61)
-        best = int(np.argmin([error(x) for x in grid]))
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-        found = minimize_scalar(
-            error, bounds=(low, high), method="bounded", options={"xatol": 1e-13}
-        )
-        bound = math.exp(found.x)
-        rounded = float(f"{bound:.7g}")
-        for each in (rounded, bound):
-            again = follow(rule._replace(clip=clip._replace(bound=each)), probe)
-            if again.error <= ACCEPTED_ERROR:
-                yield again
-                break
+    grid = np.log(10.0) * np.linspace(-3, 3, 61)
+    best = int(np.argmin([error(x) for x in grid]))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    found = minimize_scalar(error, bounds=(low, high), method="bounded", options={"xatol": 1e-13})
+    bound = math.exp(found.x)
+    for each in (float(f"{bound:.6g}"), bound):
+        bounded = rule._replace(clip=clip._replace(bound=each))
+        if _distance(bounded, probe) <= ACCEPTED_ERROR:
+            return bounded
+    return None
+
+
+def _distance(rule: FittedRule, probe: Probe) -> float:
+    """The largest relative error of a rule's steps, with the learning rate that it has."""
+    error = float((np.abs(predict(rule, probe) - probe.changes) / probe.scales).max())
+    return error if math.isfinite(error) else 1e9
