@@ -256,7 +256,7 @@ class TorchAdapter(Adapter):
         """The loss and its gradients where the parameters are now."""
         value, gradients = loss.evaluate({n: w.copy() for n, w in self.params.items()})
         self._give(gradients)
-        return self._tensor(value)
+        return self._tensor(np.float64(value))
 
     def _step_scheduler(self, loss: Loss | None) -> None:
         if not self._needs_value:

@@ -24,7 +24,7 @@ DISPLACEMENT: Final = "displacement"
 
 
 def optimizer(
-    tx: optax.GradientTransformation,
+    tx: optax.GradientTransformation | optax.MultiSteps,
     reference: optax.GradientTransformation | Recurrence | Callable[[Any], Any],
     *,
     params: Any = None,
@@ -157,7 +157,7 @@ class _Multiple:
                 for at in [int(np.abs(e).argmax())]
                 if e.size and e.flat[at] != 0
             ]
-            self._factor = float(np.median(ratios)) if ratios else None
+            self._factor = float(np.median(np.real(ratios))) if ratios else None
         factor = 1.0 if self._factor is None else self._factor
         scaled = map_named(lambda e: e * factor, expected)
         self._comparer.add(step, actual, scaled, tolerance)

@@ -32,7 +32,7 @@ def scale_by_value() -> optax.GradientTransformationExtraArgs:
         updates: Any, state: Any, params: Any, *, value: Any, value_fn: Any, **_: Any
     ) -> Any:
         factor = (value + value_fn(params)) / 2
-        return jax.tree.map(lambda g: -0.01 * factor * g, updates), state
+        return jax.tree.map(lambda g: -1e-4 * factor * g, updates), state
 
     return optax.GradientTransformationExtraArgs(lambda _: (), update)
 
@@ -47,7 +47,7 @@ class TimesLoss(torch.optim.Optimizer):
         value = closure()
         with torch.no_grad():
             for weight in self.param_groups[0]["params"]:
-                weight -= 0.01 * value * weight.grad
+                weight -= 1e-4 * value * weight.grad
         return value
 
 
@@ -116,7 +116,8 @@ def test_multisteps_is_taken_as_it_is() -> None:
     reference = lambda params: EveryOther(params, lr=0.1)  # noqa: E731
     start = {"w": np.zeros(3)}
     accumulating: Any = optax.MultiSteps(optax.sgd(0.1), 2)
-    assert verify.optimizer(accumulating, reference, params=start, steps=4).passed
+    result = verify.optimizer(accumulating, reference, params=start, steps=4, tolerance=1e-6)
+    assert result.passed, result  # Optax adds up in float32 in a float64 run too.
 
 
 def groups(params: Any) -> Any:
@@ -195,7 +196,7 @@ def test_complex_parameters_are_compared() -> None:
         ),
         (
             {"reference": torch.optim.Muon, "params": PARAMS},
-            r"the reference raised ValueError .*; the parameters are matrix \(2, 3\), vector \(2,\)",
+            r"the reference raised ValueError .* are matrix \(2, 3\), vector \(2,\)",
         ),
         (
             {"tx": optax.polyak_sgd(), "params": PARAMS},

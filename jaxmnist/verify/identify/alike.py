@@ -72,20 +72,18 @@ def _of_accumulation(here: FittedRule, there: FittedRule) -> tuple[FittedRule, l
         return here, []
     ratio = _constant_ratio(here.rates, there.rates)
     most = max(counts)
-    sums = ["mean" if count > 1 else "" for count in counts]
-    if here.spec.kind == there.spec.kind == "momentum" and ratio is not None:
-        # Only the size of a step tells a sum from a mean.
-        if counts[0] > 1 and np.isclose(ratio, most, rtol=1e-9):
-            sums[0] = "sum"
-        elif counts[1] > 1 and np.isclose(ratio, 1 / most, rtol=1e-9):
-            sums[1] = "sum"
-        if "sum" in sums:
-            here = here._replace(rates=here.rates / ratio)
-    if counts[0] == counts[1] and sums[0] == sums[1]:
+    hows = [rule.accumulator if rule.accumulated > 1 else "" for rule in (here, there)]
+    plain = here.spec.kind == there.spec.kind == "momentum" and ratio is not None
+    for place, expected in enumerate((most, 1 / most)):
+        # Only the size of a step tells an exact sum from a mean, and only that of a velocity.
+        if plain and hows[place] == "mean" and np.isclose(ratio or 0, expected, rtol=1e-7):
+            hows[place] = "sum"
+            here = here._replace(rates=here.rates / (ratio or 1))
+    if counts[0] == counts[1] and hows[0] == hows[1]:
         return here, []
     words = [
-        f"the {s} of {c} gradients" if s else "every gradient"
-        for s, c in zip(sums, counts, strict=True)
+        f"the {how} of {count} gradients" if how else "every gradient"
+        for how, count in zip(hows, counts, strict=True)
     ]
     return here, [Cause("accumulation", *words, 1.0)]
 

@@ -1,6 +1,6 @@
 """What happens to gradients before an update rule gets them: accumulation, and clipping."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -97,27 +97,50 @@ def groups(probe: Probe) -> list[int]:
     return np.diff(np.concatenate([[-1], moved])).tolist()
 
 
-def accumulated(probe: Probe, counts: list[int]) -> Probe:
-    """Take the mean gradient of every group of steps for one step.
+def accumulated(probe: Probe, every: int, accumulator: str) -> Probe:
+    """Take what is accumulated over every few steps for the gradient of one.
 
     Args:
-        probe: What an optimizer did that moves every few steps only.
-        counts: The sizes of the groups.
+        probe: What an optimizer did that moves every so many steps only.
+        every: How many.
+        accumulator: A key of `ACCUMULATORS`.
 
     Returns:
-        A probe of as many steps as there are groups.
+        A probe of as many steps as the weights moved.
     """
-    ends = np.cumsum(counts) - 1
 
-    def mean(gradients: np.ndarray) -> np.ndarray:
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        return np.array(
-            [gradients[a : b + 1].mean(axis=0) for a, b in zip(starts, ends, strict=True)]
-        )
+    def added(gradients: np.ndarray) -> np.ndarray:
+        whole = len(gradients) // every * every
+        return ACCUMULATORS[accumulator](gradients[:whole].reshape(-1, every, gradients.shape[1]))
 
+    chosen = slice(every - 1, None, every)
     return probe._replace(
-        gradients=mean(probe.gradients),
-        weights=probe.weights[ends],
-        changes=probe.changes[ends],
-        tree={leaf: (mean(g), w[ends]) for leaf, (g, w) in probe.tree.items()},
+        gradients=added(probe.gradients),
+        weights=probe.weights[chosen],
+        changes=probe.changes[chosen],
+        tree={leaf: (added(g), w[chosen]) for leaf, (g, w) in probe.tree.items()},
     )
+
+
+def _mean_in_float32(groups: np.ndarray) -> np.ndarray:
+    """As optax.MultiSteps does by default: all but the last are in a float32 accumulator."""
+    total = np.zeros_like(groups[:, 0])
+    for n in range(groups.shape[1]):
+        total = total.astype(np.float32).astype(np.float64)
+        total = total + (groups[:, n] - total) / (n + 1)
+    return total
+
+
+def _sum_in_float32(groups: np.ndarray) -> np.ndarray:
+    total = np.zeros_like(groups[:, 0])
+    for n in range(groups.shape[1]):
+        total = groups[:, n] + total.astype(np.float32).astype(np.float64)
+    return total
+
+
+ACCUMULATORS: Final[Mapping[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "mean": lambda groups: groups.mean(axis=1),
+    "mean, added up in float32,": _mean_in_float32,
+    "sum, added up in float32,": _sum_in_float32,
+}
+"""From gradients, [groups, steps, elements], to what a step is taken with."""

@@ -94,7 +94,7 @@ class Explanation(Result):
 
 
 def explain(
-    tx: optax.GradientTransformation,
+    tx: optax.GradientTransformation | optax.MultiSteps,
     reference: optax.GradientTransformation | Recurrence | Callable[[Any], Any],
     *,
     params: Any = None,
@@ -153,7 +153,7 @@ def explain(
     return Explanation(comparison, tuple(causes), here.rules[first], there.rules[first])
 
 
-_DEFAULT: Final = {"matrix": np.zeros((4, 8)), "vector": np.zeros(32)}
+_DEFAULT: Final = {"matrix": np.zeros((4, 8)), "vector": np.zeros(48)}
 
 
 def _causes(

@@ -8,14 +8,15 @@ zeros.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from jaxmnist.errors import InputError
-from jaxmnist.verify.adapters import make_adapter
-from jaxmnist.verify.identify.before import Clip, accumulated, clips, groups
+from jaxmnist.verify.adapters import OptaxAdapter, make_adapter
+from jaxmnist.verify.identify.before import ACCUMULATORS, Clip, accumulated, clips, groups
 from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, fit, follow, identify, same_rates
 from jaxmnist.verify.identify.probe import (
     STEPS,
@@ -65,18 +66,26 @@ def recognise(each: Any, who: str, params: Any, steps: int) -> Recognised:
     with precision("float64"), np.errstate(all="ignore"):
         subject = _Subject(each, who, params)
         every = subject.every()
-        wide = subject.run(*probe_gradients(0, STEPS * every), every)
-        rules: dict[str, FittedRule | None] = {}
-        if wide is None:
-            return Recognised(dict.fromkeys(subject.names), subject.first)
-        streams = _Streams(subject, every, wide, max(steps, STEPS))
-        for leaf in subject.names:
-            known = (rule for rule in rules.values() if rule and streams.follows(rule, leaf))
-            rules[leaf] = next(known, None) or streams.recognised(leaf)
-        found = {leaf: rule and rule._replace(accumulated=every) for leaf, rule in rules.items()}
-        # The same object for the same rule, by which leaves are told to have one in common.
-        shared: dict[int, FittedRule | None] = {id(rules[leaf]): found[leaf] for leaf in rules}
-        return Recognised({leaf: shared[id(rules[leaf])] for leaf in rules}, wide)
+        found: Recognised | None = None
+        for accumulator in subject.accumulators() if every > 1 else ("mean",):
+            found = _recognised(subject, every, accumulator, max(steps, STEPS))
+            if any(found.rules.values()):
+                break
+    assert found is not None
+    return found
+
+
+def _recognised(subject: "_Subject", every: int, accumulator: str, steps: int) -> Recognised:
+    """The rules, if this is how gradients are accumulated."""
+    streams = _Streams(subject, every, accumulator, steps)
+    rules: dict[str, FittedRule | None] = {}
+    for leaf in subject.names:
+        known = (rule for rule in rules.values() if rule and streams.follows(rule, leaf))
+        rule = next(known, None)
+        if rule is None and (found := streams.recognised(leaf)):
+            rule = found._replace(accumulated=every, accumulator=accumulator)
+        rules[leaf] = rule
+    return Recognised(rules, streams.wide or subject.first)
 
 
 class _Subject:
@@ -109,8 +118,18 @@ class _Subject:
         sizes = {count for each in counts for count in each}
         return sizes.pop() if len(sizes) == 1 else 1
 
+    def accumulators(self) -> tuple[str, ...]:
+        """The ways in which gradients may be accumulated, the likeliest first."""
+        plain, *in_float32 = ACCUMULATORS
+        return (*in_float32, plain) if isinstance(self._adapter, OptaxAdapter) else (plain,)
+
     def run(
-        self, gradients: np.ndarray, start: np.ndarray, every: int, whole: bool = True
+        self,
+        gradients: np.ndarray,
+        start: np.ndarray,
+        every: int = 1,
+        accumulator: str = "mean",
+        whole: bool = True,
     ) -> dict[str, Probe] | None:
         """Run it on one more stream, of all rows or of half of them in turn; None if it raises."""
         chosen = self._chosen(gradients)
@@ -122,25 +141,31 @@ class _Subject:
             return None
         if every == 1:
             return probes
-        sizes = [every] * (len(gradients) // every)
-        return {leaf: accumulated(probe, sizes) for leaf, probe in probes.items()}
+        return {leaf: accumulated(probe, every, accumulator) for leaf, probe in probes.items()}
 
 
 class _Streams:
     """What an optimizer does with several streams."""
 
-    def __init__(self, subject: _Subject, every: int, wide: dict[str, Probe], steps: int) -> None:
-        self._subject, self._every, self._wide = subject, every, wide
-        self._check = subject.run(*probe_gradients(1, steps * every), every)
-        self._small = subject.run(*probe_gradients(2, STEPS * every, _SMALL), every)
-        self._absent = None if every > 1 else subject.run(*probe_gradients(3), 1, whole=False)
+    def __init__(self, subject: _Subject, every: int, accumulator: str, steps: int) -> None:
+        self._run = partial(subject.run, every=every, accumulator=accumulator)
+        self._every = every
+        self.wide = self._run(*probe_gradients(0, STEPS * every))
+        self._check = self._run(*probe_gradients(1, steps * every))
+        self._small = self._run(*probe_gradients(2, STEPS * every, _SMALL))
+        self._absent = None if every > 1 else self._run(*probe_gradients(3), whole=False)
 
     def recognised(self, leaf: str) -> FittedRule | None:
         """The rule of a leaf, found on small gradients, or, if these do not tell, on all."""
-        return next((rule for rule in self._candidates(leaf) if self.follows(rule, leaf)), None)
+        for rule in self._candidates(leaf) if self.wide else ():
+            # A clip is one for all leaves; by one alone its kind cannot be told.
+            if all(self.follows(rule, each) for each in (self.wide if rule.clip else [leaf])):
+                return rule
+        return None
 
     def _candidates(self, leaf: str) -> Iterator[FittedRule]:
-        wide = self._wide[leaf]
+        assert self.wide is not None
+        wide = self.wide[leaf]
         small = None if self._small is None else identify(self._small[leaf])
         if small is not None:
             rule = fit(small.spec, small.numbers, wide)
@@ -159,18 +184,19 @@ class _Streams:
         """Whether a clip is right for gradients of which some are just below its bound."""
         assert rule.clip is not None
         scale = rule.clip.bound / 3
-        near = self._subject.run(*probe_gradients(4, STEPS * self._every, scale), self._every)
+        near = self._run(*probe_gradients(4, STEPS * self._every, scale))
         return near is not None and _distance(rule, near[leaf]) <= ACCEPTED_ERROR
 
     def _with_rates(self, rule: FittedRule, leaf: str) -> Iterator[FittedRule]:
         """The rule with all rates that are known; and the same without what has no gradient."""
-        longest = self._wide if self._check is None else self._check
+        longest = self.wide if self._check is None else self._check
+        assert longest is not None
         for spec in (rule.spec, replace(rule.spec, lazy=True)):
             yield follow(rule._replace(spec=spec), longest[leaf])
 
     def follows(self, rule: FittedRule, leaf: str) -> bool:
         """Whether a rule takes a leaf's steps in all streams, with the rates that it has."""
-        for stream in (self._wide, self._check):
+        for stream in (self.wide, self._check):
             if stream is None:
                 return False
             again = follow(rule, stream[leaf])

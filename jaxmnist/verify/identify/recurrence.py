@@ -25,7 +25,9 @@ class FittedRule(NamedTuple):
     clip: Clip | None = None
     """How the gradients are clipped before."""
     accumulated: int = 1
-    """Of how many gradients the mean is taken for a step."""
+    """How many gradients are accumulated for a step."""
+    accumulator: str = "mean"
+    """How: a key of `ACCUMULATORS`."""
 
 
 def predict(rule: FittedRule, probe: Probe) -> np.ndarray:
