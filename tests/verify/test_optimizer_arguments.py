@@ -1,4 +1,4 @@
-"""`verify.optimizer` gives optimizers what they ask for: a loss, groups, sparse or complex numbers."""
+"""`verify.optimizer` gives optimizers what they ask for: a loss, groups, sparse gradients."""
 
 from typing import Any
 

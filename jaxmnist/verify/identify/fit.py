@@ -196,6 +196,8 @@ _STARTS_OF: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
     # In Lion and Muon the steps jump, and a fit cannot move: the number itself must be there.
     "lion": {"b1": _DECAYS, "decay": _DECAYS, "weight_decay": (0.01,)},
     "muon": {"momentum": _DECAYS},
+    "novograd": {"decay": (0.25, 0.9)},
+    "adan": {"b1": (0.98,), "decay": (0.99,), "epsilon": (1e-8,), "epsilon_root": (1e-8,)},
     "adafactor": {"weight_decay": (0.01, 0.1, 1.0, 10.0)},
 }
 

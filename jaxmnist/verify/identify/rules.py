@@ -96,7 +96,7 @@ class RuleSpec:
             factored=self.factored,
             single=self.single,
         )
-        free = ("kind", "has_momentum", "epsilon", "scheduled", "weight_decay")
+        free = ("kind", "has_momentum", "epsilon", "scheduled", "weight_decay", "trust")
         different = [
             field.name
             for field in fields(self)
