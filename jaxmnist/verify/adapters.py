@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jax
 import numpy as np
@@ -146,12 +146,28 @@ class OptaxAdapter(Adapter):
         names = dict(zip(self._layout.paths, self._layout.names, strict=True))
         shapes = dict(zip(self._layout.names, self._layout.shapes, strict=True))
         fields: dict[tuple[Any, ...], Named] = {}
-        for path, leaf in jax.tree_util.tree_flatten_with_path(self._state)[0]:
+        state = jax.tree.map(_renamed, self._state, is_leaf=_is_belief)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
             for position, key in enumerate(path):
                 field, rest = getattr(key, "name", None), path[position + 1 :]
                 if field in MEANINGS and shapes.get(names.get(rest, "")) == np.shape(leaf):
                     fields.setdefault(path[: position + 1], {})[names[rest]] = np.asarray(leaf)
         return _known([(path[-1].name, leaves) for path, leaves in fields.items()], self._layout)
+
+
+class _Belief(NamedTuple):
+    """AdaBelief's state, whose second field is no average square of gradients."""
+
+    mu: Any
+    variance: Any
+
+
+def _is_belief(node: Any) -> bool:
+    return isinstance(node, optax.ScaleByBeliefState)
+
+
+def _renamed(node: Any) -> Any:
+    return _Belief(node.mu, node.nu) if _is_belief(node) else node
 
 
 class NumpyAdapter(Adapter):

@@ -28,13 +28,11 @@ def bowl(step: Any, params: Any) -> Any:
 def scale_by_value() -> optax.GradientTransformationExtraArgs:
     """Gradients times the loss, which is asked for again."""
 
-    def update(
-        updates: Any, state: Any, params: Any, *, value: Any, value_fn: Any, **_: Any
-    ) -> Any:
-        factor = (value + value_fn(params)) / 2
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        factor = (extra["value"] + extra["value_fn"](params)) / 2
         return jax.tree.map(lambda g: -1e-4 * factor * g, updates), state
 
-    return optax.GradientTransformationExtraArgs(lambda _: (), update)
+    return optax.GradientTransformationExtraArgs(lambda params: (), update)
 
 
 class TimesLoss(torch.optim.Optimizer):
@@ -64,7 +62,7 @@ def test_lbfgs_with_its_closure_is_compared_with_ones_own() -> None:
         size = sum(jnp.abs(g).sum() for g in jax.tree.leaves(updates))
         return jax.tree.map(lambda g: -0.5 * jnp.minimum(1.0, 1 / size) * g, updates), state
 
-    tx = optax.GradientTransformation(lambda _: (), update)
+    tx = optax.GradientTransformation(lambda params: (), update)
     reference = lambda params: torch.optim.LBFGS(params, lr=0.5, max_iter=1)  # noqa: E731
     result = verify.optimizer(tx, reference, params=PARAMS, loss=bowl, steps=2)
     assert result.first_divergence is not None
@@ -74,11 +72,13 @@ def test_lbfgs_with_its_closure_is_compared_with_ones_own() -> None:
 
 
 def test_polyaks_rate_comes_from_the_loss() -> None:
-    def update(updates: Any, state: Any, params: Any, *, value: Any, **_: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
         square = sum((g**2).sum() for g in jax.tree.leaves(updates))
-        return jax.tree.map(lambda g: -jnp.minimum(value / square, 1.0) * g, updates), state
+        return jax.tree.map(
+            lambda g: -jnp.minimum(extra["value"] / square, 1.0) * g, updates
+        ), state
 
-    written = optax.GradientTransformationExtraArgs(lambda _: (), update)
+    written = optax.GradientTransformationExtraArgs(lambda params: (), update)
     result = verify.optimizer(optax.polyak_sgd(), written, params=PARAMS, loss=bowl, steps=STEPS)
     assert result.passed, result
 
@@ -215,3 +215,23 @@ def test_what_an_optimizer_refuses_is_named_in_one_line(
     with pytest.raises(InputError, match=message) as caught:
         verify.optimizer(**arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_states_of_other_meaning_are_not_compared_under_one_name() -> None:
+    adam = lambda params: torch.optim.Adam(params, lr=0.1)  # noqa: E731
+    for other in (optax.adamax(0.1), optax.adabelief(0.1)):
+        result = verify.optimizer(other, adam, steps=3)
+        assert [part.name for part in result] == ["displacement", "average gradient"]
+    names = [part.name for part in verify.optimizer(optax.adam(0.1), adam, steps=3)]
+    assert names == ["displacement", "average gradient", "average square"]
+
+
+def test_the_parts_of_complex_numbers_are_named() -> None:
+    start = {"w": np.array([1 + 1j, 2 - 3j, 0.5j])}
+    adam = lambda params: torch.optim.Adam(params, lr=0.1)  # noqa: E731
+    (cause,) = verify.explain(optax.adam(0.1), adam, params=start, steps=9).causes
+    assert cause[:3] == (
+        "the size of a complex number",
+        "by its absolute value",
+        "its real and its imaginary part apart",
+    )

@@ -104,7 +104,7 @@ class Gradients:
             sizes = np.abs(start)
             largest = sizes.max(initial=0.0)
             sizes = np.where(sizes > 0, sizes, largest if largest > 0 else 1.0)
-            step = np.spacing(sizes.astype(start.real.dtype))
+            step = np.spacing(sizes.astype(np.abs(start).dtype))
             return np.asarray(start + step * rng.choice([-1, 1], start.shape), start.dtype)
 
         if self.origin is not None:

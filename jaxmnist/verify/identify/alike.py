@@ -81,11 +81,11 @@ def _of_accumulation(here: FittedRule, there: FittedRule) -> tuple[FittedRule, l
             here = here._replace(rates=here.rates / (ratio or 1))
     if counts[0] == counts[1] and hows[0] == hows[1]:
         return here, []
-    words = [
+    mine, theirs = (
         f"the {how} of {count} gradients" if how else "every gradient"
         for how, count in zip(hows, counts, strict=True)
-    ]
-    return here, [Cause("accumulation", *words, 1.0)]
+    )
+    return here, [Cause("accumulation", mine, theirs, 1.0)]
 
 
 _FACTORS: Final[dict[str, Any]] = {

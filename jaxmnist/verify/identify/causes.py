@@ -131,7 +131,8 @@ def _differences(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
     if a.single != b.single and a.momentum_decays == b.momentum_decays:
         yield _Difference(
             "the precision of " + _SINGLE[a.kind],
-            *(_FLOAT32[spec.single] for spec in (a, b)),
+            _FLOAT32[a.single],
+            _FLOAT32[b.single],
             changed(single=a.single),
         )
     yield from _placed("epsilon", PLACES, here, there, changed)
@@ -221,7 +222,8 @@ def _weight_decay_difference(here: FittedRule, there: FittedRule) -> Iterator[_D
             False: "lets the weights grow, negated with the gradient",
         }
         changed = there._replace(numbers={**there.numbers, "weight_decay": -y})
-        yield _Difference("the weight decay's sign", *(words[s] for s in shrinks), changed)
+        mine, theirs = (words[each] for each in shrinks)
+        yield _Difference("the weight decay's sign", mine, theirs, changed)
     if not np.isclose(abs(x), abs(y), rtol=1e-5, atol=0):
         size = abs(x) * np.sign(y)
         changed = there._replace(numbers={**there.numbers, "weight_decay": float(size)})

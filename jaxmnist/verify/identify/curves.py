@@ -1,7 +1,7 @@
 """The formulas that a learning rate follows: constant, linear, exponential, harmonic, and so on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -79,7 +79,8 @@ def _power(r: np.ndarray, room: float) -> Fitted | None:
     low, high = np.log(1e-9), np.log(1e9)
     if gap(low) * gap(high) >= 0:
         return None
-    c = float(np.exp(brentq(gap, low, high, xtol=1e-14)))
+    root: Any = brentq(gap, low, high, xtol=1e-14)
+    c = float(np.exp(root))
     p = float(whole / np.log1p(c * last))
     if _apart(r, r[0] * (1 + c * np.arange(len(r))) ** p, room):
         return None

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import jax
 import numpy as np
 import optax
+import optax.contrib
 
 from jaxmnist.verify.compare import Comparisons, Result
 from jaxmnist.verify.identify.causes import Cause, find_causes
@@ -104,15 +106,19 @@ def explain(
     """Find the conventions in which two optimizers differ.
 
     Both are compared on random gradients, and probed with gradients made to tell the known update
-    rules apart: SGD, momentum, Nesterov's, Adagrad, RMSProp, Adadelta, Adam, NAdam and
-    AMSGrad, with epsilon inside or outside the root and of any size, any initial accumulator,
-    decays, dampening, bias corrections, weight decay coupled or decoupled, and a learning rate of
-    either sign that may change with the steps. Each is recognised by its steps alone; the causes
-    are where the two differ. Everything is in float64; a number that one of them has rounded to
-    float32, or a schedule that it has computed so, is a cause too.
+    rules apart: those of torch.optim and of Optax that have a closed recurrence (SGD, momentum,
+    Nesterov's, Adagrad, RMSProp, Adadelta, Adam, AMSGrad, NAdam, RAdam, Adamax, ASGD, Rprop,
+    AdaBelief, Yogi, Adan, AdEMAMix, ADOPT, Lion, NovoGrad, SM3, LAMB, LARS, optimistic descent,
+    Adafactor, Muon), with epsilon in any place and of any size, any initial accumulator, decays,
+    dampening, bias corrections, a velocity of the steps, weight decay coupled or decoupled,
+    gradients that are clipped or accumulated before, and a learning rate of either sign that may
+    change with the steps. Each is recognised by its steps alone, and believed when it also takes
+    the steps of longer, larger and sparser gradients; the causes are where the two differ.
+    Everything is in float64; a number that one of them has rounded to float32, or a schedule that
+    it has computed so, is a cause too.
 
     Args:
-        tx: Any Optax gradient transformation that treats elements of a leaf alike.
+        tx: Any Optax gradient transformation, or `optax.MultiSteps`.
         reference: As in `verify.optimizer`.
         params: A tree of arrays for optimizers that need a certain one, such as masks, parameter
             groups or Muon; None for a matrix and a vector. Its values count in the comparison
@@ -148,12 +154,31 @@ def explain(
         causes += [c._replace(what=f"{leaf}: {c.what}") for c in found] if own else found
         if not own:
             break
+    if not causes and not comparison[DISPLACEMENT].passed:
+        causes = _of_complex(tx, reference, params, steps, seed)
     causes.sort(key=lambda cause: -cause.effect)
     first = next(iter(here.rules))
     return Explanation(comparison, tuple(causes), here.rules[first], there.rules[first])
 
 
 _DEFAULT: Final = {"matrix": np.zeros((4, 8)), "vector": np.zeros(48)}
+
+
+def _of_complex(tx: Any, reference: Any, params: Any, steps: int, seed: int) -> list[Cause]:
+    """Whether one takes the two parts of a complex number for two numbers, as PyTorch does."""
+    if not any(np.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)):
+        return []
+    words = "by its absolute value", "its real and its imaginary part apart"
+    for place, each in enumerate((tx, reference)):
+        if not isinstance(each, optax.GradientTransformation):
+            continue
+        apart = optax.contrib.split_real_and_imaginary(each)
+        pair = (tx, apart) if place else (apart, reference)
+        again = optimizer(*pair, params=params, steps=steps, seed=seed)
+        if again[DISPLACEMENT].passed:
+            mine, theirs = words[::-1] if place else words
+            return [Cause("the size of a complex number", mine, theirs, 1.0)]
+    return []
 
 
 def _causes(

@@ -157,15 +157,15 @@ class _Streams:
 
     def recognised(self, leaf: str) -> FittedRule | None:
         """The rule of a leaf, found on small gradients, or, if these do not tell, on all."""
-        for rule in self._candidates(leaf) if self.wide else ():
+        if self.wide is None:
+            return None
+        for rule in self._candidates(leaf, self.wide[leaf]):
             # A clip is one for all leaves; by one alone its kind cannot be told.
             if all(self.follows(rule, each) for each in (self.wide if rule.clip else [leaf])):
                 return rule
         return None
 
-    def _candidates(self, leaf: str) -> Iterator[FittedRule]:
-        assert self.wide is not None
-        wide = self.wide[leaf]
+    def _candidates(self, leaf: str, wide: Probe) -> Iterator[FittedRule]:
         small = None if self._small is None else identify(self._small[leaf])
         if small is not None:
             rule = fit(small.spec, small.numbers, wide)
