@@ -98,13 +98,19 @@ class OptaxAdapter(Adapter):
     def __init__(self, tx: optax.GradientTransformation, params: Any, who: str) -> None:
         self._layout, self._who, self._tx = Layout.of(params), who, tx
 
-        def step(gradients: Any, state: Any, params: Any, extra: Any) -> tuple[Any, Any]:
-            updates, state = tx.update(gradients, state, params, **self._extra(gradients, extra))
+        def step(
+            gradients: Any, state: Any, params: Any, at: tuple[Any, Any], loss: Any
+        ) -> tuple[Any, Any]:
+            extra = {}
+            if loss is not None:
+                count, value = at
+                extra = {"value": value, "grad": gradients}
+                extra["value_fn"] = lambda tree: loss(count, tree)
+            updates, state = tx.update(gradients, state, params, **extra)
             self._layout.check(updates, f"{who}: the updates")
             return optax.apply_updates(params, updates), state
 
-        self._loss: Loss | None = None
-        self._step = jax.jit(step)
+        self._step = jax.jit(step, static_argnums=4)
         self._start(params)
 
     def _start(self, params: Any) -> None:
@@ -125,21 +131,13 @@ class OptaxAdapter(Adapter):
 
     def step(self, gradients: Named, loss: Loss | None = None) -> None:
         """Take one step."""
-        extra = None
+        at, function = (0, 0.0), None
         if loss is not None and isinstance(self._tx, optax.GradientTransformationExtraArgs):
-            value, _ = loss.evaluate(self.params)
-            self._loss, extra = loss, (loss.step, value)
+            at, function = (loss.step, loss.evaluate(self.params)[0]), loss.function
         with _blamed(self._who, "on update", self._layout):
             self._params, self._state = self._step(
-                self._layout.tree(gradients), self._state, self._params, extra
+                self._layout.tree(gradients), self._state, self._params, at, function
             )
-
-    def _extra(self, gradients: Any, extra: tuple[Any, Any] | None) -> dict[str, Any]:
-        """The extra arguments of an update, as Optax's own optimizers name them."""
-        if extra is None or self._loss is None:
-            return {}
-        (step, value), function = extra, self._loss.function
-        return {"value": value, "grad": gradients, "value_fn": lambda tree: function(step, tree)}
 
     def states(self) -> States:
         """Every field of a known name that holds a tree of the parameters' structure."""

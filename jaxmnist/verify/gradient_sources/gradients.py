@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -68,20 +69,24 @@ class Gradients:
 
     def loss_of(self, step: int) -> Loss | None:
         """The loss of a step, if there is one."""
-        if self.loss is None:
+        function, layout = self._loss_here, Layout.of(self.params)
+        if function is None:
             return None
-        loss, layout = self.loss, Layout.of(self.params)
-        origin = None if self.origin is None else layout.tree(self.origin)
-
-        def at(step: Any, tree: Any) -> Any:
-            return loss(step, tree if origin is None else jax.tree.map(jnp.add, origin, tree))
 
         def evaluate(params: Named) -> tuple[float, Named]:
             with blamed("the loss", f"at step {step}"):
-                value = at(step, layout.tree(params))
+                value = function(step, layout.tree(params))
             return float(value), self(step, params)
 
-        return Loss(step, at, evaluate)
+        return Loss(step, function, evaluate)
+
+    @cached_property
+    def _loss_here(self) -> Callable[[Any, Any], Any] | None:
+        """The loss of the parameters that the optimizer has: one function, to compile once."""
+        if self.loss is None or self.origin is None:
+            return self.loss
+        loss, origin = self.loss, Layout.of(self.params).tree(self.origin)
+        return lambda step, tree: loss(step, jax.tree.map(jnp.add, origin, tree))
 
     def perturbations(self) -> "list[Gradients]":
         """The same from perturbed starts, to measure error growth; none where all is given."""

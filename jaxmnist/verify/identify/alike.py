@@ -1,7 +1,9 @@
 """Two rules written alike: one of the ways to write each, which differ in no step."""
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import permutations
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -45,7 +47,7 @@ def alike(
     causes: list[Cause] = []
     here, found = _of_accumulation(here, there)
     causes += found
-    here, found = _of_shape(here, there, shape)
+    here, there, found = _of_shape(here, there, shape)
     causes += found
     return here, there, causes
 
@@ -88,29 +90,55 @@ def _of_accumulation(here: FittedRule, there: FittedRule) -> tuple[FittedRule, l
     return here, [Cause("accumulation", mine, theirs, 1.0)]
 
 
-_FACTORS: Final[dict[str, Any]] = {
-    "sqrt(max(1, rows / columns))": lambda r, c: np.sqrt(max(1, r / c)),
-    "sqrt(max(1, columns / rows))": lambda r, c: np.sqrt(max(1, c / r)),
-    "0.2 sqrt(max(rows, columns))": lambda r, c: 0.2 * np.sqrt(max(r, c)),
+_FACTORS: Final[Mapping[str, Callable[[int, int], float]]] = {
+    "sqrt(max(1, rows / columns))": lambda rows, columns: math.sqrt(max(1, rows / columns)),
+    "sqrt(max(1, columns / rows))": lambda rows, columns: math.sqrt(max(1, columns / rows)),
+    "0.2 sqrt(max(rows, columns))": lambda rows, columns: 0.2 * math.sqrt(max(rows, columns)),
+    "none": lambda rows, columns: 1.0,
 }
 
 
 def _of_shape(
     here: FittedRule, there: FittedRule, shape: tuple[int, ...]
-) -> tuple[FittedRule, list[Cause]]:
-    """Which factor for the shape of its matrix Muon has in its learning rate."""
+) -> tuple[FittedRule, FittedRule, list[Cause]]:
+    """Which factor for the shape of its matrix Muon has in its learning rate.
+
+    One matrix does not tell a factor from a rate. Those are taken that leave the same rate in
+    both, the libraries' own first; or, where no two do, the libraries' own, if they leave numbers
+    that someone may have written.
+    """
     ratio = _constant_ratio(here.rates, there.rates)
-    if not (here.spec.kind == there.spec.kind == "muon") or ratio is None:
-        return here, []
-    for (mine, factor), (theirs, other) in permutations(_FACTORS.items(), 2):
-        quotient = factor(*shape) / other(*shape)
-        if not np.isclose(quotient, 1) and np.isclose(ratio, quotient, rtol=1e-8):
-            numbers = dict(here.numbers)
-            if "weight_decay" in numbers:
-                numbers["weight_decay"] *= ratio
-            here = here._replace(rates=here.rates / ratio, numbers=numbers)
-            return here, [Cause("the factor for a matrix's shape", mine, theirs, abs(ratio - 1))]
-    return here, []
+    if not here.spec.kind == there.spec.kind == "muon" or ratio is None:
+        return here, there, []
+    by_rows, by_columns = list(_FACTORS)[:2]
+    usual = tuple(by_rows if rule.spec.bfloat16 else by_columns for rule in (here, there))
+    pairs = sorted(
+        product(_FACTORS, repeat=2), key=lambda pair: (pair != usual, pair[0] != pair[1])
+    )
+    sizes = {name: factor(shape[0], shape[1]) for name, factor in _FACTORS.items()}
+    chosen = next((p for p in pairs if np.isclose(ratio, sizes[p[0]] / sizes[p[1]], 1e-8)), None)
+    if chosen is None:
+        plain = [
+            float(np.ravel(rule.rates)[0]) / sizes[name]
+            for rule, name in zip((here, there), usual, strict=True)
+        ]
+        if not all(abs(x - float(f"{x:.3g}")) < 1e-7 * abs(x) for x in plain):
+            return here, there, []
+        chosen = usual
+    mine, theirs = chosen
+    causes = []
+    if not np.isclose(sizes[mine], sizes[theirs]):
+        quotient = sizes[mine] / sizes[theirs]
+        causes = [Cause("the factor for a matrix's shape", mine, theirs, abs(quotient - 1))]
+    return _without(sizes[mine], here), _without(sizes[theirs], there), causes
+
+
+def _without(factor: float, rule: FittedRule) -> FittedRule:
+    """The rule with its learning rate and its weight decay as they are without the factor."""
+    numbers = dict(rule.numbers)
+    if "weight_decay" in numbers:
+        numbers["weight_decay"] *= factor
+    return rule._replace(rates=rule.rates / factor, numbers=numbers)
 
 
 def _constant_ratio(a: Any, b: Any) -> float | None:
