@@ -264,7 +264,7 @@ class TorchAdapter(Adapter):
         """Set the gradients: of SparseAdam, those of the rows that have one."""
         for name, weight in self._weights.items():
             gradient = self._tensor(gradients[name])
-            weight.grad = gradient.to_sparse(1) if self._sparse else gradient
+            weight.grad = gradient.to_sparse(1) if self._sparse and gradient.ndim else gradient
 
     def _closure(self, loss: Loss) -> Any:
         """The loss and its gradients where the parameters are now."""

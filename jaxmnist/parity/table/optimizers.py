@@ -185,7 +185,11 @@ def _others() -> list[Row]:
             "Optax factors sizes from 128 on only; its rate is not bounded by 1/√t.",
             lambda: parity.adafactor(lr=0.01),
             on="weights",
-            causes=("the average squares of a matrix", "the precision of the decay of the squares"),
+            causes=(
+                "the average squares of a matrix",
+                "epsilon",
+                "the precision of the decay of the squares",
+            ),
         ),
         Row(
             lambda params: optim.Adafactor(params, lr=0.01, weight_decay=0.1),
@@ -225,7 +229,7 @@ def _others() -> list[Row]:
             ),
         ),
         Row(
-            lambda params: sparse(optim.SparseAdam(params, lr=0.01)),
+            lambda params: optim.SparseAdam(params, lr=0.01),
             lambda: optax.adam(0.01),
             DIFFERS,
             "Rows without a gradient keep their moments and their weights.",
@@ -242,24 +246,6 @@ def _others() -> list[Row]:
             on="start",
         ),
     ]
-
-
-def sparse(torch_optimizer: Any) -> Any:
-    """Give an optimizer the rows of a gradient that are not zero, as an embedding does."""
-    import torch
-
-    step = torch_optimizer.step
-
-    def with_sparse(*args: Any, **options: Any) -> Any:
-        for group in torch_optimizer.param_groups:
-            for weight in group["params"]:
-                kept = torch.nonzero(weight.grad.abs().sum(-1)).T
-                rows = weight.grad[kept[0]]
-                weight.grad = torch.sparse_coo_tensor(kept, rows, weight.shape)
-        return step(*args, **options)
-
-    torch_optimizer.step = with_sparse
-    return torch_optimizer
 
 
 def _bowl(w: Any) -> Any:
