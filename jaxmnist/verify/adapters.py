@@ -229,7 +229,8 @@ class TorchAdapter(Adapter):
             made = factory(list(self._weights.values()))
         pair: Any = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         self._optimizer, self._scheduler = pair
-        self._sparse = isinstance(self._optimizer, torch.optim.SparseAdam)
+        self._takes_sparse = isinstance(self._optimizer, torch.optim.SparseAdam)
+        self._sparse = False
         self._needs_value = isinstance(self._scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
         if not isinstance(self._optimizer, torch.optim.Optimizer):
             raise InputError(
@@ -251,12 +252,18 @@ class TorchAdapter(Adapter):
         if loss is not None and self._needs_value:
             value, _ = loss.evaluate({n: w.copy() for n, w in self.params.items()})
             self._value = value
+        arguments = () if loss is None else (lambda: self._closure(loss),)
         self._give(gradients)
         with _blamed(self._who, "on step", self._layout):
-            if loss is None:
-                self._optimizer.step()
-            else:
-                self._optimizer.step(lambda: self._closure(loss))
+            try:
+                self._optimizer.step(*arguments)
+            except RuntimeError:
+                # SparseAdam refuses the gradient of a whole array, unless a loop makes it sparse.
+                if self._sparse or not self._takes_sparse:
+                    raise
+                self._sparse = True
+                self._give(gradients)
+                self._optimizer.step(*arguments)
             if self._scheduler is not None:
                 self._step_scheduler(loss)
 
