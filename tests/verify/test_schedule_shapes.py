@@ -49,7 +49,7 @@ def test_a_staircase_has_steps_and_factors() -> None:
 @pytest.mark.parametrize(
     ("here", "there", "words"),
     [
-        (0.5 * 0.9**T, 0.5 * 0.5 ** (T // 5), "the shape: 0.5 · 0.9^t here, by 0.5 every 5 steps"),
+        (0.5 * 0.9**T, 0.5 * 0.5 ** (T // 5), "the shape: 0.5 · 0.9^t here, a staircase, by 0.5"),
         (0.5 ** (T // 6), 0.5 ** (T // 5), "the steps at which it changes: by 0.5 every 6 steps"),
         (0.5 ** (T // 6), 0.3 ** (T // 6), "the factors by which it changes: by 0.5 every 6"),
         (

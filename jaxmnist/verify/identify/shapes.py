@@ -118,7 +118,10 @@ def difference(here: np.ndarray, there: np.ndarray, tolerance: float) -> str | N
         return _of_stairs(steps[0], steps[1], here, there)
     if ours is None or theirs is None:
         return None
-    texts = [_stairs_text(s) or p[0].text for s, p in zip(steps, (ours, theirs), strict=True)]
+    texts = [
+        f"a staircase, {_stairs_text(stair)}" if stair else found[0].text
+        for stair, found in zip(steps, (ours, theirs), strict=True)
+    ]
     for place, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
         what = _differing(mine, other, tolerance * float(np.abs([here, there]).max()))
         if what is None:
@@ -209,9 +212,7 @@ def _of_stairs(
     return f"where it starts: {here[0]:.6g} here, {there[0]:.6g} in PyTorch"
 
 
-def _stairs_text(found: tuple[list[int], list[float]] | None) -> str | None:
-    if found is None:
-        return None
+def _stairs_text(found: tuple[list[int], list[float]]) -> str:
     steps, factors = found
     every = np.diff([0, *steps])
     by = f"by {factors[0]:.6g} " if np.ptp(factors) <= 1e-5 * abs(factors[0]) else ""
