@@ -185,17 +185,26 @@ def _differing(mine: Piece, other: Piece, room: float) -> str | None:
         return "where it starts"
     if mine.first != other.first:
         return "when a phase begins"
-    if abs(mine.steps - other.steps) > 1e-3 * mine.steps:
-        # Pieces that both go on to the end of what was compared may be longer than that.
-        if mine.form == "constant":
-            return "how long it goes on"
-        if mine.form == "cosine" or mine.last != other.last:
-            return "how long a phase is"
-    elif mine.last != other.last:
-        return "how long it goes on"
-    if abs(mine.end - other.end) > 10 * room:
-        return "where it ends"
-    return None
+    if _follow_one_law(mine, other, room):
+        return None if mine.last == other.last else "how long it goes on"
+    # Pieces that both go on to the end of what was compared may be longer than that.
+    told = mine.form == "cosine" or mine.last != other.last
+    if told and abs(mine.steps - other.steps) > 1e-3 * mine.steps:
+        return "how long a phase is"
+    return "where it ends" if abs(mine.end - other.end) > 10 * room else None
+
+
+def _follow_one_law(mine: Piece, other: Piece, room: float) -> bool:
+    """Whether two pieces of one form with the same start are the same but for their length."""
+    if mine.form == "constant":
+        return True
+    if mine.form == "linear":
+        slopes = [(piece.end - piece.start) / piece.steps for piece in (mine, other)]
+        return abs(slopes[0] - slopes[1]) * max(mine.steps, other.steps) <= 10 * room
+    if mine.form == "cosine":
+        near = abs(mine.steps - other.steps) <= 1e-3 * mine.steps
+        return near and abs(mine.end - other.end) <= 10 * room
+    return mine.text == other.text
 
 
 def _of_stairs(
