@@ -19,6 +19,7 @@ from jaxmnist.verify.identify.words import (
     number_name,
     number_text,
     rates_text,
+    shown,
 )
 
 _RATE_PLACE: Final = "the learning rate's place"
@@ -158,8 +159,9 @@ _OWN: Final = ("epsilon", "epsilon_root", "weight_decay", "initial")
 
 def _same_size(name: str, here: FittedRule, there: FittedRule) -> bool:
     """Whether a bound of Rprop's steps, which is relative to the learning rate, is the same."""
-    sizes = [float(np.ravel(rule.rates)[0]) * rule.numbers[name] for rule in (here, there)]
-    return name in ("least", "most") and bool(np.isclose(*sizes, rtol=1e-5, atol=0))
+    if name not in ("least", "most"):
+        return False
+    return bool(np.isclose(shown(name, here), shown(name, there), rtol=1e-5, atol=0))
 
 
 def _of_clipping(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
@@ -246,7 +248,11 @@ def _number_difference(
     if x is None or y is None or np.isclose(x, y, rtol=1e-5, atol=0):
         return
     changed = base._replace(numbers={**base.numbers, name: x})
-    yield _Difference(what, number_text(x), number_text(y), changed)
+    mine, theirs = (
+        number_text(shown(name, rule) if name in rule.numbers else value)
+        for rule, value in ((here, x), (there, y))
+    )
+    yield _Difference(what, mine, theirs, changed)
 
 
 def _rate_differences(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:

@@ -186,8 +186,6 @@ _STARTS: Final[Mapping[str, tuple[float, ...]]] = {
     "initial": (1e-3, 0.1),
     "weight_decay": (1e-4, 1e-2, 0.1, -0.01, -0.1),
     "optimism": (0.5, 1.0),
-    "eta_minus": (0.5,),
-    "eta_plus": (1.2,),
     "power": (0.8,),
     "bound": (1.0,),
 }
@@ -202,13 +200,26 @@ _STARTS_OF: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
 }
 
 
-def _sizes(probe: Probe) -> dict[str, tuple[float, float]]:
-    """Bounds of Rprop's steps, relative to the first one: PyTorch's and Optax's, or those seen."""
+def _sizes(probe: Probe) -> dict[str, tuple[float, ...]]:
+    """Where the numbers of Rprop may start, from the sizes of its steps.
+
+    The bounds are relative to the first size: PyTorch's and Optax's, or those seen. From one size
+    to the next is a factor; where a step was left out there may be two.
+    """
     sizes = np.abs(probe.changes)
     first = float(sizes[int(sizes.any(axis=1).argmax())].max())
     moved = sizes[sizes > 0] / first
-    seen = float(moved.min()), float(moved.max())
-    return {name: (x / first, y) for name, x, y in zip(_SIZES, (1e-6, 50.0), seen, strict=True)}
+    factors = np.concatenate([each[each > 0][1:] / each[each > 0][:-1] for each in sizes.T])
+    grown, shrunk = factors[factors > 1 + 1e-9], factors[factors < 1 - 1e-9]
+    plus = float(np.median(grown)) if grown.size else 1.2
+    minus = [float(x) for x in np.unique(np.round(shrunk, 6))[-2:]]
+    both = [x for y in minus for x in (y, y / plus) if 0 < x < 1]
+    return {
+        "least": (1e-6 / first, float(moved.min())),
+        "most": (50.0 / first, float(moved.max())),
+        "eta_plus": (1.2, plus),
+        "eta_minus": (0.5, *both),
+    }
 
 
 def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:

@@ -67,8 +67,8 @@ def describe(rule: FittedRule) -> str:
     spec, numbers = rule.spec, rule.numbers
     words = [f"learning rate {rates_text(rule.rates)}"]
     words += [
-        f"{number_name(name, spec)} {number_text(x)}"
-        for name, x in numbers.items()
+        f"{number_name(name, spec)} {number_text(shown(name, rule))}"
+        for name in numbers
         if name not in _PLAIN
     ]
     if spec.epsilon != "none":
@@ -98,6 +98,12 @@ def number_name(name: str, spec: RuleSpec) -> str:
     if name == "decay" and spec.kind != "rmsprop":
         return {"adadelta": "rho", "adan": "b3"}.get(spec.kind, "b2")
     return _NAMES.get(name, name)
+
+
+def shown(name: str, rule: FittedRule) -> float:
+    """Take a number as it is written: Rprop's bounds are in the fit over the learning rate."""
+    size = float(np.ravel(rule.rates)[0]) if name in ("least", "most") else 1.0
+    return size * rule.numbers[name]
 
 
 def number_text(x: float) -> str:
