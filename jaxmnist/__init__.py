@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxmnist import figures as figures
     from jaxmnist import interop as interop
     from jaxmnist import landscapes as landscapes
+    from jaxmnist import logs as logs
     from jaxmnist import losses as losses
     from jaxmnist import optim as optim
     from jaxmnist import parity as parity
@@ -56,6 +57,7 @@ _MODULES = (
     "figures",
     "interop",
     "landscapes",
+    "logs",
     "losses",
     "optim",
     "parity",

@@ -1,5 +1,6 @@
 """The program `jaxmnist`, also `python -m jaxmnist`: one command in a process of its own."""
 
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ def main() -> None:
     """Run the command of the process's own command line."""
     closed = _open_closed_streams()
     signals.install()
+    gc.set_threshold(50_000)  # The imports make many objects, and hardly one to be collected.
     try:
         import logging
 
@@ -31,6 +33,7 @@ def main() -> None:
         os._exit(128 + number)
     finally:
         signals.release()
+        gc.freeze()  # Else Python looks through all of the libraries' objects before it ends.
 
 
 def _open_closed_streams() -> set[int]:

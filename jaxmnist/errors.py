@@ -5,17 +5,21 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+LONGEST = 2000
+"""Characters of a message; what is wrong stands at its start, and what to do at its end."""
+
 
 class InputError(ValueError):
     """Input that cannot be used: the message names the value, what is allowed, and what to do.
 
     The commands print it as one line and exit with status 2; a library caller catches it like
     any other `ValueError`. Characters that cannot be printed, which a file's name may have, are
-    written as `printable` does.
+    written as `printable` does; of a message that a huge value makes too long the middle is left
+    out.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(shortened(message, LONGEST))
 
 
 def printable(text: str) -> str:
@@ -37,6 +41,27 @@ def printable(text: str) -> str:
         each if each.isprintable() or unicodedata.category(each) == "Zs" else _escaped(each)
         for each in text
     )
+
+
+def shortened(text: str, most: int = 60) -> str:
+    r"""Write a text as `printable` does, without the middle of a long one.
+
+    Args:
+        text: Such as the name of a class, which may have any characters and any length.
+        most: How many characters are shown, at least 3.
+
+    Returns:
+        The text, with … in place of what is left out.
+
+    >>> print(shortened("a\n" + "b" * 300 + "c", 9))
+    a\x0…bbbc
+    """
+    if len(text) > 20 * most:  # Of which nothing in the middle needs an escape.
+        text = text[: 10 * most] + text[-10 * most :]
+    text = printable(text)
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}…{text[len(text) - (most - most // 2 - 1) :]}"
 
 
 def _escaped(character: str) -> str:

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from jaxmnist import cli, sweep
 from jaxmnist.data import load_arrays, load_dataset
-from jaxmnist.errors import InputError
+from jaxmnist.errors import LONGEST, InputError
 
 MOST_MEMORY = 512 * 2**20
 """By how much one input may raise the process's largest resident size."""
@@ -172,7 +172,7 @@ def _watched(call: Callable[[], object]) -> tuple[str, str | None]:
 def _fault_of(message: str) -> str | None:
     if "\n" in message or "\x1b" in message:
         return f"a message of several lines: {message!r:.300}"
-    if len(message) > 12_000:  # A path may have 4096 characters, each escaped.
+    if len(message) > LONGEST:
         return f"a message of {len(message)} characters: {message:.300}"
     try:
         message.encode()

@@ -2,8 +2,8 @@
 
 The mutations: an epsilon moved or ten times as large, a decay changed in its third digit, a count
 that is one off, an order turned round, a default changed. The optimizers' are noticed by
-`parity_optimizers.py`, which compares steps and state with `torch.optim`; those of the schedules
-and of clipping by their tests. `mutation.py` has what all mutation scripts share.
+`parity_optimizers.py`, which compares steps and state with `torch.optim`; those of the schedules,
+of clipping and of LBFGS by their tests. `mutation.py` has what all mutation scripts share.
 
     python scripts/mutate_parity.py                # all of them
     python scripts/mutate_parity.py nadam asgd     # two drop-ins'
@@ -11,7 +11,7 @@ and of clipping by their tests. `mutation.py` has what all mutation scripts shar
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,11 @@ from mutation import Mutation, run, run_python, run_script
 from parity_optimizers import CASES, compare, state_error
 
 STEPS = 40
-TESTS = ("tests/parity/test_schedules.py", "tests/parity/test_drop_in.py")
+TESTS = (
+    "tests/parity/test_schedules.py",
+    "tests/parity/test_drop_in.py",
+    "tests/parity/test_lbfgs.py",
+)
 
 # drop-in, what is broken, the source text (once in its file), what replaces it
 OPTIMIZERS: Final = [
@@ -69,7 +73,12 @@ OPTIMIZERS: Final = [
     ),
     ("radam", "length one late", "2 * t * (1 - second)", "2 * (t - 1) * (1 - second)"),
     ("radam", "correction of the factor dropped", " * jnp.sqrt(second)\n", "\n"),
-    ("adagrad", "rate one late", "real(count) * lr_decay", "(real(count) + 1) * lr_decay"),
+    (
+        "adagrad",
+        "rate one late",
+        "moments.real(count) * lr_decay",
+        "(moments.real(count) + 1) * lr_decay",
+    ),
     ("adagrad", "eps inside the root", "eps=eps, eps_root=0.0", "eps=0.0, eps_root=eps"),
     ("adagrad", "eps of 1e-10", "eps: Number = 1e-10", "eps: Number = 1e-9"),
     ("adagrad", "sum starts at 0", "adagrad(rate, initial_accumulator_value", "adagrad(rate, 0.0"),
@@ -201,6 +210,37 @@ OTHERS: Final = [
     ("reduce_on_plateau", "plateau", "one early", "bad > patience", "bad >= patience"),
     ("reduce_on_plateau", "plateau", "eps ignored", "- lower > eps", "- lower > 0"),
     ("reduce_on_plateau", "plateau", "cooldown counted", "better | in_cooldown", "better"),
+    ("lbfgs", "lbfgs", "scale not updated", "(is_kept, scale, memory.h_diag)", "(False, scale, 1)"),
+    ("lbfgs", "lbfgs", "pairs in the other order", "num_old - 1 - number", "num_old * 0 + number"),
+    ("lbfgs", "lbfgs", "first step not shortened", "memory.n_iter == 1", "memory.n_iter == 0"),
+    ("lbfgs", "lbfgs", "oldest pair kept", "jnp.roll(old, -1, 0)", "jnp.roll(old, 1, 0)"),
+    (
+        "lbfgs",
+        "lbfgs",
+        "one evaluation more",
+        "evals >= limits.max_eval",
+        "evals > limits.max_eval",
+    ),
+    (
+        "lbfgs",
+        "lbfgs",
+        "tolerance of 1e-9",
+        "tolerance_change: Number = 1e-9",
+        "tolerance_change: Number = 1e-6",
+    ),
+    (
+        "lbfgs",
+        "lbfgs",
+        "last iteration evaluated",
+        "at.n_iter == limits.max_iter",
+        "at.n_iter > limits.max_iter",
+    ),
+    ("lbfgs", "strong_wolfe", "slope left of 0.9", "_C2 = 0.9", "_C2 = 0.5"),
+    ("lbfgs", "strong_wolfe", "decrease of 1e-4", "_C1 = 1e-4", "_C1 = 0.3"),
+    ("lbfgs", "strong_wolfe", "cubic", "- 3 * (a.loss", "- 2 * (a.loss"),
+    ("lbfgs", "strong_wolfe", "room at the ends", "room = 0.1 *", "room = 0.2 *"),
+    ("lbfgs", "strong_wolfe", "trials", "found.ls_iter + 1", "found.ls_iter"),
+    ("lbfgs", "strong_wolfe", "longest step", "now.t * 10", "now.t * 5"),
 ]
 
 SHARED: Final = [
@@ -209,7 +249,9 @@ SHARED: Final = [
     ("nadam", "moments", "sizes for squares", "jnp.square", "jnp.abs"),
 ]
 
-FOLDERS: Final = {"clipping": "optimizers", "drop_in": "optimizers", "moments": "optimizers"}
+FOLDERS: Final[Mapping[str, str]] = dict.fromkeys(
+    ("clipping", "drop_in", "moments", "lbfgs", "strong_wolfe"), "optimizers"
+)
 ALONE: Final = ("drop_in", "moments", "combined")
 
 NAMES: Final = tuple(dict.fromkeys(row[0] for row in (*OPTIMIZERS, *OTHERS)))
@@ -258,7 +300,10 @@ def failing(copy: Path, names: Sequence[str]) -> dict[str, list[str]]:
     others = [name for name in names if name not in optimizers]
     found = run_script(__file__, copy, optimizers) if optimizers else {}
     if others:
-        done = run_python(copy, "-m", "pytest", "-q", "-rf", "--tb=no", "-o", "addopts=", *TESTS)
+        # Their own tests: those of others could not notice.
+        chosen = ("-k", " or ".join(others))
+        options = ("-q", "-rf", "--tb=no", "-o", "addopts=")
+        done = run_python(copy, "-m", "pytest", *options, *chosen, *TESTS)
         failed = re.findall(r"^FAILED \S+::test_(.+?) - ", done.stdout, re.MULTILINE)
         if done.returncode not in (0, 1):  # a program that does not run shows nothing
             raise SystemExit(f"{done.stdout}{done.stderr}")

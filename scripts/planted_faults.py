@@ -157,7 +157,7 @@ def page(about: dict[str, Any]) -> str:
     for dtype, t in about["totals"].items():
         counts = [str(t[name]) for name in ("models", "faults", "found")]
         counts += [
-            f"{t[name]} ({t[name] / max(t['faults'], 1):.0%})"
+            f"{t[name]} ({t[name] / max(t['faults'], 1):.1%})"
             for name in ("place_right", "cause_named")
         ]
         counts.append(f"{t['right_ports_passed']} of {t['right_ports']}")

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -24,6 +25,16 @@ from jaxmnist.data.idx import FILE_NAMES
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled programs in pytest's cache folder, for all workers and the next session."""
+    cache = getattr(config, "cache", None)
+    if cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache.mkdir("xla")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        # And the folder of what the command keeps.
+        os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("commands"))
 
 
 @pytest.fixture

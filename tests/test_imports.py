@@ -24,6 +24,10 @@ HEAVY = (
     "tensorflow_datasets",
     "matplotlib",
     "torch",
+    "tensorboardX",
+    "wandb",
+    "mlflow",
+    "trackio",
 )
 COMMANDS = (
     (),
@@ -33,6 +37,8 @@ COMMANDS = (
     ("figures",),
     ("race",),
     ("sweep",),
+    ("runs",),
+    ("reproduce",),
     ("verify",),
     ("export",),
     ("data",),
@@ -62,6 +68,7 @@ LAYERS = {
     "tasks": 5,
     "training": 6,
     "hypergradients": 7,
+    "logs": 7,
     "sweep": 7,
     "distributed": 7,
     "landscapes": 7,
@@ -333,6 +340,9 @@ def test_heavy_libraries_are_imported_only_where_they_belong():
             assert part == "data", where
         if library == "matplotlib":
             assert part in ("plots", "figures"), where
+        if library in ("tensorboardX", "wandb", "mlflow", "trackio"):
+            assert part == "logs", where
+            assert inside, where
         if library == "orbax":
             # Loading it takes a third of a second, and only a checkpoint needs it.
             assert part == "runs", where

@@ -1,11 +1,12 @@
 """What the commands print on the terminal, and how they end."""
 
 import contextlib
+import contextvars
 import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from jaxmnist import signals
@@ -17,11 +18,28 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+_verbosity = contextvars.ContextVar("verbosity", default=0)
+
+
+@contextlib.contextmanager
+def speaking(level: int) -> Iterator[None]:
+    """Say more or less in the block.
+
+    Args:
+        level: 1 for -v, -1 for -q, 0 for neither.
+    """
+    token = _verbosity.set(level)
+    try:
+        yield
+    finally:
+        _verbosity.reset(token)
+
+
 def make_console(quiet: bool = False) -> "Console":
     """Return where to print: the terminal, or unwrapped text where stdout is none.
 
     Args:
-        quiet: Whether to print nothing.
+        quiet: Whether to print nothing, as with -q.
     """
     from rich.console import Console
 
@@ -30,7 +48,7 @@ def make_console(quiet: bool = False) -> "Console":
             """Leave the error to `main`, where Rich would end the process without a word."""
             raise
 
-    made = Screen(quiet=quiet)
+    made = Screen(quiet=quiet or _verbosity.get() < 0)
     if not made.is_terminal:
         made.width = 1_000_000  # Without a screen, a table is as wide as it needs to be.
     return made
@@ -44,6 +62,17 @@ def say(console: "Console", text: str) -> None:
         text: The line.
     """
     console.print(printable(text), soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def say_more(console: "Console", line: Callable[[], str]) -> None:
+    """Print a line that only -v asks for.
+
+    Args:
+        console: Where.
+        line: Makes the line, if it is wanted.
+    """
+    if _verbosity.get() > 0:
+        say(console, line())
 
 
 @contextlib.contextmanager

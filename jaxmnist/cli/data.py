@@ -6,7 +6,9 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from jaxmnist.cli.console import make_console, progress, say
-from jaxmnist.errors import printable
+from jaxmnist.errors import printable, shortened
+
+_MOST = 100
 
 
 def data_list(data_dir: str | None = None) -> None:
@@ -69,13 +71,18 @@ def data_show(
         f"{images.name}: {len(images.train_labels)} training and {len(images.test_labels)} test "
         f"images, {images.num_classes} classes",
     )
+    if images.class_names:
+        names = [f"{label} {shortened(name)}" for label, name in enumerate(images.class_names)]
+        say(screen, f"classes: {', '.join(names[:_MOST])}{', …' if len(names) > _MOST else ''}")
     if images.note:
         say(screen, images.note)
     if out is not None:
         from jaxmnist import plots
         from jaxmnist.plots.save import write_picture
+        from jaxmnist.plots.style import literal
 
         first = images.train_images[:64], images.train_labels[:64]
+        title = literal(images.name)
         with plots.theme():
-            write_picture(plots.digits(*first, title=images.name), out)
+            write_picture(plots.digits(*first, title=title, names=images.class_names), out)
         say(screen, f"wrote: {out}")

@@ -2,21 +2,23 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxmnist import signals
-from jaxmnist.cli.console import progress, say
+from jaxmnist.cli.console import progress, say, say_more
 from jaxmnist.config import Config
 from jaxmnist.distributed import processes
+from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from jaxmnist.runs import Run, Session
     from jaxmnist.runs.session import Data
-    from jaxmnist.training import DivergedError, TrainState
+    from jaxmnist.training import DivergedError, OnEpoch, TrainState
     from jaxmnist.training.state import Metered
 
 EPOCH_LINE = "epoch: {}, Train Loss: {:.6f}, Train Acc: {:.6f}, Eval Loss: {:.6f}, Eval Acc: {:.6f}"
@@ -30,6 +32,8 @@ def train_epochs(
     screen: "Console",
     stream: bool,
     resuming: str,
+    log: "OnEpoch",
+    profile: Path | None,
 ) -> "tuple[TrainState, Any, DivergedError | None, float]":
     """Train the session's epochs, record and print each; say what stopped them, if they diverged.
 
@@ -42,6 +46,8 @@ def train_epochs(
         screen: Where to print.
         stream: Whether the data are read from disk, and an epoch's progress can be shown.
         resuming: What a stopped run's line says of how to continue.
+        log: Called after each epoch that is recorded.
+        profile: A folder for a trace of the first of them, or None.
 
     Returns:
         The state, the history, the error if the loss diverged, and the time at which the program
@@ -58,12 +64,19 @@ def train_epochs(
     compiled = time.perf_counter()
     what, kind = (run.config, "images") if run.task_file is None else (run.task, "samples")
     of_task = {} if run.task_file is None else _sizes_of(run.config)
-    with progress(screen, "compiling") as (bar, task), contextlib.ExitStack() as holding:
+    with (
+        progress(screen, "compiling") as (bar, task),
+        contextlib.ExitStack() as holding,
+        contextlib.ExitStack() as tracing,
+    ):
+        clock = compiled
 
         def on_compiled() -> None:
-            nonlocal compiled
+            nonlocal compiled, clock
             holding.enter_context(signals.held())
-            compiled = time.perf_counter()
+            compiled = clock = time.perf_counter()
+            if profile is not None:
+                tracing.enter_context(traced(profile))
             bar.reset(task, total=run.config.epochs, completed=done, description="training")
 
         def on_progress(epochs: float) -> None:
@@ -71,11 +84,17 @@ def train_epochs(
             bar.update(task, completed=epochs, rate=f"{rate:,.0f} {kind}/s")
 
         def on_epoch(index: int, state: "TrainState", metrics: "Metered") -> None:
+            nonlocal clock
+            tracing.close()
+            seconds = time.perf_counter() - clock
             if processes.is_first():
                 runs.record_epoch(run, index, state, metrics)
+                log(index, state, metrics)
+            clock = time.perf_counter()
             signals.report(f" {standing(index + 1, run.config.epochs)}; {resuming}")
             on_progress(index + 1.0)
             say(screen, _epoch_line(index, metrics))
+            say_more(screen, lambda: f"epoch {index} took {seconds:.3f} s{_saved(run, index)}")
             if number := processes.largest(signals.received()):
                 if processes.is_first():
                     _save_now(run, index, state)
@@ -96,6 +115,34 @@ def train_epochs(
         except DivergedError as error:
             return error.state, error.history, error, compiled
     return state, history, None, compiled
+
+
+@contextlib.contextmanager
+def traced(folder: Path) -> Iterator[None]:
+    """Write a trace of the block for xprof, TensorBoard's profile page and Perfetto.
+
+    Args:
+        folder: Where to; it is made.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    import jax
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.profiler.start_trace(str(folder))
+    except OSError as error:
+        raise InputError(f"cannot write a trace to {folder}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        jax.profiler.stop_trace()
+
+
+def _saved(run: "Run", index: int) -> str:
+    place = run.path / "checkpoints" / str(index + 1)
+    return f"; its checkpoint: {place}" if place.exists() else ""
 
 
 def standing(done: int, epochs: int) -> str:

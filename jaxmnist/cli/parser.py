@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import io
+import itertools
+import logging
 import os
 import re
 import sys
@@ -22,13 +24,17 @@ from tyro.conf import (
 from tyro.extras import SubcommandApp
 
 from jaxmnist import __version__
-from jaxmnist.cli.console import fail
+from jaxmnist.cli.cache import keep_programs
+from jaxmnist.cli.console import fail, speaking
 from jaxmnist.cli.data import data_list, data_prepare, data_show
 from jaxmnist.cli.evaluate import evaluate
+from jaxmnist.cli.examples import EXAMPLES
 from jaxmnist.cli.export import export
 from jaxmnist.cli.figures import figures
 from jaxmnist.cli.predict import predict
 from jaxmnist.cli.race import race
+from jaxmnist.cli.reproduce import reproduce
+from jaxmnist.cli.runs import runs
 from jaxmnist.cli.sweep import sweep
 from jaxmnist.cli.sweep_task import for_swept_file
 from jaxmnist.cli.train import train
@@ -47,6 +53,8 @@ COMMANDS: Final[Group] = {
     "predict": predict,
     "evaluate": evaluate,
     "sweep": sweep,
+    "runs": runs,
+    "reproduce": reproduce,
     "verify": verify,
     "race": race,
     "figures": figures,
@@ -55,16 +63,26 @@ COMMANDS: Final[Group] = {
 }
 
 _DESCRIPTIONS = {
-    "jaxmnist": "MNIST training as pure functions in JAX; `jaxmnist --version` prints the version.",
+    "jaxmnist": (
+        "MNIST training as pure functions in JAX. `jaxmnist --version` prints the version, and "
+        "`jaxmnist --print-completion bash` (or zsh) a script that completes commands there: "
+        'eval "$(jaxmnist --print-completion bash)". `jaxmnist COMMAND --help` has examples.'
+    ),
     "data": "List, prepare and look at data sets.",
 }
-_LIMITS = (
+_EVERYWHERE = (
     "--max-bytes 16G, after any command, lets a data set, a model's file or a race take 16 GiB of "
-    "memory; without it, 4 GiB."
+    "memory; without it, 4 GiB. --no-cache, after any command, compiles all programs anew; without "
+    "it they are kept in the user's cache folder. -q, after any command, prints errors alone; -v "
+    "says more."
 )
+_NO_CACHE = ("--no-cache", "--no_cache")
+_LEVELS = {"-v": 1, "--verbose": 1, "-q": -1, "--quiet": -1}
 _CONFIG = (FlagCreatePairsOff, OmitArgPrefixes, PositionalMetavarFromFieldName)
+_OF_THE_PROGRAM = ("--version", "--print-completion")
 # Options that the parser adds: help, and scripts that complete commands in a shell.
 _HELP = ("-h", "--help")
+_SHELLS = ("bash", "zsh")
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 
 
@@ -78,10 +96,16 @@ def parse(arguments: Sequence[str] | None) -> Callable[[], None]:
         The command with its arguments, to be called.
     """
     words, limit = _max_bytes(list(sys.argv[1:] if arguments is None else arguments))
-    call = _parse(words)
+    words, level = _verbosity(words)
+    kept = [word for word in words if word not in _NO_CACHE]
+    call = _parse(list(kept))
 
     def run() -> None:
-        with _limited(limit):
+        if kept == words:
+            keep_programs()
+        if level > 0:
+            logging.disable(logging.NOTSET)  # Libraries may say what the program leaves out.
+        with _limited(limit), speaking(level):
             call()
 
     return run
@@ -101,6 +125,15 @@ def _max_bytes(words: list[str]) -> tuple[list[str], int | None]:
         )
         return words[:index] + rest, parse_bytes(value)
     return words, None
+
+
+def _verbosity(words: list[str]) -> tuple[list[str], int]:
+    """Return the words without -v and -q, which every command has, and what they mean."""
+    command, options = words[:1], words[1:]
+    found = {_LEVELS[word]: word for word in options if word in _LEVELS}
+    if len(found) > 1:
+        fail(f"{found[-1]} and {found[1]} contradict each other: omit one")
+    return command + [word for word in options if word not in _LEVELS], sum(found)
 
 
 @contextlib.contextmanager
@@ -134,7 +167,7 @@ def _parse(words: list[str]) -> Callable[[], None]:
         found = found[word]
         path.append(word)
     if found is train:
-        found, words = for_task_file(words)
+        found, words = for_task_file(_with_values(words))
     elif found is sweep:
         found, words = for_swept_file(words)
     elif found is verify:
@@ -142,9 +175,19 @@ def _parse(words: list[str]) -> Callable[[], None]:
     return _parse_command(found, " ".join(path), words)
 
 
+def _with_values(words: list[str]) -> list[str]:
+    """Return the words of `train` with an empty value after `--profile`, if it has none."""
+    made = []
+    for word, following in itertools.pairwise([*words, "-"]):
+        made.append(word)
+        if word == "--profile" and following.startswith("-"):
+            made.append("")
+    return made
+
+
 def _parse_group(group: Group, path: list[str], words: list[str]) -> Callable[[], None]:
     """Answer what is asked of the program, or of a group of commands, as a whole."""
-    known = [*_HELP, *_COMPLETION, *(["--version"] if len(path) == 1 else [])]
+    known = [*_HELP, *_COMPLETION, *(_OF_THE_PROGRAM if len(path) == 1 else [])]
     option = words[0].split("=")[0]
     if option not in known:
         fail(
@@ -154,6 +197,11 @@ def _parse_group(group: Group, path: list[str], words: list[str]) -> Callable[[]
     if option == "--version":
         sys.stdout.write(f"jaxmnist {__version__}\n")
         sys.exit()
+    if option == "--print-completion":
+        given = words[0].split("=")[1:] or words[1:]
+        if len(given) != 1 or given[0] not in _SHELLS:
+            fail(f"--print-completion needs a shell: {' or '.join(_SHELLS)}")
+        words = [_COMPLETION[0], *given]
     return _app(group).cli(
         prog=" ".join(path), description=_DESCRIPTIONS[path[-1]], args=words, config=_CONFIG
     )
@@ -185,7 +233,10 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
             kwargs["given"] = frozenset(option[2:].replace("-", "_") for option in given)
         return functools.partial(command, *args, **kwargs)
 
-    defer.__doc__ = f"{about.rstrip()}\n\n    {_LIMITS}\n\n{args}{options}"
+    examples = "".join(f"\n\n    {example}" for example in EXAMPLES.get(own, ()))
+    defer.__doc__ = (
+        f"{about.rstrip()}\n\n    {_EVERYWHERE}\n\n    For example:{examples}\n\n{args}{options}"
+    )
     read = functools.partial(
         tyro.cli, defer, prog=name, args=words, config=_CONFIG, return_unknown_args=True
     )

@@ -7,9 +7,11 @@ from tyro.conf import Positional
 
 from jaxmnist.cli.console import make_console, say
 from jaxmnist.cli.precision import in_its_precision
-from jaxmnist.errors import InputError, printable
+from jaxmnist.errors import InputError, printable, shortened
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from jaxmnist.runs import Run
 
 
@@ -69,7 +71,7 @@ def _predict_digits(
                     f"there is no test image {index}; indices go from 0 to {count - 1}"
                 )
             names.append(f"test image {index}")
-            labels.append(str(dataset.test_labels[index]))
+            labels.append(trained.class_name(int(dataset.test_labels[index])))
             inputs.append(dataset.test_images[index])
     screen = make_console()
     pictures = [read_picture(path) for path in images]
@@ -86,24 +88,25 @@ def _predict_digits(
     table = Table("image", "label", "prediction", "probability", "next", "probability")
     for name, label, row in zip(names, labels, np.asarray(probabilities), strict=True):
         likeliest = np.argsort(-row, kind="stable")[:2]
-        guesses = [cell for index in likeliest for cell in (str(index), f"{row[index]:.4f}")]
-        table.add_row(Text(printable(name), overflow="fold"), label, *guesses)
+        guesses = [
+            cell for index in likeliest for cell in (_named(trained, index), f"{row[index]:.4f}")
+        ]
+        table.add_row(Text(printable(name), overflow="fold"), Text(shortened(label)), *guesses)
     screen.print(table)
     if show_input is not None:
-        _show_input(show_input, images, pictures, inputs[len(indices) :], probabilities)
+        likeliest = np.asarray(probabilities).argmax(axis=1)[-len(images) :]
+        guessed = [trained.class_name(int(index)) for index in likeliest]
+        _show_input(show_input, images, pictures, inputs[len(indices) :], guessed)
         say(screen, f"wrote: {show_input}")
 
 
 def _show_input(
-    path: Path, images: tuple[Path, ...], pictures: list[Any], shown: list[Any], outputs: Any
+    path: Path, images: tuple[Path, ...], pictures: list[Any], shown: list[Any], guesses: list[str]
 ) -> None:
     """Draw each picture beside what the network was shown of it."""
-    import numpy as np
-
     from jaxmnist import plots
     from jaxmnist.plots.save import write_picture
 
-    guesses = np.asarray(outputs).argmax(axis=1)[-len(images) :]
     with plots.theme():
         figure = plots.inputs(pictures, shown, [image.name for image in images], guesses)
         write_picture(figure, path)
@@ -157,14 +160,25 @@ def _predict_task(trained: "Run", indices: tuple[int, ...], images: tuple[Path, 
     columns = ("prediction", "output", "next", "output") if is_classifier else ("output",)
     table = Table("sample", "target", *columns)
     for row, name in enumerate(names):
-        target = _shown(targets[row]) if row < len(indices) and targets is not None else ""
+        target: Any = _shown(targets[row]) if row < len(indices) and targets is not None else ""
         if is_classifier:
             likeliest = np.argsort(-outputs[row], kind="stable")[:2]
-            cells = [cell for i in likeliest for cell in (str(i), f"{outputs[row][i]:.4f}")]
+            cells = [
+                cell for i in likeliest for cell in (_named(trained, i), f"{outputs[row][i]:.4f}")
+            ]
+            if row < len(indices) and targets is not None:
+                target = _named(trained, targets[row])
         else:
             cells = [_shown(outputs[row])]
         table.add_row(Text(printable(name), overflow="fold"), target, *cells)
     make_console().print(table)
+
+
+def _named(run: "Run", label: Any) -> "Text":
+    """Return what a class is called, for a cell of a table."""
+    from rich.text import Text
+
+    return Text(shortened(run.class_name(int(label))), overflow="fold")
 
 
 def _shown(value: Any) -> str:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Suppress, arg
 
 from jaxmnist import locks, signals
-from jaxmnist.cli.console import fail, make_console, say
+from jaxmnist.cli.console import fail, make_console, say, say_more
 from jaxmnist.cli.epochs import standing, train_epochs
 from jaxmnist.cli.joining import check_alone
 from jaxmnist.cli.precision import in_its_precision
+from jaxmnist.cli.recording import LogKind, check_installed, kinds_of, starting
 from jaxmnist.config import Config
 from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
@@ -40,6 +41,9 @@ def train(
     resume: Path | None = None,
     devices: int = 1,
     distributed: bool = False,
+    log: tuple[LogKind, ...] = (),
+    profile: str | None = None,
+    config_file: Annotated[Path | None, arg(name="config")] = None,
     given: Suppress[frozenset[str]] = frozenset(),
 ) -> None:
     """Train the network and write the run's folder; with a task's file, `train FILE`, that task.
@@ -59,8 +63,13 @@ def train(
             more epochs if --epochs is larger. All other options come from the run.
         devices: How many of this machine's devices share every batch.
         distributed: Share every batch with other processes, started with the same options.
+        log: Where to log every epoch too; a resumed run continues the logs that it has.
+        profile: A folder for a trace of the first epoch that is trained, to be opened by xprof;
+            without one, profile in the run's folder.
+        config_file: The config.json of another run: its options, where none is on the command line.
         given: The options on the command line.
     """
+    del config_file  # Its options are the defaults of this command by now.
     train_run(
         config,
         joining,
@@ -76,6 +85,8 @@ def train(
         resume=resume,
         devices=devices,
         distributed=distributed,
+        log=log,
+        profile=profile,
     )
 
 
@@ -96,6 +107,8 @@ def train_run(
     resume: Path | None,
     devices: int,
     distributed: bool,
+    log: tuple[LogKind, ...],
+    profile: str | None,
     started: float | None = None,
     is_recorded: bool = False,
     accept_changed_task: bool = False,
@@ -117,6 +130,8 @@ def train_run(
         resume: As in `train`.
         devices: As in `train`.
         distributed: As in `train`.
+        log: As in `train`.
+        profile: As in `train`.
         started: The clock's time at the start, if the imports began before this call.
         is_recorded: Whether the file is the run's own record, and none was given.
         accept_changed_task: Resume with a file that has changed.
@@ -126,10 +141,12 @@ def train_run(
     """
     started = time.perf_counter() if started is None else started
     _check_together(given, stream=stream, devices=devices, distributed=distributed, resume=resume)
+    check_installed(log)
     on_abort = processes.hush() if distributed else None
+    import jax
     import jax.numpy as jnp
 
-    from jaxmnist import runs
+    from jaxmnist import logs, runs
     from jaxmnist.data import load_arrays, load_dataset, open_arrays, open_stream
     from jaxmnist.training import by_name
 
@@ -153,6 +170,9 @@ def train_run(
         check_alone(joining, new, out, overwrite, reopen, load)
         processes.join(joining, on_abort)
     fit = _fit_on(None if distributed else devices)
+    how = {"devices": devices, "stream": stream}
+    if distributed:
+        how |= {"devices": jax.device_count(), "processes": jax.process_count()}
     session = runs.open_run(
         config,
         dataset,
@@ -166,6 +186,7 @@ def train_run(
         load=load,
         task_file=file,
         accept_changed_task=accept_changed_task,
+        how=how,
     )
     session = session._replace(data=_stored(session.data)) if stream else session
     run, data, first = session.run, session.data, processes.is_first()
@@ -182,10 +203,23 @@ def train_run(
         say(screen, f"resuming after epoch {session.epoch} of {run.config.epochs}")
         for note in session.notes:
             say(screen, note)
-    loaded = time.perf_counter()
     resuming = _resuming(run, stream, devices, distributed)
     signals.report(f" {standing(session.epoch, run.config.epochs)}; {resuming}")
-    state, history, diverged, compiled = train_epochs(session, data, fit, screen, stream, resuming)
+    for line in starting(session, stream):
+        say_more(screen, line)
+    trace = None if profile is None else Path(profile) if profile else run.path / "profile"
+    with logs.opened(
+        kinds_of(log, run, resume is not None, screen) if first else (),
+        run.path,
+        run.options,
+        past=session.history,
+        resumed=resume is not None,
+        say=functools.partial(say, screen),
+    ) as on_epoch:
+        loaded = time.perf_counter()
+        state, history, diverged, compiled = train_epochs(
+            session, data, fit, screen, stream, resuming, on_epoch, trace if first else None
+        )
     trained = time.perf_counter()
 
     if session.history is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
+from jaxmnist.cli.config_file import Options, check_types, read_options
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.cli.train import train, train_run
 from jaxmnist.config import Config
@@ -48,10 +49,18 @@ def for_task_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]]
         InputError: The file cannot be used, or there is no such run.
     """
     file = file_among(words, "train")
-    folder = _resumed(words)
+    folder, config_file = _after(words, "--resume"), _after(words, "--config")
+    if folder is not None and config_file is not None:
+        raise InputError(f"--resume takes its options from {folder}: omit --config")
+    options = None if config_file is None else read_options(config_file)
+    rest = list(words if file is None else words[1:])
+    if file is not None and options is not None and options.task_file is None:
+        raise InputError(f"{config_file} is of the tutorial's task: omit {file}")
+    if file is None and options is not None:
+        file = options.task_file
     has_record = folder is not None and (folder / "task.py").is_file()
     if file is None and not has_record:
-        return train, list(words)
+        return (train if options is None else _with_defaults(options)), rest
     started = time.perf_counter()  # JAX is loaded from here on.
     from jaxmnist.runs import read
     from jaxmnist.runs.python_file import read_text
@@ -60,10 +69,11 @@ def for_task_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]]
     run = read(folder) if folder is not None and has_record else None
     if file is not None:
         task_file = TaskFile(str(file.absolute()), read_text(file, "the file of a task"))
-        return _command(task_file, run, started=started, is_recorded=False), list(words[1:])
+        found = run if options is None else options
+        return _command(task_file, found, config_file, started, is_recorded=False), rest
     assert run is not None
     assert run.task_file is not None
-    return _command(run.task_file, run, started=started, is_recorded=True), list(words)
+    return _command(run.task_file, run, None, started, is_recorded=True), rest
 
 
 def file_among(words: Sequence[str], command: str) -> Path | None:
@@ -77,20 +87,42 @@ def file_among(words: Sequence[str], command: str) -> Path | None:
     return file
 
 
-def _resumed(words: Sequence[str]) -> Path | None:
-    """Return the folder after `--resume`."""
+def _after(words: Sequence[str], option: str) -> Path | None:
+    """Return the path after an option."""
     for word, following in itertools.pairwise([*words, ""]):
-        if word.startswith("--resume="):
-            return Path(word.removeprefix("--resume="))
-        if word == "--resume" and following:
+        if word.startswith(f"{option}="):
+            return Path(word.removeprefix(f"{option}="))
+        if word == option and following:
             return Path(following)
     return None
 
 
+def _with_defaults(options: Options) -> Callable[..., None]:
+    """Return `train` with other defaults."""
+
+    def command(**settings: Any) -> None:
+        train(**settings)
+
+    hints = typing.get_type_hints(train, include_extras=True)
+    defaults = {"config": options.config, **options.settings}
+    parameters = [
+        each.replace(
+            kind=_KEYWORD, annotation=hints[name], default=defaults.get(name, each.default)
+        )
+        for name, each in inspect.signature(train).parameters.items()
+    ]
+    command.__doc__ = train.__doc__
+    return signed(command, parameters)
+
+
 def _command(
-    file: "TaskFile", run: "Run | None", started: float, is_recorded: bool
+    file: "TaskFile",
+    earlier: "Run | Options | None",
+    config_file: Path | None,
+    started: float,
+    is_recorded: bool,
 ) -> Callable[..., None]:
-    """Return the command for a file; `run` is the one to resume, whose options are defaults."""
+    """Return the command for a file; the options of a run to resume, or of a file, are defaults."""
     from jaxmnist.distributed.processes import Processes
     from jaxmnist.runs.task_file import SIZES, config_class, own_options
 
@@ -102,10 +134,17 @@ def _command(
     if file.has_data:
         for name in ("dataset", "data_dir"):
             del parameters[name]
-    taken = {*parameters, *(field.name for field in dataclasses.fields(Processes)), *_TAKEN}
-    check_names(file, own, taken - {"config", "joining", "given"}, "train")  # These are no options.
+    taken = {
+        "config",
+        *parameters,
+        *(field.name for field in dataclasses.fields(Processes)),
+        *_TAKEN,
+    }
+    # These are no options.
+    check_names(file, own, taken - {"config_file", "joining", "given"}, "train")
 
     def command(config: Any, sizes: Any, joining: Any, **settings: Any) -> None:
+        del settings["config_file"]
         chosen = {name: getattr(config if name in own else sizes, name) for name in SIZES}
         options = own_options(file.module, config)
         train_run(
@@ -129,9 +168,8 @@ def _command(
             annotation=Annotated[bool, arg(help=_ACCEPT)],
         ),
     ]
-    if run is not None and run.task_file is not None:
-        defaults = dataclasses.replace(file, options=run.task_file.options).config(run.config)
-        chosen[0] = chosen[0].replace(default=defaults)
+    if earlier is not None:
+        chosen = [*_of_earlier(chosen, file, earlier, config_file), chosen[-1]]
     typed = [
         each if each.name in ("config", "sizes") else each.replace(annotation=hints[each.name])
         for each in chosen[:-1]
@@ -139,6 +177,30 @@ def _command(
     made = signed(in_its_precision(command), [*typed, chosen[-1]])
     made.__doc__ = described(file, train.__doc__ or "")
     return made
+
+
+def _of_earlier(
+    parameters: Sequence[inspect.Parameter],
+    file: "TaskFile",
+    earlier: "Run | Options",
+    config_file: Path | None,
+) -> list[inspect.Parameter]:
+    """Return all parameters but the last with the options of an earlier run as defaults."""
+    from jaxmnist.runs.task_file import as_tuples
+
+    if not isinstance(earlier, Options):
+        options = earlier.task_file.options if earlier.task_file else {}
+        defaults = {"config": dataclasses.replace(file, options=options).config(earlier.config)}
+    else:
+        options = {name: as_tuples(value) for name, value in earlier.task_options.items()}
+        config = dataclasses.replace(file, options=options).config(earlier.config)
+        check_types(config, config_file or Path())
+        sizes = typing.get_args(parameters[1].annotation)[0]
+        known = {
+            each.name: getattr(earlier.config, each.name) for each in dataclasses.fields(sizes)
+        }
+        defaults = {"config": config, "sizes": sizes(**known), **earlier.settings}
+    return [each.replace(default=defaults.get(each.name, each.default)) for each in parameters[:-1]]
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY

@@ -22,6 +22,9 @@ def verify(
 ) -> None:
     """Compare this package with PyTorch, Optax and the formulas; exit with 1 if anything differs.
 
+    What is yours is compared by jaxmnist verify FILE.py, or without a file by
+    jaxmnist verify --ours MODULE:NAME --reference MODULE:NAME; each has its own --help.
+
     Args:
         what: What to compare; "parity" runs the table of PyTorch's calls and their equals in JAX,
             which is not among "all".

@@ -1,5 +1,6 @@
 """`jaxmnist verify FILE`: compare the pairs that a person's own file defines."""
 
+import itertools
 import json as json_module
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from tyro.conf import Positional
 
 from jaxmnist.cli.console import make_console, say
 from jaxmnist.cli.verify import verify
+from jaxmnist.cli.verify_pair import verify_pair
 from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,10 +31,42 @@ def for_pairs_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]
         words: What follows `verify`.
 
     Returns:
-        `verify`, or the command for a file of pairs where a .py comes first; and the words.
+        `verify`, the command for a file of pairs where a .py comes first, or that for two names
+        where one of them is given; and the words.
+
+    Raises:
+        InputError: One name is missing, an option is given twice, or names with a file.
     """
+    options = [word.partition("=")[0].replace("_", "-") for word in words if word[:2] == "--"]
     is_file = bool(words) and words[0].endswith(".py") and not words[0].startswith("-")
-    return (verify_file if is_file else verify), list(words)
+    if not set(_OF_NAMES) & set(options):
+        return (verify_file if is_file else verify), list(words)
+    if not {"-h", "--help"} & set(words):
+        _check_names(words, options)
+    return verify_pair, list(words)
+
+
+_OF_NAMES = ("--ours", "--reference", "--kwargs", "--ours-kwargs")
+
+
+def _check_names(words: Sequence[str], options: Sequence[str]) -> None:
+    """Refuse words that give more, or less, than two names."""
+    for option in options:
+        if options.count(option) > 1:
+            raise InputError(f"{option} is given twice; give it once, with all its values after it")
+    for before, word in itertools.pairwise(["", *words]):
+        is_file = word.endswith(".py") and "=" not in word and before not in _OF_NAMES[:2]
+        if word[:1] != "-" and (not before or is_file):
+            given = next(option for option in _OF_NAMES if option in options)
+            raise InputError(
+                f"{word} and {given} are both given; give a file of pairs or what to verify, or "
+                "--ours and --reference"
+            )
+    if lacking := [option for option in _OF_NAMES[:2] if option not in options]:
+        raise InputError(
+            f"verify needs {lacking[0]} MODULE:NAME; give both, such as --ours optax:adamw "
+            "--reference torch.optim:AdamW"
+        )
 
 
 def verify_file(file: Positional[Path], json: bool = False) -> None:

@@ -15,6 +15,7 @@ from jaxmnist.data.catalogue import prepared_directory as prepared_directory
 from jaxmnist.data.dataset import Arrays as Arrays
 from jaxmnist.data.dataset import Dataset as Dataset
 from jaxmnist.data.load import load_dataset as load_dataset
+from jaxmnist.data.naming import class_names as class_names
 from jaxmnist.data.preparation import prepare as prepare
 from jaxmnist.data.stored import StoredPart as StoredPart
 from jaxmnist.data.stored import StoredSet as StoredSet

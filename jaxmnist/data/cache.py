@@ -12,10 +12,11 @@ import numpy as np
 
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.npz import read_arrays
+from jaxmnist.reading import parse_json
 
 _CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
 # Part of every fingerprint: change it when the same files should decode to other arrays.
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 
 
 def cache_directory() -> Path:
@@ -54,10 +55,12 @@ def read_cache(cache: Path, fingerprint: str, name: str) -> Dataset | None:
         The set; None if there is none, or one of other files, or a damaged one.
     """
     try:
-        stored, *arrays, num_classes = read_arrays(cache, ("fingerprint", *_CACHED), str(cache))
+        keys = ("fingerprint", *_CACHED, "class_names")
+        stored, *arrays, num_classes, names = read_arrays(cache, keys, str(cache))
         if str(stored) != fingerprint:
             return None
-        return Dataset(*arrays, num_classes=int(num_classes), name=name)
+        class_names = tuple(map(str, parse_json(str(names))))
+        return Dataset(*arrays, num_classes=int(num_classes), name=name, class_names=class_names)
     except (ValueError, TypeError):  # InputError is a ValueError.
         return None
 
@@ -71,6 +74,7 @@ def write_cache(cache: Path, fingerprint: str, dataset: Dataset) -> None:
         dataset: The set.
     """
     arrays: dict[str, Any] = {field: getattr(dataset, field) for field in _CACHED}
+    arrays["class_names"] = np.array(json.dumps(dataset.class_names))
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:

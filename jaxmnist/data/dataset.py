@@ -37,10 +37,11 @@ class Dataset:
         num_classes: Number of classes of the labels.
         name: Name of the set; error messages begin with it.
         note: What a user should know about how it was read, in one line, or "".
+        class_names: A name for each class, or none where they are numbers.
 
     Raises:
         InputError: An array has another shape or dtype, is empty, or does not match its partner;
-            or a label is out of range.
+            a label is out of range; or the names are not one for each class.
 
     >>> images = np.zeros((3, 28, 28), np.uint8)
     >>> labels = np.array([0, 1, 9])
@@ -61,11 +62,17 @@ class Dataset:
     num_classes: int
     name: str
     note: str = field(default="", repr=False)
+    class_names: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Check every field, then store the labels as int32."""
         _check_split("train", self.train_images, self.train_labels, self.num_classes, self.name)
         _check_split("test", self.test_images, self.test_labels, self.num_classes, self.name)
+        if self.class_names and len(self.class_names) != self.num_classes:
+            raise InputError(
+                f"{self.name}: {len(self.class_names)} class_names for {self.num_classes} classes; "
+                "there must be one for each, or none"
+            )
         # The only two assignments to a frozen instance, before any other reference to it exists.
         object.__setattr__(self, "train_labels", self.train_labels.astype(np.int32, copy=False))
         object.__setattr__(self, "test_labels", self.test_labels.astype(np.int32, copy=False))

@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxmnist.data.class_names import for_classes, of_labels
 from jaxmnist.data.dataset import Dataset, classes_in
 from jaxmnist.errors import InputError
 from jaxmnist.mistaken_files import mistaken_file
@@ -74,13 +75,15 @@ def load_idx(folder: Path) -> Dataset:
     train_images, train_labels, test_images, test_labels = read_idx_files(files)
     if prefix.startswith("emnist-"):
         train_images, test_images = upright(train_images), upright(test_images)
+    num_classes = classes_in(train_labels, test_labels)
     return Dataset(
         train_images=train_images,
         train_labels=train_labels,
         test_images=test_images,
         test_labels=test_labels,
-        num_classes=classes_in(train_labels, test_labels),
+        num_classes=num_classes,
         name=str(folder),
+        class_names=for_classes(of_labels(train_labels, prefix), num_classes),
     )
 
 

@@ -135,6 +135,17 @@ def image_files(path: Path) -> tuple[list[Labelled], list[Labelled]]:
     return train, test
 
 
+def class_folders(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes of a folder of images, in the order of their numbers.
+
+    Args:
+        path: As `list_image_folder` takes it.
+    """
+    folders = _folders(path)
+    parts = [folder for folder in folders if folder.name == "train"]
+    return tuple(folder.name for folder in (_folders(parts[0]) if parts else folders))
+
+
 def _folders(path: Path) -> list[Path]:
     return sorted(each for each in path.iterdir() if each.is_dir() and each.name[0] != ".")
 

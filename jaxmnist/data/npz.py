@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from jaxmnist.data.class_names import for_classes, of_labels
 from jaxmnist.data.dataset import Dataset, classes_in
 from jaxmnist.errors import InputError
 from jaxmnist.mistaken_files import mistaken_file
@@ -58,14 +59,16 @@ def load_npz(path: Path) -> Dataset:
             another shape or dtype.
     """
     train_images, train_labels, test_images, test_labels, unused = read_npz(path)
+    num_classes = classes_in(train_labels, test_labels)
     return Dataset(
         train_images=_grey(train_images, "training", path),
         train_labels=train_labels,
         test_images=_grey(test_images, "test", path),
         test_labels=test_labels,
-        num_classes=classes_in(train_labels, test_labels),
+        num_classes=num_classes,
         name=str(path),
         note=f"evaluated on its test split; {unused} is not used" if unused else "",
+        class_names=for_classes(of_labels(train_labels), num_classes),
     )
 
 

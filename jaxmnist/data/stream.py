@@ -169,7 +169,13 @@ def head(prepared: PreparedSet, count: int) -> Dataset:
     """
     train = read_records(prepared, "train", range(min(count, len(prepared.train))))
     test = read_records(prepared, "test", range(min(count, len(prepared.test))))
-    return Dataset(*train, *test, num_classes=prepared.num_classes, name=prepared.name)
+    return Dataset(
+        *train,
+        *test,
+        num_classes=prepared.num_classes,
+        name=prepared.name,
+        class_names=prepared.class_names,
+    )
 
 
 def _open_prepared(

@@ -24,6 +24,7 @@ from PIL import Image
 
 from jaxmnist.data.cache import cache_directory, fingerprint_of, read_cache, write_cache
 from jaxmnist.data.catalogue import STANDARD_SETS, data_directory, prepared_directory
+from jaxmnist.data.class_names import for_classes, of_prepared
 from jaxmnist.data.dataset import MAX_CLASSES, Dataset
 from jaxmnist.data.idx import upright
 from jaxmnist.data.tfds_description import check_description
@@ -49,6 +50,8 @@ class PreparedSet(NamedTuple):
     """TFDS's name for it."""
     image_shape: tuple[int, ...] = (28, 28)
     """Of an image as `read_records` returns it: height, width and, if it is not grey, channels."""
+    class_names: tuple[str, ...] = ()
+    """A name for each class, or none where they are numbers."""
 
 
 def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
@@ -250,7 +253,8 @@ def _open(directory: Path, name: str) -> PreparedSet:
             )
         image_shape = shape[:2] if shape[2] == 1 else shape
         check_bytes(f"{directory}: an image of shape {shape}", math.prod(shape))
-        return PreparedSet(directory, train, test, classes, name, image_shape)
+        names = for_classes(of_prepared(directory, name), classes)
+        return PreparedSet(directory, train, test, classes, name, image_shape, names)
 
 
 def _of_digits(prepared: PreparedSet) -> PreparedSet:
@@ -268,7 +272,13 @@ def _decode(directory: Path, name: str) -> Dataset:
     prepared = _of_digits(_open(directory, name))
     train, test = read_all(prepared)
     try:
-        return Dataset(*train, *test, num_classes=prepared.num_classes, name=name)
+        return Dataset(
+            *train,
+            *test,
+            num_classes=prepared.num_classes,
+            name=name,
+            class_names=prepared.class_names,
+        )
     except InputError as error:
         raise InputError(f"{directory}: {error}") from None
 

@@ -25,7 +25,7 @@ from jaxmnist.data.stream import Stream
 from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Task
-from jaxmnist.training import ApplyFn, BatchSizes, TrainState
+from jaxmnist.training import ApplyFn, BatchSizes, OnEpoch, TrainState
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -81,7 +81,7 @@ def fit(
     state: TrainState | None = None,
     epoch: int = 0,
     on_compiled: Callable[[], None] = lambda: None,
-    on_epoch: Callable[[int, TrainState, Any], None] = lambda *_: None,
+    on_epoch: OnEpoch = lambda *_: None,
 ) -> tuple[TrainState, Any]:
     """Run `jaxmnist.fit` on all devices of a mesh, with the same numbers to rounding.
 

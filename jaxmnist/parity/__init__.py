@@ -20,6 +20,7 @@ from jaxmnist.parity.optimizers import adamw as adamw
 from jaxmnist.parity.optimizers import asgd as asgd
 from jaxmnist.parity.optimizers import clip_grad_norm as clip_grad_norm
 from jaxmnist.parity.optimizers import clip_grad_value as clip_grad_value
+from jaxmnist.parity.optimizers import lbfgs as lbfgs
 from jaxmnist.parity.optimizers import muon as muon
 from jaxmnist.parity.optimizers import nadam as nadam
 from jaxmnist.parity.optimizers import radam as radam

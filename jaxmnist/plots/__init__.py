@@ -1,6 +1,7 @@
 """Pictures: arrays in, a matplotlib Figure out; `save` alone writes a file, and nothing reads."""
 
 from jaxmnist.plots import style as style
+from jaxmnist.plots.comparison import run_comparison as run_comparison
 from jaxmnist.plots.curves import training_curve as training_curve
 from jaxmnist.plots.curves import training_curves as training_curves
 from jaxmnist.plots.descent import descent_1d as descent_1d
@@ -35,3 +36,8 @@ from jaxmnist.plots.traps import valley_momentum as valley_momentum
 from jaxmnist.plots.tuning import tuning as tuning
 from jaxmnist.plots.verification import distributions as distributions
 from jaxmnist.plots.verification import divergence as divergence
+from jaxmnist.plots.verification_errors import errors_by_leaf as errors_by_leaf
+from jaxmnist.plots.verification_errors import errors_by_step as errors_by_step
+from jaxmnist.plots.verification_errors import run_errors as run_errors
+from jaxmnist.plots.verification_pairs import samples as samples
+from jaxmnist.plots.verification_pairs import schedules as schedules

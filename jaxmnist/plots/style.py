@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import matplotlib as mpl
 
-from jaxmnist.errors import printable
+from jaxmnist.errors import shortened
 
 Theme = Literal["light", "dark"]
 
@@ -67,11 +67,12 @@ _THEMES: Final[Mapping[Theme, Mapping[str, str]]] = {
 }
 
 
-def literal(text: str) -> str:
+def literal(text: str, most: int = 60) -> str:
     r"""Write a name so that a picture shows it as it is, not as mathematics between dollar signs.
 
     Args:
         text: Such as a file's name, which may have any characters.
+        most: How many of them are shown; of a longer name the middle is left out.
 
     Returns:
         The text for a title or a label, in one line.
@@ -79,7 +80,7 @@ def literal(text: str) -> str:
     >>> print(literal("a$x$.png"))
     a\$x\$.png
     """
-    return printable(text).replace("$", r"\$")
+    return shortened(text, most).replace("$", r"\$")
 
 
 @contextlib.contextmanager

@@ -5,19 +5,19 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmnist import provenance
 from jaxmnist.atomic import read_whole, remove_partial, write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.runs import digests, storage_noise
 from jaxmnist.runs.folder import write_config
+from jaxmnist.runs.machines import trained_until
 from jaxmnist.runs.metrics import Epochs, read_metrics, way_out
 from jaxmnist.runs.named_arrays import from_named_arrays, named_arrays, shapes_by_name
 from jaxmnist.runs.names import CHECKPOINTS, CONFIG, METRICS, MODEL, OWN
@@ -97,7 +97,10 @@ def _remove_unfinished(run: Run) -> None:
 
 
 def rewind(
-    run: Run, sample: Batch | None = None, say: Callable[[str], None] = lambda _: None
+    run: Run,
+    sample: Batch | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    how: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[int, TrainState | None, Metered | None]:
     """Take the folder back to its newest whole checkpoint, to resume the run from there.
 
@@ -112,6 +115,7 @@ def rewind(
         sample: A batch of its training data, for the shapes of its state; the tutorial's task
             needs none.
         say: Called with a line on each thing that is not as it was.
+        how: How it is trained from here on, as `jaxmnist.runs.open_run` takes it.
 
     Returns:
         How many epochs are trained, the state after them (None before the first), and their
@@ -127,7 +131,7 @@ def rewind(
     epoch, state, others = _newest_whole(run, epochs, sample, say)
 
     set_aside(run, epoch, epochs, others)
-    write_config(_trained_until(run, epoch, say))
+    write_config(trained_until(run, epoch, say, how))
     write_whole(run.path / METRICS, _text(epochs.lines[:epoch]))
     if state is not None and len(epochs.lines) == epoch:
         save_model(run, state.model)
@@ -235,29 +239,6 @@ def _text(lines: list[str]) -> bytes:
 
 def _digest(lines: list[str]) -> str:
     return digests.of_bytes(_text(lines))
-
-
-def _trained_until(run: Run, epoch: int, say: Callable[[str], None]) -> Run:
-    """Return the run with the texts and the machines that trained it up to an epoch, and this."""
-    machines = [each for each in run.machines if each["epoch"] < epoch]
-    here = provenance.machine()
-    last = {**machines[-1]} if machines else {}
-    if {**last, **here} != last:
-        machines.append({"epoch": epoch, **here})
-        changed = [
-            f"{name.replace('_', ' ')} {last[name] or 'none'} before, {here[name] or 'none'} now"
-            for name in here
-            if last and last.get(name) != here[name] and name in last
-        ]
-        if changed:
-            say(
-                f"the machine is not as it was ({'; '.join(changed)}): the numbers are the same "
-                "to rounding, and not to the last bit"
-            )
-    if run.task_file is not None:
-        earlier = tuple((text, min(epochs, epoch)) for text, epochs in run.task_file.earlier)
-        run = replace(run, task_file=replace(run.task_file, earlier=earlier))
-    return replace(run, machines=tuple(machines))
 
 
 def _history(run: Run, lines: list[dict[str, Any]]) -> Metered | None:

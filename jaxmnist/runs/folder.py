@@ -6,10 +6,9 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 
-from jaxmnist import __version__, interop
+from jaxmnist import interop, provenance
 from jaxmnist.atomic import append, read_whole, write_whole
 from jaxmnist.errors import InputError, nearest
 from jaxmnist.runs.metrics import read_metrics
@@ -64,7 +63,7 @@ def create(run: Run) -> None:
 
 
 def write_config(run: Run) -> None:
-    """Write `config.json`, with the versions and the device, and the text of the task's file.
+    """Write `config.json`, with the versions, the device, and the text of the task's file.
 
     Args:
         run: The run; its folder exists.
@@ -72,9 +71,14 @@ def write_config(run: Run) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    versions = {"jaxmnist": __version__, "jax": jax.__version__, "numpy": np.__version__}
-    written = {**about(run), "versions": versions, "device": jax.devices()[0].device_kind}
-    written |= recorded_models(run.path)
+    written = {
+        **about(run),
+        "versions": provenance.versions(*provenance.COMPUTING),
+        "device": jax.devices()[0].device_kind,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "git": provenance.commit() or None,
+        **recorded_models(run.path),
+    }
     if run.task_file is not None:
         write_whole(run.path / TASK, run.task_file.text.encode())
     write_whole(run.path / CONFIG, (json.dumps(written, indent=2) + "\n").encode())

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from jaxmnist.logs.installed import RECORD
+
 CONFIG: Final = "config.json"
 TASK: Final = "task.py"
 """The text of a task's file; the tutorial's task has none."""
@@ -22,7 +24,9 @@ SUMMARY: Final = (PREDICTIONS, *PICTURES)
 """Written at the end, the table last: a run of the tutorial's that has it has everything."""
 RESULTS: Final = (METRICS, MODEL, *SUMMARY)
 CHECKPOINTS: Final = "checkpoints"
-OWN: Final = (CONFIG, TASK, *RESULTS, CHECKPOINTS)
+LOGS: Final = RECORD
+"""By what a run's logs elsewhere are continued; most runs have none."""
+OWN: Final = (CONFIG, TASK, *RESULTS, CHECKPOINTS, LOGS)
 """What a new run replaces."""
 
 SUPERSEDED: Final = "superseded"

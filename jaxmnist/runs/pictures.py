@@ -14,6 +14,7 @@ from jaxmnist import plots
 from jaxmnist.atomic import write_whole
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.digits import is_digits
+from jaxmnist.errors import printable
 from jaxmnist.plots.curves import CURVES
 from jaxmnist.plots.save import write_picture
 from jaxmnist.plots.style import literal
@@ -42,14 +43,16 @@ def save_pictures(run: Run, params: Params, history: History, dataset: Dataset) 
     title = f"{literal(run.dataset or '')}, {run.config.optimizer}, hidden layers {layers}"
     images = dataset.test_images[: run.config.eval_batch_size]
     labels = dataset.test_labels[: run.config.eval_batch_size]
-    probabilities = predict(params, jnp.asarray(images), apply_fn=run.model.apply)
+    probabilities = jax.jit(predict, static_argnames="apply_fn")(
+        params, jnp.asarray(images), apply_fn=run.model.apply
+    )
     predictions = np.asarray(probabilities).argmax(axis=1)
     with plots.theme():
         write_picture(plots.training_curves(curves, title), run.path / CURVES_PICTURE)
         for field in CURVES:
             write_picture(plots.training_curve(curves, field), run.path / f"{field}.png")
-        _draw_predictions(run.path, images, labels, predictions)
-    _write_table(run.path, labels, predictions)
+        _draw_predictions(run, images, labels, predictions)
+    _write_table(run, labels, predictions)
 
 
 def save_task_pictures(run: Run, model: Model, history: Metered, test: Batch) -> None:
@@ -71,8 +74,8 @@ def save_task_pictures(run: Run, model: Model, history: Metered, test: Batch) ->
     with plots.theme():
         if predictions is not None:
             images, labels = map(np.asarray, test)
-            _draw_predictions(run.path, images, labels, predictions)
-            _write_table(run.path, labels, predictions)
+            _draw_predictions(run, images, labels, predictions)
+            _write_table(run, labels, predictions)
         title = name if run.dataset is None else f"{name}, {literal(run.dataset)}"
         write_picture(plots.metric_curves(curves, title), run.path / CURVES_PICTURE)
 
@@ -89,16 +92,23 @@ def _classes(task: Task, model: Model, test: Any) -> np.ndarray | None:
 
 
 def _draw_predictions(
-    path: Path, images: np.ndarray, labels: np.ndarray, predictions: np.ndarray
+    run: Run, images: np.ndarray, labels: np.ndarray, predictions: np.ndarray
 ) -> None:
     score = f"First test batch: {np.sum(predictions != labels)} of {len(labels)} wrong"
-    figure = plots.digits(images, labels, predictions, score)
-    write_picture(figure, path / "predictions.png")
+    figure = plots.digits(images, labels, predictions, score, run.class_names)
+    write_picture(figure, run.path / "predictions.png")
 
 
-def _write_table(path: Path, labels: np.ndarray, predictions: np.ndarray) -> None:
+def _write_table(run: Run, labels: np.ndarray, predictions: np.ndarray) -> None:
+    """Write the classes by their numbers, and by their names where they have some."""
+    columns = {"label": labels.tolist(), "prediction": predictions.tolist()}
+    if run.class_names:
+        columns |= {
+            f"{column}_name": [printable(run.class_name(label)) for label in columns[column]]
+            for column in ("label", "prediction")
+        }
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(("index", "label", "prediction"))
-    rows.writerows(zip(range(len(labels)), labels.tolist(), predictions.tolist(), strict=True))
-    write_whole(path / PREDICTIONS, table.getvalue().encode())
+    rows.writerow(("index", *columns))
+    rows.writerows(zip(range(len(labels)), *columns.values(), strict=True))
+    write_whole(run.path / PREDICTIONS, table.getvalue().encode())

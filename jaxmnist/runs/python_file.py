@@ -1,7 +1,8 @@
-"""A person's Python file, run as it is: its errors become one line with their place in it."""
+"""A person's Python file or module: its errors become one line with their place in it."""
 
 import functools
 import hashlib
+import importlib
 import sys
 import traceback
 from collections.abc import Callable
@@ -114,3 +115,59 @@ def called(path: str, function: str, call: Callable[[], Any]) -> Any:
         message = " ".join(str(error).split())
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         raise InputError(f"{place}: {kind}{message}") from error
+
+
+def named(option: str, text: str) -> Any:
+    """Import what a person names, from an installed module or one in the current folder.
+
+    Args:
+        option: The option that names it, for messages.
+        text: A module and a name in it, such as ``torch.optim:AdamW``; the name may have dots.
+
+    Returns:
+        What has that name.
+
+    Raises:
+        InputError: The text is of another form, the module cannot be imported, or it has no such
+            name.
+    """
+    home, colon, path = text.partition(":")
+    own = Path(home)
+    words = [*home.split("."), *path.split(".")]
+    if own.suffix == ".py" or not colon or not all(word.isidentifier() for word in words):
+        hint = f"; of the file {own} that is {own.stem}:NAME" if own.suffix == ".py" else ""
+        raise InputError(
+            f"{option} is {text!r}; it must be MODULE:NAME, such as torch.optim:AdamW{hint}"
+        )
+    found: Any = _imported(option, home)
+    before = home
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            public = [name for name in dir(found) if name[0] != "_"]
+            raise InputError(
+                f"{option} is {text}, and {before} has no {part}{nearest(part, public)}; name "
+                "something that it has"
+            ) from None
+        before = f"{before}.{part}"
+    return found
+
+
+def _imported(option: str, home: str) -> ModuleType:
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(home)
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        written = [frame for frame in frames if "importlib" not in frame.filename]
+        place = f"{written[-1].filename}, line {written[-1].lineno}: " if len(written) > 1 else ""
+        message = " ".join(str(error).split())
+        if isinstance(error, ModuleNotFoundError) and (f"{home}.").startswith(f"{error.name}."):
+            place, message = "", f"there is no module {error.name}"
+            remedy = "it must be installed, or a file in this folder"
+        else:
+            message = f"{type(error).__name__}: {message}"
+            remedy = "it must be a module that can be imported"
+        raise InputError(f"{option}: cannot import {home}: {place}{message}; {remedy}") from error

@@ -33,6 +33,11 @@ def read_about(path: Path) -> dict[str, Any]:
             raise ValueError(f"{name} has a null character")
     for name in ("checkpoint_every", "keep"):
         check_form(about.get(name, 1), _COUNT, name)  # The first runs have none.
+    names = about.get("class_names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names must be a list of strings")
+    if len(names) > MAX_CLASSES:
+        raise ValueError(f"class_names has {len(names)} names; at most {MAX_CLASSES} are allowed")
     if "task" in about:
         _check_task(about["task"])
     else:

@@ -15,6 +15,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.runs.names import (
     CHECKPOINTS,
     CONFIG,
+    LOGS,
     NEW,
     OLD,
     OWN,
@@ -120,7 +121,7 @@ def clear(path: Path) -> None:
         OSError: One cannot be removed.
     """
     # The configuration first: what is left, if this is stopped, is no run.
-    for name in (CONFIG, TASK, *RESULTS):
+    for name in (CONFIG, TASK, *RESULTS, LOGS):
         (path / name).unlink(missing_ok=True)
     for name in (CHECKPOINTS, SUPERSEDED):
         if (path / name).exists() and _is_own(path, name):

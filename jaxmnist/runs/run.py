@@ -34,10 +34,13 @@ class Run:
         task_file: The file of the task; None for the tutorial's.
         data_sha256: The SHA-256 of what it is trained on, as `digests.of_data` returns it; None
             if it is not known.
-        machines: Where it was trained: for each machine, in order, ``epoch``, the first epoch
-            trained on it, and what `jaxmnist.provenance.machine` returned.
+        machines: Where and how it was trained: for each machine, in order, ``epoch``, the first
+            epoch trained on it, what `jaxmnist.provenance.machine` returned, and what is not as
+            `jaxmnist.runs.machines.HOW` has it.
+        class_names: A name for each class of its data, or none where they are numbers.
 
-    Two runs that differ in the last two only are equal: those describe how it was trained.
+    Two runs that differ in ``data_sha256`` and ``machines`` only are equal: those describe how it
+    was trained.
 
     Raises:
         InputError: ``checkpoint_every`` or ``keep`` is a value that no run can have.
@@ -53,6 +56,7 @@ class Run:
     task_file: TaskFile | None = None
     data_sha256: str | None = field(default=None, compare=False)
     machines: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("checkpoint_every", 0), ("keep", 1)):
@@ -66,6 +70,24 @@ class Run:
     def model(self) -> MLP:
         """The network of a run of the tutorial's task."""
         return MLP(self.config.hidden, self.num_classes, self.config.dtype)
+
+    def class_name(self, label: int) -> str:
+        """Return what a class is called: its name, or its number.
+
+        Args:
+            label: The number, from 0.
+        """
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was started with, by name: of a task's file its path and its own options too."""
+        config = asdict(self.config)
+        if self.task_file is None:
+            return {"dataset": self.dataset, **config}
+        sizes = {name: config[name] for name in SIZES}
+        file = self.task_file
+        return {"dataset": self.dataset, "task": file.path, **sizes, **file.options}
 
     @functools.cached_property
     def task(self) -> Task:
@@ -103,6 +125,7 @@ def about(run: Run) -> dict[str, Any]:
     schedule = {"checkpoint_every": run.checkpoint_every, "keep": run.keep}
     where = {"dataset": run.dataset, "data_dir": run.data_dir}
     how = {"data_sha256": run.data_sha256, "machines": [dict(each) for each in run.machines]}
+    how |= {"class_names": list(run.class_names)}
     schedule |= {name: value for name, value in how.items() if value}
     if run.task_file is None:
         return {
@@ -145,6 +168,7 @@ def from_about(path: Path, about: dict[str, Any], task_text: str = "") -> Run:
     # The first runs have none of these.
     schedule = about.get("checkpoint_every", 0), about.get("keep", 1)
     how = {"data_sha256": _digest(about), "machines": _machines(about)}
+    how |= {"class_names": tuple(about.get("class_names", ()))}
     if "task" in about:
         return replace(_with_file(path, about, schedule, task_text), **how)
     config = Config(**{**about["config"], "hidden": tuple(about["config"]["hidden"])})

@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxmnist import locks, provenance, signals
 from jaxmnist.config import Config
-from jaxmnist.data import load_dataset
+from jaxmnist.data import Dataset, PreparedSet, class_names, load_dataset
 from jaxmnist.distributed import processes
 from jaxmnist.errors import InputError
-from jaxmnist.runs import checkpoints, digests, folder, replacement, superseded
+from jaxmnist.runs import checkpoints, digests, folder, machines, replacement, superseded
 from jaxmnist.runs.names import NEW
 from jaxmnist.runs.resumption import reopen, shown
 from jaxmnist.runs.run import Run, about, from_about
@@ -65,6 +66,7 @@ def open_run(
     load: Load = load_dataset,
     task_file: TaskFile | None = None,
     accept_changed_task: bool = False,
+    how: Mapping[str, Any] = MappingProxyType({}),
 ) -> Session:
     """Start a new run, or resume one from its newest whole checkpoint.
 
@@ -84,6 +86,8 @@ def open_run(
         load: How to read the data.
         task_file: The task's file; None for the tutorial's task, or for that of the run to resume.
         accept_changed_task: Whether a run may be resumed with another text than it began with.
+        how: For the record, what is not as `machines.HOW` has it: on how many ``devices`` and by
+            how many ``processes`` the run is trained, and whether its data are a ``stream``.
 
     Returns:
         What to train from.
@@ -117,7 +121,7 @@ def open_run(
     def begin() -> dict[str, Any]:
         nonlocal opened
         if resume is None:
-            opened = _ready_to_start(new, overwrite, load)
+            opened = _ready_to_start(new, overwrite, load, how)
         else:
             opened = _ready_to_resume(resume, options or {}, task_file, accept_changed_task, load)
         run = opened.run
@@ -128,7 +132,7 @@ def open_run(
     def write() -> dict[str, Any]:
         nonlocal opened
         assert opened is not None
-        opened = _started(opened, overwrite) if resume is None else _resumed(opened)
+        opened = _started(opened, overwrite) if resume is None else _resumed(opened, how)
         return {"epoch": opened.epoch}
 
     with locks.released_on_error():
@@ -144,7 +148,7 @@ def open_run(
     return opened
 
 
-def _ready_to_start(run: Run, overwrite: bool, load: Load) -> Session:
+def _ready_to_start(run: Run, overwrite: bool, load: Load, how: Mapping[str, Any]) -> Session:
     """Read and check all that a new run needs; write nothing."""
     replacement.settle(run.path)
     if (run.path / locks.NAME).exists():  # Whoever is at it is named first.
@@ -156,8 +160,8 @@ def _ready_to_start(run: Run, overwrite: bool, load: Load) -> Session:
         run = replace(run, num_classes=data.num_classes)
     else:
         check_trains(run, data)  # A task that cannot be trained leaves no folder.
-    here = {"epoch": 0, **provenance.machine()}
-    run = replace(run, data_sha256=digests.of_data(data, run), machines=(here,))
+    digest, names = digests.of_data(data, run), _class_names(data, run)
+    run = replace(run, data_sha256=digest, machines=(machines.here(0, how),), class_names=names)
     return Session(run, 0, None, None, data)
 
 
@@ -199,14 +203,25 @@ def _ready_to_resume(
             f"{digest}, and {run.data_sha256} is recorded: restore them, or train again with "
             "--overwrite"
         )
-    return Session(replace(run, data_sha256=digest), 0, None, None, data)
+    names = run.class_names or _class_names(data, run)  # Nor any names.
+    return Session(replace(run, data_sha256=digest, class_names=names), 0, None, None, data)
 
 
-def _resumed(ready: Session) -> Session:
+def _class_names(data: Data, run: Run) -> tuple[str, ...]:
+    """Return the names of the classes of what a run is trained on."""
+    if run.dataset is None:
+        return ()
+    if isinstance(data, Dataset | PreparedSet):
+        return data.class_names
+    return class_names(run.dataset, run.data_dir)
+
+
+def _resumed(ready: Session, how: Mapping[str, Any]) -> Session:
     notes: list[str] = []
     run, data = ready.run, ready.data
     replacement.discard_new(run.path)
-    found = checkpoints.rewind(run, sample(data) if run.task_file else None, notes.append)
+    row = sample(data) if run.task_file else None
+    found = checkpoints.rewind(run, row, notes.append, how)
     return Session(run, *found, data, tuple(notes))
 
 

@@ -34,6 +34,7 @@ from jaxmnist.training.setup import start as start
 from jaxmnist.training.state import ApplyFn as ApplyFn
 from jaxmnist.training.state import BatchSizes as BatchSizes
 from jaxmnist.training.state import History as History
+from jaxmnist.training.state import OnEpoch as OnEpoch
 from jaxmnist.training.state import Params as Params
 from jaxmnist.training.state import RunEpoch as RunEpoch
 from jaxmnist.training.state import Scan as Scan

@@ -6,20 +6,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
 
 from jaxmnist.config import Config, Hyper
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.stream import Stream, sample
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Task
-from jaxmnist.training import streaming
-from jaxmnist.training.epoch import in_loop
-from jaxmnist.training.run import as_task, train_and_evaluate
-from jaxmnist.training.setup import check_hyper, start
+from jaxmnist.training import in_memory, streaming
+from jaxmnist.training.programs import started
+from jaxmnist.training.run import as_task
+from jaxmnist.training.setup import check_hyper
 from jaxmnist.training.state import (
     BatchSizes,
     Metered,
+    OnEpoch,
     RunEpoch,
     TrainState,
     by_name,
@@ -41,7 +42,7 @@ def fit(
     epoch: int = 0,
     on_compiled: Callable[[], None] = lambda: None,
     on_progress: Callable[[float], None] = lambda _: None,
-    on_epoch: Callable[[int, TrainState, Any], None] = lambda *_: None,
+    on_epoch: OnEpoch = lambda *_: None,
 ) -> tuple[TrainState, Any]:
     """Run the epochs one by one from Python, with the numbers of ``jit(make_train(task, …))``.
 
@@ -67,7 +68,8 @@ def fit(
         on_compiled: Called once, when the program is ready and the first epoch begins.
         on_progress: Called within the epochs on data on disk with the number of epochs so far,
             such as 2.5.
-        on_epoch: Called after each epoch with its index from 0, the state, and its metrics.
+        on_epoch: The callback: called after each epoch with its index from 0, the state, and its
+            metrics. `jaxmnist.logs.opened` returns one that writes to TensorBoard and its kin.
 
     Returns:
         The final state, and the history with one entry per epoch that was run.
@@ -78,19 +80,21 @@ def fit(
 
     >>> from jaxmnist import load_dataset
     >>> mnist = load_dataset("mnist")
-    >>> state, history = fit(Config(epochs=1), mnist)
-    >>> history.eval_accuracy.shape
-    (1,)
+    >>> seen = []
+    >>> def remember(epoch, state, metrics):
+    ...     seen.append((epoch, float(metrics.eval_accuracy)))
+    >>> state, history = fit(Config(epochs=1), mnist, on_epoch=remember)
+    >>> seen == [(0, float(history.eval_accuracy[0]))]
+    True
     """
     run = plan_run(task, data, epochs, batch_size, eval_batch_size, seed, hyper)
     constants = (run.task.program(), run.batches, run.key, run.hyper)
     if isinstance(data, Stream):
-        begun = state or _jitted_start(run.key, run.hyper, constants[0], sample(data))
+        begun = state or started(run.key, run.hyper, constants[0], sample(data))
         run_epoch, shapes = streaming.compile_pieces(*constants, data, begun, on_progress)
     else:
         parts = jax.tree.map(jnp.array, split_pair(data))
-        begun = state or _jitted_start(run.key, run.hyper, constants[0], first_rows(parts[0]))
-        run_epoch, shapes = _compile_epoch(*constants, parts, begun)
+        begun, run_epoch, shapes = in_memory.compile_epoch(*constants, parts, state)
     on_compiled()
     return run_epochs(run_epoch, begun, range(epoch, run.epochs), on_epoch, shapes)
 
@@ -176,7 +180,7 @@ def run_epochs(
     run_epoch: RunEpoch,
     state: TrainState,
     indices: range,
-    on_epoch: Callable[[int, TrainState, Any], None],
+    on_epoch: OnEpoch,
     shapes: Metered,
 ) -> tuple[TrainState, Any]:
     """Run epochs one after another, and stop where a loss stops being finite.
@@ -232,50 +236,7 @@ def first_rows(part: Batch) -> Batch:
     return jax.tree.map(lambda leaf: leaf[:1], part)
 
 
-def _compile_epoch(
-    task: Task,
-    batches: BatchSizes,
-    key: Key[Array, ""],
-    hyper: Hyper,
-    parts: tuple[Batch, Batch],
-    state: TrainState,
-) -> tuple[RunEpoch, Metered]:
-    """Compile an epoch on data in memory, one program, and return the shapes of its metrics too."""
-    constants = (task, batches, key, hyper, parts)
-    lowered = _jitted_epoch.lower(*constants, 0, state)
-    lowered.compile()
-    _, shapes, _ = lowered.out_info
-
-    def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Metered, Any]:
-        return jax.block_until_ready(_jitted_epoch(*constants, index, state))
-
-    return run_epoch, shapes
-
-
 def _stack(epochs: list[Metered], shapes: Metered) -> Any:
     if not epochs:
         return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), shapes)
     return jax.tree.map(lambda *values: jnp.asarray(np.stack(values)), *epochs)
-
-
-def _epoch(
-    task: Task,
-    batches: BatchSizes,
-    key: Key[Array, ""],
-    hyper: Hyper,
-    parts: tuple[Batch, Batch],
-    index: Int[Array, ""] | int,
-    state: TrainState,
-) -> tuple[TrainState, Metered, Any]:
-    """Run an epoch as `make_train` does, in a loop."""
-
-    def epoch(state: TrainState) -> tuple[TrainState, Any]:
-        state, *measured = train_and_evaluate(task, batches, key, hyper, parts, index, state)
-        return state, measured
-
-    state, (metrics, losses) = in_loop(epoch, state)
-    return state, metrics, losses
-
-
-_jitted_start = jax.jit(start, static_argnums=2)
-_jitted_epoch = jax.jit(_epoch, static_argnums=(0, 1))

@@ -63,6 +63,25 @@ RunEpoch = Callable[[int, TrainState], tuple[TrainState, Any, Any]]
 """An epoch by its index: the state after it, its metrics, and each batch's train loss."""
 
 
+@runtime_checkable
+class OnEpoch(Protocol):
+    """A callback of `fit`: any function of an epoch's index, the state after it and its metrics.
+
+    What it returns is not looked at, and an exception that it raises ends the training. Several
+    callbacks are one function that calls them in turn.
+    """
+
+    def __call__(self, epoch: int, state: TrainState, metrics: Any, /) -> Any:
+        """Take note of an epoch.
+
+        Args:
+            epoch: Its index, from 0.
+            state: The state after it.
+            metrics: A `History` of scalars, or for a task of one's own scalars by name.
+        """
+        ...
+
+
 def by_name(history: Metered) -> dict[str, Any]:
     """Return the metrics of epochs as a dict, whichever of the two types they have.
 

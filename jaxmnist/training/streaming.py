@@ -13,14 +13,9 @@ from jaxtyping import Array, Int, Key
 from jaxmnist.config import Hyper
 from jaxmnist.data.stream import Stream, pieces, sample
 from jaxmnist.tasks.value import Batch, Model, Task
-from jaxmnist.training.epoch import (
-    epoch_key,
-    epoch_order,
-    in_loop,
-    measure_epoch,
-    update_epoch,
-)
+from jaxmnist.training.epoch import in_loop, measure_epoch, update_epoch
 from jaxmnist.training.means import Means, epoch_metrics
+from jaxmnist.training.programs import compiling, shuffled
 from jaxmnist.training.state import BatchSizes, Metered, RunEpoch, TrainState, samples_in, sizes
 
 # Samples in a piece of a stream, unless a single batch has more: enough to hide what a dispatch
@@ -62,25 +57,25 @@ def compile_pieces(
     train_piece = functools.partial(_jitted_train_piece, task, batches, hyper)
     eval_piece = functools.partial(_jitted_eval_piece, task, batches)
     first = key, 0, state
-    trains = [
-        _jitted_train_piece.lower(task, batches, hyper, first, _rows(one, count))
-        for count in _piece_sizes(samples, size)
-    ]
-    evals = [
-        _jitted_eval_piece.lower(task, batches, state.model, _rows(one, count))
-        for count in _piece_sizes(test_samples, test_size)
-    ]
-    for lowered in (*trains, *evals):
-        lowered.compile()
+    with compiling() as begin:
+        begin(shuffled.lower(key, 0, samples))
+        trains = [
+            begin(_jitted_train_piece.lower(task, batches, hyper, first, _rows(one, count)))
+            for count in _piece_sizes(samples, size)
+        ]
+        evals = [
+            begin(_jitted_eval_piece.lower(task, batches, state.model, _rows(one, count)))
+            for count in _piece_sizes(test_samples, test_size)
+        ]
     counts = samples, test_samples
     shapes = jax.eval_shape(
         functools.partial(_metrics, batches, *counts), trains[0].out_info[1], evals[0].out_info[1]
     )
 
     def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Metered, Any]:
-        order = np.asarray(_jitted_epoch_order(key, index, samples))
-        carry = _jitted_epoch_key(key, index), 0, state
-        with contextlib.closing(pieces(data, "train", order, size)) as iterator:
+        order, epoch_key = shuffled(key, index, samples)
+        carry = epoch_key, 0, state
+        with contextlib.closing(pieces(data, "train", np.asarray(order), size)) as iterator:
             (_, _, state), train_means = _over_pieces(
                 train_piece,
                 carry,
@@ -193,5 +188,3 @@ def _metrics(
 _jitted_train_piece = jax.jit(_train_piece, static_argnums=(0, 1))
 _jitted_eval_piece = jax.jit(_eval_piece, static_argnums=(0, 1))
 _jitted_metrics = jax.jit(_metrics, static_argnums=(0, 1, 2))
-_jitted_epoch_order = jax.jit(epoch_order, static_argnums=2)
-_jitted_epoch_key = jax.jit(epoch_key)

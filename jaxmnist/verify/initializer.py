@@ -51,6 +51,21 @@ class InitializerResult(Comparisons):
         """Why they differ, in short words; None if they agree, or if nothing known explains it."""
         return None if self.passed else find_cause(self.here, self.reference)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON has it: with ``cause``."""
+        return super().as_dict() | {"cause": self.cause}
+
+    def plot(self) -> Any:
+        """Draw both distributions, and the quantiles of one against the other's.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        from jaxmnist.plots import samples
+
+        title = f"{self.name}: {'passed' if self.passed else 'FAILED'}"
+        return samples(self.here, self.reference, title)
+
     def __str__(self) -> str:
         if not self.statistics:
             lines = [super().__str__()]

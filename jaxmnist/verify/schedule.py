@@ -44,6 +44,25 @@ class ScheduleResult(Comparisons):
         """Why they differ, in short words; None if they agree, or if nothing known explains it."""
         return None if self.passed else _cause(self)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON has it: with ``cause``."""
+        return super().as_dict() | {"cause": self.cause}
+
+    def plot(self) -> Any:
+        """Draw both rates at every step, and the size of their difference.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        from jaxmnist.plots import schedules
+
+        first = self.first_divergence
+        title = f"{self.name}: {'passed' if self.passed else 'FAILED'}"
+        allowed = self.parts[0].tolerance
+        return schedules(
+            self.here, self.reference, allowed, None if first is None else first.step, title
+        )
+
     def __str__(self) -> str:
         lines = [
             super().__str__(),

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +14,10 @@ import pytest
 import jaxmnist as jm
 from jaxmnist import cli
 from jaxmnist.cli import parser
+from jaxmnist.cli.examples import EXAMPLES
 from jaxmnist.errors import nearest
 
-COMMANDS = "train, predict, evaluate, sweep, verify, race, figures, export, data"
+COMMANDS = "train, predict, evaluate, sweep, runs, reproduce, verify, race, figures, export, data"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,7 @@ COMMANDS = "train, predict, evaluate, sweep, verify, race, figures, export, data
         (["data", "shwo"], ["no command 'shwo'", "list, prepare, show", "did you mean 'show'?"]),
         (["predict"], ["predict needs RUN", "folder of a run"]),
         (["evaluate"], ["evaluate needs RUN", "folder of a run"]),
+        (["reproduce"], ["reproduce needs RUN", "folder of a run"]),
         (["data", "prepare"], ["data prepare needs NAME", "fashion_mnist"]),
         (["export", "run", "onnx"], ["export needs --format", "it does not know onnx"]),
         (["evaluate", "run", "stray"], ["evaluate does not understand stray"]),
@@ -116,11 +120,13 @@ def test_every_option_that_the_parser_has_is_known(capsys):
         (["sweep", "--seeds", "0..3"], "--seed"),
         (["sweep", "--lr", "0.1", "--out", "s"], "--learning-rate"),
         (["verify", "--agianst", "torch"], "--against"),
+        (["runs", "--jsn"], "--json"),
         (["race", "--optimiser", "adam"], "--optimizers"),
         (["figures", "--re-draw"], "--redraw"),
         (["export", "run", "--fmt", "onnx"], "--format"),
         (["data", "prepare", "kmnist", "--form", "."], "--from"),
         (["--versoin"], "--version"),
+        (["--print-complete", "bash"], "--print-completion"),
         (["--halp"], "--help"),
     ],
     ids=lambda part: part if isinstance(part, str) else " ".join(part),
@@ -208,6 +214,69 @@ def test_question_loads_neither_jax_nor_matplotlib(option):
     loaded = {line.split("|")[-1].strip() for line in process.stderr.splitlines()}
     assert "jaxmnist.cli.parser" in loaded
     assert not {"jax", "matplotlib"} & loaded
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_is_a_script_of_that_shell(shell, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--print-completion", shell])
+    script, err = capsys.readouterr()
+    assert (stopped.value.code or 0, err) == (0, "")
+    (tmp_path / "script").write_text(script)
+    if (program := shutil.which(shell)) is not None:
+        subprocess.run([program, "-n", tmp_path / "script"], check=True)
+    for word in ("reproduce", "--learning-rate", "tensorboard"):
+        assert word in script
+
+
+COMPLETE = """
+source {script}
+COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_LINE="{words}"
+COMP_POINT=${{#COMP_LINE}}
+$(complete -p jaxmnist | sed 's/.*-F \\([^ ]*\\).*/\\1/') jaxmnist "${{COMP_WORDS[-1]}}" x
+echo "${{COMPREPLY[*]}}"
+"""
+
+
+def test_bash_completes_commands_options_and_values(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        cli.main(["--print-completion=bash"])
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    for words, expected in (
+        ("jaxmnist repr", "reproduce"),
+        ("jaxmnist data p", "prepare"),
+        ("jaxmnist train --opt", "--optimizer"),
+    ):
+        code = COMPLETE.format(script=tmp_path / "script", words=words)
+        ended = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+        assert ended.stdout.split() == [expected]
+
+
+@pytest.mark.parametrize("words", [[], ["fish"], ["bash", "zsh"]], ids=str)
+def test_completion_of_no_known_shell_is_refused(words, refused):
+    refused(["--print-completion", *words], "--print-completion needs a shell: bash or zsh")
+
+
+def commands(group: Any = parser.COMMANDS, path: str = "") -> Iterator[str]:
+    for name, found in group.items():
+        yield from [f"{path}{name}"] if callable(found) else commands(found, f"{path}{name} ")
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_command_has_two_examples_that_are_parsed(command, capsys, monkeypatch, tmp_path):
+    (tmp_path / "runs/adam").mkdir(parents=True)
+    (tmp_path / "runs/adam/config.json").write_text('{"config": {"optimizer": "adam"}}')
+    monkeypatch.chdir(tmp_path)
+    examples = EXAMPLES[command]
+    for example in examples:
+        words = shlex.split(example.partition(" &&")[0])
+        assert words[: 1 + len(command.split())] == ["jaxmnist", *command.split()]
+        assert callable(parser.parse(words[1:]))
+    with pytest.raises(SystemExit):
+        cli.main([*command.split(), "--help"])
+    shown = capsys.readouterr().out
+    assert len(examples) == 2
+    assert all(example in shown for example in examples)
 
 
 def test_every_command_is_parsed_without_any_option():

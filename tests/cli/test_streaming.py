@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,15 @@ def test_train_stream_writes_what_train_writes(root, tmp_path, monkeypatch):
     assert sorted(path.name for path in disk.iterdir()) == sorted(
         path.name for path in memory.iterdir()
     )
-    for name in ("config.json", "model.safetensors", "predictions.csv"):
+    for name in ("model.safetensors", "predictions.csv"):
         assert (disk / name).read_bytes() == (memory / name).read_bytes(), name
+    recorded, streamed = (json.loads((run / "config.json").read_text()) for run in (memory, disk))
+    recorded["machines"][0]["stream"] = True  # All that is recorded of how its data were read.
+    assert streamed == recorded
     assert printed[0][:3] == printed[1][:3]
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        cli.main(["reproduce", str(disk)])
+    assert "the same: 8 metrics of 2 epochs" in shown.getvalue()
 
 
 def test_streamed_run_goes_on_after_a_stop_with_the_same_weights(root, tmp_path, monkeypatch):

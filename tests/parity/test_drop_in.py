@@ -40,25 +40,33 @@ def test_each_row_of_a_vmap_is_a_run_of_its_own(name):
     rows = {key: jnp.array([value, value * 0.9 + 0.01]) for key, value in numbers.items()}
     if name == "adafactor":
         rows |= {"beta2_decay": jnp.array([-0.8, -0.7]), "d": jnp.array([1.0, 1.5])}
-    together = jax.jit(jax.vmap(lambda row: last(make(**row), PARAMS)[0]["w"]))(rows)
+    run = jax.jit(lambda row: last(make(**row), PARAMS)[0]["w"])
+    together = jax.vmap(run)(rows)
     for i in range(2):
-        alone = last(make(**{key: float(row[i]) for key, row in rows.items()}), PARAMS)[0]["w"]
+        alone = run({key: row[i] for key, row in rows.items()})
         np.testing.assert_allclose(together[i], alone, rtol=2e-5, atol=1e-6)
     assert not np.allclose(together[0], together[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_state_is_arrays_and_dtypes_stay(name):
+    """By tracing alone; the other tests run what is traced."""
+
+    def step(gradients, params, rate):
+        tx = getattr(parity, name)(lr=rate)
+        before = tx.init(params)
+        return (before, *tx.update(gradients, before, params))
+
     with jax.enable_x64(True):
-        make, rate = getattr(parity, name), jnp.asarray(0.01)
         for dtype in (jnp.float64, jnp.float32, jnp.bfloat16):
-            params = optax.tree.cast(PARAMS, dtype)
-            gradients = optax.tree.cast(GRADIENTS[0], dtype)
-            tx = make(lr=rate)
-            before = tx.init(params)
-            updates, after = jax.jit(tx.update)(gradients, before, params)
+            given = [optax.tree.cast(each, dtype) for each in (GRADIENTS[0], PARAMS)]
+            before, updates, after = jax.eval_shape(step, *given, jnp.asarray(0.01))
             assert updates["w"].dtype == dtype
-            described = [jax.tree.map(jax.typeof, state) for state in (before, after)]
+            assert jax.tree.structure(before) == jax.tree.structure(after)
+            described = [
+                [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(state)]
+                for state in (before, after)
+            ]
             assert described[0] == described[1]
 
 

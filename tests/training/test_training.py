@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import torch
 import jaxmnist as jm
 from jaxmnist import training
 from jaxmnist.data.batches import permutation
-from jaxmnist.training import host_loop
+from jaxmnist.training import in_memory
 
 CONFIG = jm.Config(hidden=(16, 8), epochs=3, batch_size=64, eval_batch_size=48)
 
@@ -264,16 +265,19 @@ def test_fit_stops_where_the_loss_stops_being_finite(dataset):
 
 
 def test_fit_keeps_the_epochs_before_a_divergence(dataset, monkeypatch):
-    epoch = host_loop._jitted_epoch
+    train = in_memory._train
+    calls = itertools.count()
 
     class Poisoned:
-        lower = epoch.lower
+        lower = train.lower
 
         def __call__(self, *arguments):
-            state, metrics, losses = epoch(*arguments)
-            return state, metrics, losses.at[4].set(jnp.inf) if arguments[-2] == 2 else losses
+            state, means = train(*arguments)
+            losses = means.per_example.loss
+            losses = losses.at[4].set(jnp.inf) if next(calls) == 2 else losses
+            return state, means._replace(per_example=means.per_example._replace(loss=losses))
 
-    monkeypatch.setattr(host_loop, "_jitted_epoch", Poisoned())
+    monkeypatch.setattr(in_memory, "_train", Poisoned())
     with pytest.raises(jm.DivergedError, match="became inf at step 4 of epoch 2") as caught:
         jm.fit(CONFIG, dataset)
     monkeypatch.undo()
@@ -291,7 +295,7 @@ def test_second_fit_traces_nothing(dataset, monkeypatch):
     def traced_again(*_, **__):
         raise AssertionError("the program was traced again")
 
-    monkeypatch.setattr("jaxmnist.training.run.update_epoch", traced_again)
+    monkeypatch.setattr("jaxmnist.training.in_memory.update_epoch", traced_again)
     jm.fit(dataclasses.replace(CONFIG, seed=4, learning_rate=0.01, epochs=1), dataset)
     with pytest.raises(AssertionError, match="traced again"):
         jm.fit(dataclasses.replace(CONFIG, batch_size=65), dataset)

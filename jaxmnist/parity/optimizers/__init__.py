@@ -9,6 +9,7 @@ from jaxmnist.parity.optimizers.adamax import adamax as adamax
 from jaxmnist.parity.optimizers.asgd import asgd as asgd
 from jaxmnist.parity.optimizers.clipping import clip_grad_norm as clip_grad_norm
 from jaxmnist.parity.optimizers.clipping import clip_grad_value as clip_grad_value
+from jaxmnist.parity.optimizers.lbfgs import lbfgs as lbfgs
 from jaxmnist.parity.optimizers.muon import muon as muon
 from jaxmnist.parity.optimizers.nadam import nadam as nadam
 from jaxmnist.parity.optimizers.radam import radam as radam

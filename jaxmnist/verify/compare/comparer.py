@@ -14,12 +14,12 @@ from jaxmnist.verify.compare.measures import (
     relative_error,
     unit_in_last_place,
 )
-from jaxmnist.verify.compare.results import Comparison, Divergence, Errors
+from jaxmnist.verify.compare.results import Comparison, Divergence, ErrorCurves, Errors
 
 
 @dataclass
 class Comparer:
-    """Compares two computations step by step; stores only the extremes, whatever their length.
+    """Compares two computations step by step; stores the extremes, and each leaf's error by step.
 
     An element's error is measured against the largest value that the element has had, so that an
     element passing through zero does not make a rounding error infinite, and a large element
@@ -50,6 +50,7 @@ class Comparer:
     _nonzero: set[str] = field(default_factory=set)
     _largest: np.ndarray | float = 0.0
     _shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    _curves: list[tuple[int, float, np.ndarray]] = field(default_factory=list)
 
     def add(
         self,
@@ -106,6 +107,9 @@ class Comparer:
             self._worst if self._first else None,
             tuple(leaf for leaf in self._shapes if leaf not in self._nonzero),
             bool(self._nonzero),
+            curves=ErrorCurves(tuple(self._starts), self._curves, len(self._curves))
+            if self._curves
+            else None,
         )
 
     def _check_shapes(self, actual: Leaves, expected: Leaves) -> None:
@@ -158,9 +162,22 @@ class Comparer:
         if errors.relative > self._errors.relative:
             self._worst = divergence(worst)
         self._errors = Errors(*map(max, self._errors, errors))
+        by_leaf = np.maximum.reduceat(relative, [*self._starts.values()])
+        self._curves.append((step, self.tolerance, by_leaf))
         if self._first is None and errors.relative > self.tolerance:
             self._first = divergence(int((relative > self.tolerance).argmax()))
         return errors
+
+    @property
+    def _starts(self) -> dict[str, int]:
+        """Where each leaf begins among the flattened ones, but those without elements."""
+        sizes = [math.prod(shape) for shape in self._shapes.values()]
+        starts = [0, *np.cumsum(sizes).tolist()]
+        return {
+            leaf: start
+            for leaf, start, size in zip(self._shapes, starts, sizes, strict=False)
+            if size
+        }
 
     def _largest_after(self, magnitude: np.ndarray) -> np.ndarray:
         """What to measure errors against: the largest finite |expected| so far."""

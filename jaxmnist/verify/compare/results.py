@@ -1,9 +1,11 @@
 """The result of a comparison: the largest errors, and the first divergence."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
 
 
 class Divergence(NamedTuple):
@@ -37,6 +39,33 @@ class Errors(NamedTuple):
     """The same, in units in the last place of that largest |expected|, in the coarser dtype."""
 
 
+class ErrorCurves(NamedTuple):
+    """The largest relative error of every leaf at every step, for pictures."""
+
+    leaves: tuple[str, ...]
+    """Those that have elements."""
+    rows: Sequence[tuple[int, float, np.ndarray]]
+    """Of each step its number, what was allowed, and the errors, float64[leaves]; perhaps more."""
+    length: int
+    """How many of these rows there were."""
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The numbers of the steps, int[steps]."""
+        return np.array([step for step, _, _ in self.rows[: self.length]])
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """What was allowed, float64[steps]."""
+        return np.array([allowed for _, allowed, _ in self.rows[: self.length]])
+
+    @property
+    def errors(self) -> dict[str, np.ndarray]:
+        """The errors, float64[steps], by leaf."""
+        columns = np.array([errors for _, _, errors in self.rows[: self.length]]).T
+        return dict(zip(self.leaves, columns, strict=True))
+
+
 class Result:
     """A result with a verdict, which has to be asked for: its truth says nothing.
 
@@ -68,6 +97,7 @@ class Comparison(Result):
         tested: Whether any leaf was not.
         factor: Where the arrays are those of the reference times one constant at every step, that
             constant; else None.
+        curves: The errors of every leaf at every step; None where they were not taken one by one.
     """
 
     name: str
@@ -80,6 +110,7 @@ class Comparison(Result):
     untested: tuple[str, ...] = ()
     tested: bool = True
     factor: float | None = None
+    curves: ErrorCurves | None = field(default=None, repr=False, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -94,6 +125,14 @@ class Comparison(Result):
     def to_json(self) -> str:
         """Return the result as a JSON object's text."""
         return Comparisons(self.name, (self,)).to_json()
+
+    def plot(self) -> Any:
+        """Draw the errors as `Comparisons.plot` does.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        return Comparisons(self.name, (self,)).plot()
 
     def __str__(self) -> str:
         return str(Comparisons(self.name, (self,)))
@@ -145,6 +184,43 @@ class Comparisons(Result):
     def to_json(self) -> str:
         """Return the result as a JSON object's text."""
         return json.dumps(self.as_dict())
+
+    def plot(self) -> Any:
+        """Draw the errors: of every leaf at every step, or where there was one step, by leaf.
+
+        What was not compared leaf by leaf has one error for each part.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        from jaxmnist.plots import errors_by_leaf, errors_by_step
+
+        title = f"{self.name}: {'passed' if self.passed else 'FAILED'}"
+        drawn = {part.name: part for part in self.parts if part.curves is not None}
+        if any(part.steps > 1 for part in drawn.values()):
+            return errors_by_step(
+                {
+                    name: (part.curves.steps, part.curves.errors, part.curves.allowed)
+                    for name, part in drawn.items()
+                    if part.curves is not None
+                },
+                {
+                    name: part.first_divergence.step
+                    for name, part in drawn.items()
+                    if part.first_divergence is not None
+                },
+                title,
+            )
+        return errors_by_leaf(
+            {
+                part.name: {part.name: part.max_error}
+                if part.curves is None
+                else {leaf: errors[-1] for leaf, errors in part.curves.errors.items()}
+                for part in self.parts
+            },
+            {part.name: part.tolerance for part in self.parts},
+            title,
+        )
 
     def __iter__(self) -> Iterator[Comparison]:
         return iter(self.parts)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from jaxmnist.verify.compare import Comparisons
 
@@ -23,6 +24,10 @@ class FunctionResult(Comparisons):
     def cause(self) -> str | None:
         """Why they differ, in short words; None if they agree, or if nothing known explains it."""
         return None if self.passed else self.search()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON has it: with ``cause``."""
+        return super().as_dict() | {"cause": self.cause}
 
     def __str__(self) -> str:
         if self.passed:

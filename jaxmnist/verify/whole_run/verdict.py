@@ -1,6 +1,7 @@
 """The verdict on a run in both frameworks: whether their distance is rounding or a bug."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -52,6 +53,19 @@ class TrainingResult(Comparisons):
         if self.first_divergence is None or self.perturbation is None:
             return None
         return "a bug"
+
+    def plot(self) -> Any:
+        """Draw the error of every batch's loss, with what the perturbed runs allow.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        from jaxmnist.plots import run_errors
+
+        loss = self.parts[0].first_divergence
+        title = f"{self.name}: {'passed' if self.passed else 'FAILED'}"
+        first = None if loss is None else loss.step
+        return run_errors(self.error, self.perturbation, self.allowed, first, title)
 
     def __str__(self) -> str:
         lines = [super().__str__(), f"  a batch's loss is off by up to {self.error.max():.1e}"]

@@ -7,6 +7,7 @@ from jaxmnist.verify.locate.causes import (
     arguments,
     attention,
     convolution,
+    extra,
     modules,
     parameters,
     precision,
@@ -43,7 +44,7 @@ def cause(alignment: Alignment, place: Place, module: Any) -> str | None:
         The first cause that holds, in short words; None if there is none.
     """
     if place.extra is not None:
-        return structure.extra(alignment, place)
+        return extra.extra(alignment, place)
     index = place.operation
     if index is None:
         return None

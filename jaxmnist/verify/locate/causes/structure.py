@@ -9,16 +9,12 @@ from jaxmnist.verify.locate.align import Match, magnitude, ordered, same_element
 from jaxmnist.verify.locate.causes.activations import ACTIVATIONS as ACTIVATION_OPERATIONS
 from jaxmnist.verify.locate.forward import VIEWS, Alignment, maker_of
 from jaxmnist.verify.locate.jax_trace import JaxTrace
-from jaxmnist.verify.locate.place import Place
 from jaxmnist.verify.locate.replay import replayed
 from jaxmnist.verify.locate.torch_trace import Operation, Ref
 from jaxmnist.verify.locate.trial import Hypothesis, data_inputs, with_argument
 
 LATER = 12
 """How many operations later one that seems to be missing may be done."""
-ACTIVATIONS = frozenset(
-    ("tanh", "logistic", "exp", "erf", "max", "log1p", "sin", "cos", "square", "integer_pow")
-)
 
 
 def hypotheses(alignment: Alignment, index: int) -> Iterator[Hypothesis]:
@@ -273,65 +269,3 @@ def moved(alignment: Alignment, index: int, hypothesis: Hypothesis) -> str | Non
             names = operation.name, theirs.operations[i].name
             return "order: {} after {} in JAX, before it in PyTorch".format(*names)
     return None
-
-
-def extra(alignment: Alignment, place: Place) -> str | None:
-    """Name what the JAX function computes in between.
-
-    Args:
-        alignment: Of the two programs.
-        place: With the value that is extra.
-
-    Returns:
-        In short words; None if the place has none.
-    """
-    if place.extra is None:
-        return None
-    ours = alignment.ours
-    value = ours.values[place.extra]
-    constants = [p for p in value.parents if not ours.values[p].data]
-    parameters = [
-        ours.values[n].name for p in constants for n in ours.ancestors(p) if ours.values[n].name
-    ]
-    if parameters:
-        what = {"add": "bias", "add_any": "bias", "mul": "scale"}.get(value.primitive)
-        return f"extra {what or value.primitive}: {parameters[0]}"
-    several = sum(ours.values[p].data for p in value.parents) > 1
-    if value.primitive in ("mul", "div"):
-        number = _constant(alignment, place.extra)
-        return "extra gate or scale" if several else f"extra scale: {value.primitive} {number}"
-    if value.primitive == "convert_element_type":
-        narrow = min((value, ours.values[value.parents[0]]), key=lambda v: v.dtype.itemsize)
-        return f"{narrow.dtype.name}: a value is rounded in JAX"
-    if value.primitive == "sub" and _centred(alignment, place.extra):
-        return "extra mean: subtracted in JAX"
-    if value.primitive in ("add", "sub"):
-        number = _constant(alignment, place.extra)
-        if not several and number and 0 < float(number) <= 1e-2:
-            return f"extra epsilon: {number} in JAX"
-        return "extra residual connection" if several else "extra bias or constant"
-    if value.primitive in ACTIVATIONS:
-        name = "ReLU" if value.primitive == "max" else value.primitive
-        return f"extra activation: {name}"
-    return f"extra {value.primitive}"
-
-
-def _centred(alignment: Alignment, number: int) -> bool:
-    """Whether a value is another one without its mean over an axis."""
-    values = alignment.ours.values
-    mine = values[number].array
-    whole = values[values[number].parents[0]].array
-    return whole.shape == mine.shape and any(
-        _near(mine, whole - whole.mean(axis, keepdims=True)) for axis in range(whole.ndim)
-    )
-
-
-def _constant(alignment: Alignment, number: int) -> str:
-    value = alignment.ours.values[number]
-    numbers = [x for x in value.literals if np.ndim(x) == 0]
-    numbers += [
-        alignment.ours.values[p].array
-        for p in value.parents
-        if not alignment.ours.values[p].data and np.size(alignment.ours.values[p].array) == 1
-    ]
-    return f"{float(np.ravel(numbers[0])[0]):.6g}" if numbers else ""
