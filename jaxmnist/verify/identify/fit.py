@@ -143,13 +143,18 @@ def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRul
         free = {name: _from_log(name, x[:, [i]]) for i, name in enumerate(names)}
         return free | {name: np.full((len(x), 1), value) for name, value in fixed.items()}
 
+    slopes = np.empty(0)
+
     def residual(x: np.ndarray) -> np.ndarray:
-        return np.nan_to_num(residuals(spec, columns(x[None]), probe)[0][0].ravel(), nan=1e3)
+        # One pass for both: the real part of a complex step is the value itself.
+        nonlocal slopes
+        shifted = x + 1e-30j * np.eye(len(x))
+        both = residuals(spec, columns(shifted), probe)[0].reshape(len(x), -1)
+        slopes = np.nan_to_num(both.imag.T / 1e-30)
+        return np.nan_to_num(both[0].real, nan=1e3)
 
     def jacobian(x: np.ndarray) -> np.ndarray:
-        shifted = x + 1e-30j * np.eye(len(x))
-        slopes = np.imag(residuals(spec, columns(shifted), probe)[0]) / 1e-30
-        return np.nan_to_num(slopes.reshape(len(x), -1).T)
+        return slopes
 
     start = np.array([_to_log(name, numbers[name]) for name in names])
     with np.errstate(all="ignore"):

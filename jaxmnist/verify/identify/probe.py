@@ -33,8 +33,8 @@ class Probe(NamedTuple):
     """Of an element's changes, to measure an error by; not less than what rounding hides."""
     initial: float | None
     """Where the accumulator of squares starts, if that can be seen."""
-    decays: bool
-    """Whether the weight itself moves it."""
+    decays: bool | None
+    """Whether the weight itself moves it; None if that cannot be seen."""
     velocity: np.ndarray | None
     """The velocity after the last step, if that can be seen."""
     shape: tuple[int, ...]
@@ -93,7 +93,10 @@ def run_probe(adapter: Adapter, gradients: np.ndarray) -> Probe:
 
 
 def probe_columns(size: int) -> np.ndarray:
-    """Choose the elements of `probe_gradients` for a leaf: all in turn, or some of each scale.
+    """Choose the elements of `probe_gradients` for a leaf: all in turn, or of some scales.
+
+    A small leaf too has every scale that it has twice, at 0 and at 1, as far as it goes: only such
+    a pair shows weight decay.
 
     Args:
         size: Of the leaf.
@@ -103,7 +106,10 @@ def probe_columns(size: int) -> np.ndarray:
     """
     if size >= EVERY:
         return np.arange(size) % EVERY
-    return np.linspace(0, EVERY - 1, size).round().astype(int)
+    count = (size + 1) // 2
+    scales = np.linspace(0, SCALES - 1, count) if count > 1 else np.array([SCALES // 2])
+    scales = scales.round().astype(int)
+    return np.concatenate([scales, scales + SCALES])[:size]
 
 
 def run_probes(adapter: Adapter, gradients: Mapping[str, np.ndarray]) -> dict[str, Probe]:
@@ -172,14 +178,15 @@ def _changes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return changes, np.abs(changes).max(axis=0) + 1e-6 * np.abs(weights).max(axis=0)
 
 
-def _decays(gradients: np.ndarray, weights: np.ndarray) -> bool:
-    """Whether elements with the same gradients move otherwise at 1 than at 0."""
+def _decays(gradients: np.ndarray, weights: np.ndarray) -> bool | None:
+    """Whether elements with the same gradients move otherwise at 1 than at 0; None without any."""
     changes = np.diff(weights, axis=0)
     at = {0.0: {}, 1.0: {}}
     for column, start in enumerate(weights[0]):
         at[float(start)][gradients[:, column].tobytes()] = changes[:, column]
-    for gradient in at[0.0].keys() & at[1.0].keys():
+    pairs = at[0.0].keys() & at[1.0].keys()
+    for gradient in pairs:
         zero, one = at[0.0][gradient], at[1.0][gradient]
         if (np.abs(one - zero) > 1e-14 + 1e-9 * np.abs(zero).max()).any():
             return True
-    return False
+    return False if pairs else None

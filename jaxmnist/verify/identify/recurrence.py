@@ -82,7 +82,7 @@ def _directions(spec: RuleSpec, numbers: Numbers, probe: Probe) -> Iterator[np.n
     candidates = len(next(iter(numbers.values()), np.zeros(1)))
     full = candidates, probe.gradients.shape[1]
     leaf = Leaf(probe.weights, probe.shape)
-    gradients = (np.broadcast_to(g, full) for g in probe.gradients)
+    gradients = iter(np.broadcast_to(probe.gradients[:, None], (len(probe.gradients), *full)))
     if spec.weight_decay == "coupled":
         gradients = _decayed(gradients, leaf, numbers["weight_decay"])
     if spec.trust == "gradient":
@@ -94,7 +94,7 @@ def _directions(spec: RuleSpec, numbers: Numbers, probe: Probe) -> Iterator[np.n
         steps = _decayed(steps, leaf, numbers["weight_decay"])
     if spec.trust == "update":
         steps = _trusted(steps, leaf)
-    return (np.broadcast_to(step, full) for step in steps)
+    return (step if np.shape(step) == full else np.broadcast_to(step, full) for step in steps)
 
 
 def _decayed(arrays: Iterable[Any], leaf: Leaf, weight_decay: Any) -> Iterator[Any]:

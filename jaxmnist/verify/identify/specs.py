@@ -9,6 +9,7 @@ import numpy as np
 from jaxmnist.verify.identify.probe import Probe
 from jaxmnist.verify.identify.rules import RuleSpec
 
+_DECAYS: Final = ("none", "coupled", "decoupled")
 _PLACES: Final = ("none", "outside", "inside", "before correction")
 
 
@@ -22,7 +23,7 @@ def rule_specs(probe: Probe, scheduled: bool) -> Iterator[RuleSpec]:
     Yields:
         One specification after another.
     """
-    decays = ("coupled", "decoupled") if probe.decays else ("none",)
+    decays = {True: ("coupled", "decoupled"), False: ("none",)}.get(probe.decays, _DECAYS)
     linear = _is_linear(probe)
     for weight_decay in decays:
         common: dict[str, Any] = {"scheduled": scheduled, "weight_decay": weight_decay}
