@@ -6,6 +6,7 @@ when it predicts every step to a part in 10^8.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import product
 from typing import Any, Final
 
@@ -58,8 +59,7 @@ def identify(probe: Probe) -> FittedRule | None:
             for spec in specs[scheduled]
             if spec.deviations == deviations and spec.is_rare == is_rare
         ]
-        starts = sorted((_best_start(spec, probe) for spec in level), key=lambda s: s.error)
-        for start in starts[:_TRIED]:
+        for start in _nearest([_best_start(spec, probe) for spec in level]):
             rule = fit(start.spec, start.numbers, probe)
             if rule.error < ACCEPTED_ERROR and _is_sane(rule):
                 return rule
@@ -82,7 +82,9 @@ _ORDER: Final = (
 
 def _is_sane(rule: FittedRule) -> bool:
     """Whether no number has reached a value where its specification is a plainer one."""
-    return all(1e-6 < rule.numbers.get(name, 0.5) < 1 - 1e-6 for name in _SHARES)
+    return all(1e-6 < rule.numbers.get(name, 0.5) < 1 - 1e-6 for name in _SHARES) and all(
+        abs(rule.numbers.get(name, 1.0)) > least for name, least in _LEAST.items()
+    )
 
 
 def follow(rule: FittedRule, probe: Probe) -> FittedRule:
@@ -143,35 +145,75 @@ def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRul
         free = {name: _from_log(name, x[:, [i]]) for i, name in enumerate(names)}
         return free | {name: np.full((len(x), 1), value) for name, value in fixed.items()}
 
+    best = start = np.array([_to_log(name, numbers[name]) for name in names])
     slopes = np.empty(0)
+    costs: list[float] = []
 
     def residual(x: np.ndarray) -> np.ndarray:
         # One pass for both: the real part of a complex step is the value itself.
-        nonlocal slopes
+        nonlocal best, slopes
         shifted = x + 1e-30j * np.eye(len(x))
         both = residuals(spec, columns(shifted), probe)[0].reshape(len(x), -1)
         slopes = np.nan_to_num(both.imag.T / 1e-30)
-        return np.nan_to_num(both[0].real, nan=1e3)
+        values = np.nan_to_num(both[0].real, nan=1e3)
+        cost = float(values @ values)
+        if not costs or cost < costs[-1]:
+            best = x.copy()
+        costs.append(min([cost, *costs[-1:]]))
+        is_stuck = len(costs) > _PATIENCE and costs[-1] > 0.9 * costs[-1 - _PATIENCE]
+        if is_stuck and np.abs(values).max() > ACCEPTED_ERROR:
+            raise _StuckError
+        return values
 
-    def jacobian(x: np.ndarray) -> np.ndarray:
-        return slopes
-
-    start = np.array([_to_log(name, numbers[name]) for name in names])
-    with np.errstate(all="ignore"):
-        found = _least_squares(
-            residual, start, jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=40
+    with np.errstate(all="ignore"), suppress(_StuckError):
+        _least_squares(
+            residual,
+            start,
+            lambda x: slopes,
+            method="lm",
+            xtol=1e-15,
+            ftol=1e-15,
+            gtol=1e-15,
+            max_nfev=40,
         )
-    fitted = {name: float(_from_log(name, found.x[i])) for i, name in enumerate(names)}
+    fitted = {name: float(_from_log(name, best[i])) for i, name in enumerate(names)}
     return evaluate(spec, fitted | fixed, probe)
 
 
+class _StuckError(Exception):
+    """A fit has come no nearer for a while: its specification is not the one."""
+
+
+_PATIENCE: Final = 6  # evaluations
+
 # --- Where the fits start ---
 
-_TRIED: Final = 6  # of the specifications with as many deviations, the nearest at the start
+_TRIED: Final = 6
+
+
+def _nearest(starts: list[FittedRule]) -> list[FittedRule]:
+    """The nearest of the starts, and the nearest of every kind and weight decay.
+
+    An optimizer whose numbers are far from the grid's may be nearer to the grid of another kind.
+    """
+    starts = sorted(starts, key=lambda start: start.error)
+    first: dict[tuple[str, str], FittedRule] = {}
+    for start in starts:
+        first.setdefault((start.spec.kind, start.spec.weight_decay), start)
+    own = [start for start in first.values() if not any(start is near for near in starts[:_TRIED])]
+    return starts[:_TRIED] + own
+
 
 _GRID_STEPS: Final = 16  # enough to choose a start by
 
 _SHARES: Final = ("momentum", "b1", "b2", "b3", "decay", "dampening", "eta_minus")
+_LEAST: Final = {
+    "alpha": 1e-6,
+    "optimism": 1e-6,
+    "weight_decay": 1e-9,
+    "epsilon_root": 1e-30,
+    "initial": 1e-30,
+}
 _SIZES: Final = ("least", "most")
 _SIGNED: Final = ("weight_decay", "optimism")
 

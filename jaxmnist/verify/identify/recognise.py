@@ -80,6 +80,9 @@ def _recognised(subject: "_Subject", every: int, accumulator: str, steps: int) -
     streams = _Streams(subject, every, accumulator, steps)
     rules: dict[str, FittedRule | None] = {}
     for leaf in subject.names:
+        if None in rules.values():
+            rules[leaf] = None  # One leaf that is not known is enough not to know the optimizer.
+            continue
         known = (rule for rule in rules.values() if rule and streams.follows(rule, leaf))
         rule = next(known, None)
         if rule is None and (found := streams.recognised(leaf)):
