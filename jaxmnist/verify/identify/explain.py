@@ -35,8 +35,9 @@ class Explanation(Result):
         comparison: The two on random gradients.
         causes: The conventions in which they differ, those that matter most first; together they
             are the whole difference. Empty where nothing differs or nothing known explains it.
-        here: What the optimizer was recognised as, or None.
-        reference: What the reference was recognised as, or None.
+        here: What the optimizer was recognised as, or None. Where both look alike on short runs and
+            a longer one contradicts it, what they look like.
+        reference: What the reference was recognised as, in the same way.
     """
 
     comparison: Comparisons
@@ -52,6 +53,14 @@ class Explanation(Result):
     def to_json(self) -> str:
         """Return the comparison as a JSON object's text, with the explanation in words."""
         return json.dumps(self.comparison.as_dict() | {"explanation": str(self)})
+
+    def plot(self) -> Any:
+        """Draw the comparison's errors.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        return self.comparison.plot()
 
     @property
     def agree(self) -> bool:
@@ -158,7 +167,12 @@ def explain(
         causes = _of_complex(tx, reference, params, steps, seed)
     causes.sort(key=lambda cause: -cause.effect)
     first = next(iter(here.rules))
-    return Explanation(comparison, tuple(causes), here.rules[first], there.rules[first])
+    mine, theirs = here.rules[first], there.rules[first]
+    if not causes and None in (mine, theirs):
+        looks = mine or here.short, theirs or there.short
+        if looks[0] and looks[1] and describe(looks[0]) == describe(looks[1]):
+            mine, theirs = looks
+    return Explanation(comparison, tuple(causes), mine, theirs)
 
 
 _DEFAULT: Final = {"matrix": np.zeros((4, 8)), "vector": np.zeros(48)}

@@ -40,6 +40,8 @@ class Recognised(NamedTuple):
     rules: Mapping[str, FittedRule | None]
     probes: Mapping[str, Probe]
     """What it did with the first stream."""
+    short: FittedRule | None
+    """What the first leaf looks like on that stream alone."""
 
     @property
     def has_own(self) -> bool:
@@ -88,7 +90,7 @@ def _recognised(subject: "_Subject", every: int, accumulator: str, steps: int) -
         if rule is None and (found := streams.recognised(leaf)):
             rule = found._replace(accumulated=every, accumulator=accumulator)
         rules[leaf] = rule
-    return Recognised(rules, streams.wide or subject.first)
+    return Recognised(rules, streams.wide or subject.first, streams.short.get(subject.names[0]))
 
 
 class _Subject:
@@ -153,6 +155,8 @@ class _Streams:
     def __init__(self, subject: _Subject, every: int, accumulator: str, steps: int) -> None:
         self._run = partial(subject.run, every=every, accumulator=accumulator)
         self._every = every
+        self.short: dict[str, FittedRule] = {}
+        """What leaves look like on the first stream alone."""
         self.wide = self._run(*probe_gradients(0, STEPS * every))
         self._check = self._run(*probe_gradients(1, steps * every))
         self._small = self._run(*probe_gradients(2, STEPS * every, _SMALL))
@@ -173,6 +177,7 @@ class _Streams:
         if small is not None:
             rule = fit(small.spec, small.numbers, wide)
             if rule.error <= ACCEPTED_ERROR:
+                self.short[leaf] = rule
                 yield from self._with_rates(rule, leaf)
             yield from self._with_rates(small, leaf)
             for clip in clips(small.spec.weight_decay == "coupled"):
@@ -181,6 +186,7 @@ class _Streams:
                     yield from self._with_rates(bounded, leaf)
         rule = identify(wide)
         if rule is not None:
+            self.short.setdefault(leaf, rule)
             yield from self._with_rates(rule, leaf)
 
     def _explains_near(self, rule: FittedRule, leaf: str) -> bool:
