@@ -154,8 +154,8 @@ def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRul
         nonlocal best, slopes
         shifted = x + 1e-30j * np.eye(len(x))
         both = residuals(spec, columns(shifted), probe)[0].reshape(len(x), -1)
-        slopes = np.nan_to_num(both.imag.T / 1e-30)
-        values = np.nan_to_num(both[0].real, nan=1e3)
+        slopes = np.nan_to_num(np.imag(both).T / 1e-30)
+        values = np.nan_to_num(np.real(both[0]), nan=1e3)
         cost = float(values @ values)
         if not costs or cost < costs[-1]:
             best = x.copy()

@@ -23,7 +23,7 @@ def rule_specs(probe: Probe, scheduled: bool) -> Iterator[RuleSpec]:
     Yields:
         One specification after another.
     """
-    decays = {True: ("coupled", "decoupled"), False: ("none",)}.get(probe.decays, _DECAYS)
+    decays = _DECAYS if probe.decays is None else _DECAYS[1:] if probe.decays else _DECAYS[:1]
     linear = _is_linear(probe)
     for weight_decay in decays:
         common: dict[str, Any] = {"scheduled": scheduled, "weight_decay": weight_decay}
