@@ -14,6 +14,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import require_torch
 from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.compare import Comparer, Comparison, Comparisons
+from jaxmnist.verify.identify.shapes import difference
 from jaxmnist.verify.precision import check_dtype, precision
 from jaxmnist.verify.rounding import allowed_by_arithmetic, epsilon
 
@@ -208,6 +209,20 @@ def _compared(here: np.ndarray, there: np.ndarray, tolerance: float) -> Comparis
 
 
 def _cause(result: ScheduleResult) -> str | None:
+    """In short words: what is common to both, and then how their shapes differ."""
+    room = max(result.parts[0].tolerance, 64 * epsilon("float32"))
+    common = _common(result)
+    if common is not None and not common.startswith(_PLACES):
+        return common
+    shapes = difference(result.here, result.reference, room)
+    return "; ".join(part for part in (common, shapes) if part) or None
+
+
+_PLACES: Final = ("the end", "a later part", "the beginning")
+"""Causes that say where two schedules differ, and not how."""
+
+
+def _common(result: ScheduleResult) -> str | None:
     here, there, steps = result.here, result.reference, len(result.here)
     tolerance = result.parts[0].tolerance
 

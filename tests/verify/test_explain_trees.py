@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from jaxmnist import verify
+from jaxmnist.verify.identify.probe import SCALES, probe_columns
 from jaxmnist.verify.identify.words import rates_text
 
 
@@ -135,11 +136,32 @@ def test_a_tree_with_a_place_left_empty_is_taken() -> None:
     assert verify.explain(optax.sgd(0.1), torch.optim.SGD, params=params, steps=3).causes
 
 
+@pytest.mark.parametrize("size", [2, 3, 12, 31, 32, 48])
+def test_a_small_leaf_has_its_scales_at_0_and_at_1(size: int) -> None:
+    columns = probe_columns(size)
+    assert columns.shape == (size,)
+    at_zero, at_one = columns[columns < SCALES], columns[columns >= SCALES] - SCALES
+    assert at_one.size
+    assert set(at_one) <= set(at_zero)
+
+
+def test_numbers_far_from_the_usual_are_not_another_rule() -> None:
+    here, there = (
+        optax.adamw(3e-2, b1=0.8, b2=b2, eps=1e-4, weight_decay=0.3) for b2 in (0.97, 0.96)
+    )
+    explanation = verify.explain(here, there, params={"offset": np.ones(32)}, steps=5)
+    assert [cause[:3] for cause in explanation.causes] == [("b2", "0.97", "0.96")]
+
+
 def test_an_optimizer_that_needs_a_matrix_is_given_one() -> None:
     params = {"kernel": np.ones((4, 8)) / 7}
     explanation = verify.explain(optax.contrib.muon(1e-3), torch.optim.Muon, params=params, steps=3)
-    assert not explanation.explained
-    assert "none of the known update rules" in str(explanation)
+    assert {cause.what for cause in explanation.causes} == {
+        "weight decay",
+        "bias correction",
+        "the factor for a matrix's shape",
+        "the precision of the Newton-Schulz iteration",
+    }
 
 
 def test_velocities_of_steps_and_of_gradients_are_not_compared_as_one() -> None:

@@ -48,7 +48,7 @@ class BrokenStep(torch.optim.SGD):
         ({"tolerance": float("nan")}, "tolerance is nan"),
         ({"params": {}}, "params has no leaves"),
         ({"params": {"w": np.array([1.0, np.nan])}}, "w has an element that is not finite"),
-        ({"params": {"w": np.array([1j])}}, "w has dtype complex128"),
+        ({"params": {"w": np.array(["1"])}}, "w has dtype <U1; it must hold numbers"),
         (
             {"params": PARAMS, "gradients": "rosenbrock"},
             r"b has shape \(\); it must have at least two",

@@ -55,7 +55,10 @@ def test_end_value_that_stays_in_pytorch():
         return 0.025 + 0.025 * t.astype(float)
 
     result = verify.schedule(rising, warmed, 8, learning_rate=0.1)
-    assert result.cause == "the end: up to step 3 they agree, and then PyTorch's rate stays"
+    assert result.cause == (
+        "the end: up to step 3 they agree, and then PyTorch's rate stays; how long it goes on: "
+        "to step 7 here, to step 3 in PyTorch"
+    )
 
 
 def test_float32_is_named_and_passes_as_float32():

@@ -22,6 +22,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "PyTorch's epsilon is outside the root.",
             lambda: optax.adam(0.01, eps=1e-4),
+            causes=("epsilon's place", "epsilon's size"),
         ),
         Row(
             lambda params: optim.Adam(params, lr=0.01, weight_decay=0.1),
@@ -30,6 +31,7 @@ def rows() -> list[Row]:
             "Adam's decay is added to the gradient; AdamW's shrinks the weights apart from it.",
             lambda: optax.chain(optax.add_decayed_weights(0.1), optax.adam(0.01)),
             on="weights",
+            causes=("weight decay's place",),
         ),
         Row(
             lambda params: optim.Adam(params, lr=0.01, amsgrad=True),
@@ -37,6 +39,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "PyTorch takes the maximum before the bias correction, Optax after it.",
             lambda: parity.adam(lr=0.01, amsgrad=True),
+            causes=("AMSGrad",),
         ),
         Row(
             lambda params: optim.Adam(params, lr=0.01, maximize=True),
@@ -53,6 +56,7 @@ def rows() -> list[Row]:
                 optax.scale(-1.0), optax.add_decayed_weights(0.1), optax.adam(0.01)
             ),
             on="weights",
+            causes=("the weight decay's sign",),
         ),
         Row(
             lambda params: optim.AdamW(params, lr=0.01),
@@ -61,6 +65,7 @@ def rows() -> list[Row]:
             "The decay's default is 1e-2 in PyTorch, and 1e-4 in Optax.",
             lambda: optax.adamw(0.01, weight_decay=1e-2),
             on="weights",
+            causes=("weight decay's size",),
         ),
         Row(
             lambda params: optim.AdamW(params, lr=0.01, weight_decay=0.1),
@@ -78,6 +83,7 @@ def rows() -> list[Row]:
             "PyTorch takes the maximum before the bias correction, Optax after it.",
             lambda: parity.adamw(lr=0.01, amsgrad=True),
             on="weights",
+            causes=("AMSGrad",),
         ),
         Row(lambda params: optim.Adamax(params, lr=0.01), lambda: optax.adamax(0.01)),
         Row(
@@ -87,6 +93,7 @@ def rows() -> list[Row]:
             "PyTorch's decay is added to the gradient.",
             lambda: optax.chain(optax.add_decayed_weights(0.1), optax.adamax(0.01)),
             on="weights",
+            causes=("weight decay's place",),
         ),
         Row(
             lambda params: optim.NAdam(params, lr=0.01),
@@ -94,6 +101,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "PyTorch's momentum grows, as b1 · (1 - ½ · 0.96^(0.004 t)); Optax's is constant.",
             lambda: parity.nadam(lr=0.01),
+            causes=("the momentum's growth",),
         ),
         Row(
             lambda params: optim.NAdam(params, lr=0.01, momentum_decay=0.1),
@@ -101,6 +109,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "No setting of Optax's has momentum_decay.",
             lambda: parity.nadam(lr=0.01, momentum_decay=0.1),
+            causes=("the momentum's growth",),
         ),
         Row(
             lambda params: optim.NAdam(
@@ -111,6 +120,7 @@ def rows() -> list[Row]:
             "The decay is equal, the momentum as NAdam's.",
             lambda: parity.nadam(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
             on="weights",
+            causes=("the momentum's growth",),
         ),
         Row(
             lambda params: optim.RAdam(params, lr=0.01),
@@ -118,6 +128,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "PyTorch adds epsilon before the bias correction, Optax after it.",
             lambda: parity.radam(lr=0.01),
+            causes=("epsilon's place",),
         ),
         Row(
             lambda params: optim.RAdam(params, lr=0.01, eps=0.0),
@@ -133,5 +144,6 @@ def rows() -> list[Row]:
             "With decoupled_weight_decay=True the decay is not added to the gradient.",
             lambda: parity.radam(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
             on="weights",
+            causes=("weight decay's place", "epsilon's place"),
         ),
     ]

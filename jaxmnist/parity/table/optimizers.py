@@ -40,6 +40,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "Dampening weighs all gradients but the first by 1 - dampening; Optax has none.",
             lambda: parity.sgd(lr=0.1, momentum=0.9, dampening=0.5),
+            causes=("dampening",),
         ),
         Row(
             lambda params: optim.SGD(params, lr=0.1, momentum=0.9, dampening=0.9),
@@ -47,6 +48,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "An average with its weights 0.9 and 0.1 weighs the first gradient by 0.1 too.",
             lambda: parity.sgd(lr=0.1, momentum=0.9, dampening=0.9),
+            causes=("the first gradient's weight",),
         ),
         Row(
             lambda params: optim.SGD(params, lr=0.1, weight_decay=0.1),
@@ -62,6 +64,7 @@ def _plain() -> list[Row]:
             "PyTorch's decay enters the velocity.",
             lambda: optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, 0.9)),
             on="weights",
+            causes=("weight decay's place",),
         ),
         Row(
             lambda params: optim.SGD(params, lr=0.1, maximize=True),
@@ -73,6 +76,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "PyTorch's decay is 0.99 and its epsilon outside the root; Optax's 0.9 and inside.",
             lambda: optax.rmsprop(0.01, decay=0.99, eps_in_sqrt=False),
+            causes=("epsilon's place", "decay"),
         ),
         Row(
             lambda params: optim.RMSprop(params, lr=0.01, alpha=0.9, eps=1e-4),
@@ -80,6 +84,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "PyTorch's epsilon is outside the root, Optax's inside.",
             lambda: optax.rmsprop(0.01, decay=0.9, eps=1e-4, eps_in_sqrt=False),
+            causes=("epsilon's place",),
         ),
         Row(
             lambda params: optim.RMSprop(params, lr=0.01, momentum=0.9),
@@ -104,6 +109,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "PyTorch's sum starts at 0, Optax's at 0.1; epsilon is outside the root and 1e-10.",
             lambda: parity.adagrad(lr=0.01),
+            causes=("the initial accumulator", "epsilon's place", "epsilon's size"),
         ),
         Row(
             lambda params: optim.Adagrad(params, lr=0.01, initial_accumulator_value=0.1, eps=1e-3),
@@ -111,6 +117,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "PyTorch's epsilon is outside the root, Optax's inside; no setting is equal.",
             lambda: parity.adagrad(lr=0.01, initial_accumulator_value=0.1, eps=1e-3),
+            causes=("epsilon's place",),
         ),
         Row(
             lambda params: optim.Adagrad(params, lr=0.01, lr_decay=0.1),
@@ -118,6 +125,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "The schedule is equal; PyTorch's epsilon of 1e-10 counts beside gradients of 1e-6.",
             lambda: parity.adagrad(lr=0.01, lr_decay=0.1),
+            causes=("epsilon's place", "epsilon's size"),
         ),
         Row(
             lambda params: optim.Adagrad(params, lr=0.01, lr_decay=0.1),
@@ -125,6 +133,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "lr_decay divides the first rate by 1 + lr_decay · t.",
             lambda: parity.adagrad(lr=0.01, lr_decay=0.1),
+            causes=("epsilon's place", "epsilon's size", "the learning rate"),
         ),
         Row(lambda params: optim.Adadelta(params), lambda: optax.adadelta(1.0)),
         Row(
@@ -142,6 +151,7 @@ def _plain() -> list[Row]:
             DIFFERS,
             "Optax applies the previous step's update, so that its first step is 0.",
             lambda: parity.rprop(lr=0.01),
+            causes=("the step that is applied",),
         ),
         Row(
             lambda params: optim.ASGD(params, lr=0.01),
@@ -150,6 +160,7 @@ def _plain() -> list[Row]:
             "ASGD also shrinks the weights by lambd, 1e-4, and its rate falls.",
             lambda: parity.asgd(lr=0.01),
             on="weights",
+            causes=("weight decay", "the learning rate"),
         ),
         Row(
             lambda params: optim.ASGD(params, lr=0.1, lambd=0.1, alpha=0.5),
@@ -158,6 +169,7 @@ def _plain() -> list[Row]:
             "The rate is lr / (1 + lambd · lr · t)^alpha.",
             lambda: parity.asgd(lr=0.1, lambd=0.1, alpha=0.5),
             on="weights",
+            causes=("the learning rate",),
         ),
     ]
 
@@ -173,6 +185,11 @@ def _others() -> list[Row]:
             "Optax factors sizes from 128 on only; its rate is not bounded by 1/√t.",
             lambda: parity.adafactor(lr=0.01),
             on="weights",
+            causes=(
+                "the average squares of a matrix",
+                "epsilon",
+                "the precision of the decay of the squares",
+            ),
         ),
         Row(
             lambda params: optim.Adafactor(params, lr=0.01, weight_decay=0.1),
@@ -181,6 +198,7 @@ def _others() -> list[Row]:
             "PyTorch's decay is times the rate, and its epsilons are other ones.",
             lambda: parity.adafactor(lr=0.01, weight_decay=0.1),
             on="weights",
+            causes=("weight decay's size", "epsilon", "the precision of the decay of the squares"),
         ),
         Row(
             lambda params: optim.Muon(params, lr=0.01),
@@ -190,6 +208,12 @@ def _others() -> list[Row]:
             "bias correction in Nesterov's momentum.",
             lambda: parity.muon(lr=0.01),
             on="weights",
+            causes=(
+                "weight decay",
+                "the factor for a matrix's shape",
+                "bias correction",
+                "the precision of the Newton-Schulz iteration",
+            ),
         ),
         Row(
             lambda params: optim.Muon(params, lr=0.01, weight_decay=0.0, nesterov=False),
@@ -198,14 +222,20 @@ def _others() -> list[Row]:
             "PyTorch computes Newton and Schulz's iteration in bfloat16.",
             lambda: parity.muon(lr=0.01, weight_decay=0.0, nesterov=False),
             on="weights",
+            causes=(
+                "the factor for a matrix's shape",
+                "bias correction",
+                "the precision of the Newton-Schulz iteration",
+            ),
         ),
         Row(
-            lambda params: sparse(optim.SparseAdam(params, lr=0.01)),
+            lambda params: optim.SparseAdam(params, lr=0.01),
             lambda: optax.adam(0.01),
             DIFFERS,
             "Rows without a gradient keep their moments and their weights.",
             lambda: parity.sparse_adam(lr=0.01),
             on="absent",
+            causes=("epsilon's place", "elements without a gradient"),
         ),
         Row(
             lambda start: minimized(lambda w: optim.LBFGS([w]), start),
@@ -216,24 +246,6 @@ def _others() -> list[Row]:
             on="start",
         ),
     ]
-
-
-def sparse(torch_optimizer: Any) -> Any:
-    """Give an optimizer the rows of a gradient that are not zero, as an embedding does."""
-    import torch
-
-    step = torch_optimizer.step
-
-    def with_sparse(*args: Any, **options: Any) -> Any:
-        for group in torch_optimizer.param_groups:
-            for weight in group["params"]:
-                kept = torch.nonzero(weight.grad.abs().sum(-1)).T
-                rows = weight.grad[kept[0]]
-                weight.grad = torch.sparse_coo_tensor(kept, rows, weight.shape)
-        return step(*args, **options)
-
-    torch_optimizer.step = with_sparse
-    return torch_optimizer
 
 
 def _bowl(w: Any) -> Any:

@@ -37,6 +37,9 @@ class Row(NamedTuple):
     on: str = "rows"
     """The array that a layer takes, with ``_last`` if its channels come last in JAX; or what an
     optimizer starts from: "weights" where they enter the update."""
+    causes: tuple[str, ...] = ()
+    """What `verify.explain` calls the differences of an optimizer, all of them; none where no
+    convention that it knows explains them. Proved by ``scripts/explain_parity.py``."""
 
     @property
     def texts(self) -> tuple[str, str, str | None]:

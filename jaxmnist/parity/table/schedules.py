@@ -42,6 +42,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "Without staircase=True Optax's rate falls at every step.",
             lambda: parity.step_lr(0.1, 10, 0.5),
+            "the shape",
         ),
         Row(
             lambda optimizer: L.StepLR(optimizer, 10, gamma=0.3),
@@ -113,6 +114,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "Optax's alpha is a part of the rate: eta_min / lr.",
             lambda: optax.cosine_decay_schedule(0.1, 29, alpha=0.1),
+            "where it ends",
         ),
         Row(
             lambda optimizer: L.CosineAnnealingLR(optimizer, T_max=10),
@@ -163,6 +165,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "PyTorch's phases end at 0.3·30 - 1 and at 30 - 1, Optax's at 0.3·30 and 30.",
             lambda: parity.one_cycle(0.1, total_steps=30).rate,
+            "how long a phase is",
         ),
         Row(
             lambda optimizer: L.OneCycleLR(
@@ -172,6 +175,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "PyTorch's phases end one step earlier, and it has two, where Optax has three.",
             lambda: parity.one_cycle(0.1, total_steps=30, anneal_strategy="linear").rate,
+            "how long a phase is",
         ),
         Row(
             lambda optimizer: L.OneCycleLR(
@@ -185,6 +189,7 @@ def rows() -> list[Row]:
                     0.1, total_steps=30, three_phase=True, anneal_strategy="linear"
                 ).rate
             ),
+            "how long a phase is",
         ),
         Row(
             lambda optimizer: L.SequentialLR(
@@ -198,6 +203,7 @@ def rows() -> list[Row]:
             lambda: parity.sequential_lr(
                 [parity.linear_lr(0.1, 0.01, 1.0, 5), parity.cosine_annealing_lr(0.1, 20)], [5]
             ),
+            "how long a phase is",
         ),
         Row(
             lambda optimizer: L.SequentialLR(
@@ -233,6 +239,7 @@ def rows() -> list[Row]:
             DIFFERS,
             "eta_min is Optax's end_value of each cycle, whose default is 0.",
             lambda: optax.sgdr_schedule([{**_cosine(6), "end_value": 0.01}] * 5),
+            "where it ends",
         ),
         Row(
             lambda optimizer: SWALR(
@@ -261,6 +268,7 @@ def rows() -> list[Row]:
             "PyTorch reduces after patience + 1 values that are no better; Optax after patience, "
             "at the update of the last of them.",
             lambda: _plateau(parity.reduce_on_plateau(0.1, factor=0.5, patience=2)),
+            "the steps at which it changes",
         ),
         Row(
             lambda optimizer: _fed(L.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)),

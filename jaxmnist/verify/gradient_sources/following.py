@@ -29,6 +29,24 @@ def from_function(function: Callable[..., Any], params: Any, dtype: np.dtype) ->
     return Gradients("own", params, at, follows=True)
 
 
+def from_loss(loss: Callable[..., Any], params: Any, dtype: np.dtype) -> Gradients:
+    """The gradients of the caller's loss of the step and the parameters.
+
+    Of complex parameters they are the direction of steepest ascent, as PyTorch has them: the
+    conjugate of JAX's.
+    """
+    layout = Layout.of(params)
+    gradient = jax.grad(loss, argnums=1)
+
+    def at(step: int, where: Named) -> Named:
+        with blamed("the loss", f"at step {step}"):
+            tree = gradient(step, layout.tree(where))
+        named = layout.named(tree, f"the loss's gradients of step {step}")
+        return map_named(np.conj, named)
+
+    return Gradients("loss's", params, at, follows=True, loss=loss)
+
+
 def quadratic(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
     """½ wᵀHw in each leaf, H with eigenvalues from 1e-4 to 1 in directions between the axes."""
     del steps
@@ -47,7 +65,15 @@ def quadratic(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
 
         return map_named(gradient, where, mirrors, curvatures)
 
-    return Gradients("quadratic", params, at, follows=True, origin=origin)
+    def loss(_: Any, tree: Any) -> Any:
+        def half_square(w: Any, mirror: Any, curvature: Any) -> Any:
+            reflected = w.ravel() - 2 * mirror * (mirror @ w.ravel())
+            return (curvature * reflected**2).sum() / 2
+
+        trees = (Layout.of(params).tree(each) for each in (mirrors, curvatures))
+        return sum(jax.tree.leaves(jax.tree.map(half_square, tree, *trees)))
+
+    return Gradients("quadratic", params, at, follows=True, origin=origin, loss=loss)
 
 
 def _reflected(w: np.ndarray, mirror: np.ndarray) -> np.ndarray:
@@ -79,7 +105,14 @@ def rosenbrock(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients
 
         return map_named(gradient, where)
 
-    return Gradients("rosenbrock", params, at, follows=True, origin=origin)
+    def loss(_: Any, tree: Any) -> Any:
+        def banana(w: Any) -> Any:
+            x = w.ravel()
+            return 1e-3 * (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+        return sum(banana(leaf) for leaf in jax.tree.leaves(tree))
+
+    return Gradients("rosenbrock", params, at, follows=True, origin=origin, loss=loss)
 
 
 def _started(

@@ -35,12 +35,22 @@ def random(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
     """Normal gradients in scales from 1e-6 to 1e3, half of them with a drift."""
     del steps
     params, scales, drifts = _scaled(params, dtype, seed)
+    named = Layout.of(params).named(params, "params")
+    complex_dtypes = {name: w.dtype for name, w in named.items() if w.dtype.kind == "c"}
 
     def at(step: int, _: Named) -> Named:
         rng = np.random.default_rng((seed, step))
-        return {
-            name: np.asarray(scale * (rng.normal(size=scale.shape) + drifts[name]), dtype)
+        drawn = {
+            name: scale * (rng.normal(size=scale.shape) + drifts[name])
             for name, scale in scales.items()
+        }
+        return {
+            name: np.asarray(gradient, dtype)
+            if name not in complex_dtypes
+            else (gradient + 1j * scales[name] * rng.normal(size=gradient.shape)).astype(
+                complex_dtypes[name]
+            )
+            for name, gradient in drawn.items()
         }
 
     return Gradients("random", params, at, follows=False)

@@ -2,13 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist.errors import InputError
+from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.named_trees import Layout, Named, map_named
 from jaxmnist.verify.rounding import PERTURBATIONS
+
+
+class Loss(NamedTuple):
+    """The loss of one step, for an optimizer that asks for it."""
+
+    step: int
+    function: Callable[[Any, Any], Any]
+    """Of the step's number and a tree of parameters; JAX can differentiate it in the tree."""
+    evaluate: Callable[[Named], tuple[float, Named]]
+    """From parameters by name to the loss and its gradients."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class Gradients:
         origin: Added to the parameters before the gradient is taken, by name, or None.
         steps: How many steps there are gradients for, or None for any number.
         starts: The number of perturbed starts that error growth is measured from.
+        loss: ``loss(step, tree) -> number``, of which these are the gradients, or None.
     """
 
     name: str
@@ -32,6 +47,7 @@ class Gradients:
     origin: Named | None = None
     steps: int | None = None
     starts: int = PERTURBATIONS
+    loss: Callable[[Any, Any], Any] | None = None
 
     def __call__(self, step: int, params: Named) -> Named:
         """Take the gradients of a step for these parameters.
@@ -50,6 +66,27 @@ class Gradients:
                     + (", so the optimizer must not diverge" if self.follows else "")
                 )
         return gradients
+
+    def loss_of(self, step: int) -> Loss | None:
+        """The loss of a step, if there is one."""
+        function, layout = self._loss_here, Layout.of(self.params)
+        if function is None:
+            return None
+
+        def evaluate(params: Named) -> tuple[float, Named]:
+            with blamed("the loss", f"at step {step}"):
+                value = function(step, layout.tree(params))
+            return float(value), self(step, params)
+
+        return Loss(step, function, evaluate)
+
+    @cached_property
+    def _loss_here(self) -> Callable[[Any, Any], Any] | None:
+        """The loss of the parameters that the optimizer has: one function, to compile once."""
+        if self.loss is None or self.origin is None:
+            return self.loss
+        loss, origin = self.loss, Layout.of(self.params).tree(self.origin)
+        return lambda step, tree: loss(step, jax.tree.map(jnp.add, origin, tree))
 
     def perturbations(self) -> "list[Gradients]":
         """The same from perturbed starts, to measure error growth; none where all is given."""
@@ -72,7 +109,7 @@ class Gradients:
             sizes = np.abs(start)
             largest = sizes.max(initial=0.0)
             sizes = np.where(sizes > 0, sizes, largest if largest > 0 else 1.0)
-            step = np.spacing(sizes.astype(start.dtype))
+            step = np.spacing(sizes.astype(np.abs(start).dtype))
             return np.asarray(start + step * rng.choice([-1, 1], start.shape), start.dtype)
 
         if self.origin is not None:

@@ -31,7 +31,13 @@ SOURCES: Final = (*GIVEN, *FOLLOWING)
 
 
 def source(
-    gradients: Any, params: Any = None, *, steps: int = 500, dtype: Any = "float64", seed: int = 0
+    gradients: Any,
+    params: Any = None,
+    *,
+    steps: int = 500,
+    dtype: Any = "float64",
+    seed: int = 0,
+    loss: Callable[[Any, Any], Any] | None = None,
 ) -> Gradients:
     """Make a source of gradients out of the arguments of `verify.optimizer`.
 
@@ -42,6 +48,8 @@ def source(
         steps: How many steps will be asked for.
         dtype: "float32" or "float64".
         seed: Of whatever is random in it.
+        loss: A function of the step and the parameters, whose gradients are taken instead; None
+            for `gradients`.
 
     Returns:
         The source.
@@ -54,6 +62,10 @@ def source(
     {'scale 1e-06': (8,), 'scale 1e-05': (8,), ..., 'scale 1e+03': (8,)}
     """
     dtype = np.dtype(dtype)
+    if loss is not None:
+        if params is None:
+            raise InputError("params is None; a loss needs params, which give it their shapes")
+        return following.from_loss(loss, _converted(params, dtype), dtype)
     if isinstance(gradients, str):
         if gradients not in _BUILT_IN:
             raise InputError(
@@ -85,10 +97,13 @@ def _converted(params: Any, dtype: np.dtype) -> Any:
         raise InputError("params has no leaves; it must have at least one to compare")
     named = layout.named(params, "params")
     for name, leaf in named.items():
-        if leaf.dtype.kind not in "fiu":
-            raise InputError(f"params: {name} has dtype {leaf.dtype}; it must hold real numbers")
+        if leaf.dtype.kind not in "fiuc":
+            raise InputError(f"params: {name} has dtype {leaf.dtype}; it must hold numbers")
         if not np.isfinite(leaf).all():
             raise InputError(
                 f"params: {name} has an element that is not finite; all must be finite"
             )
-    return layout.tree(map_named(lambda leaf: leaf.astype(dtype), named))
+    wide = np.result_type(dtype, np.complex64)
+    return layout.tree(
+        map_named(lambda leaf: leaf.astype(wide if leaf.dtype.kind == "c" else dtype), named)
+    )

@@ -6,25 +6,24 @@ its arguments: each is probed, and recognised among the known update rules by it
 """
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import jax
 import numpy as np
 import optax
+import optax.contrib
 
-from jaxmnist.verify.adapters import make_adapter
 from jaxmnist.verify.compare import Comparisons, Result
 from jaxmnist.verify.identify.causes import Cause, find_causes
-from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, evaluate, identify, same_rates
-from jaxmnist.verify.identify.probe import Probe, probe_columns, probe_gradients, run_probes
+from jaxmnist.verify.identify.fit import ACCEPTED_ERROR
+from jaxmnist.verify.identify.probe import Probe
+from jaxmnist.verify.identify.recognise import recognise
 from jaxmnist.verify.identify.recurrence import FittedRule
 from jaxmnist.verify.identify.single import find_rounded
 from jaxmnist.verify.identify.words import describe
-from jaxmnist.verify.named_trees import Layout
 from jaxmnist.verify.optimizer import DISPLACEMENT, optimizer
-from jaxmnist.verify.precision import precision
 from jaxmnist.verify.references import Recurrence
 
 
@@ -36,8 +35,9 @@ class Explanation(Result):
         comparison: The two on random gradients.
         causes: The conventions in which they differ, those that matter most first; together they
             are the whole difference. Empty where nothing differs or nothing known explains it.
-        here: What the optimizer was recognised as, or None.
-        reference: What the reference was recognised as, or None.
+        here: What the optimizer was recognised as, or None. Where both look alike on short runs and
+            a longer one contradicts it, what they look like.
+        reference: What the reference was recognised as, in the same way.
     """
 
     comparison: Comparisons
@@ -53,6 +53,14 @@ class Explanation(Result):
     def to_json(self) -> str:
         """Return the comparison as a JSON object's text, with the explanation in words."""
         return json.dumps(self.comparison.as_dict() | {"explanation": str(self)})
+
+    def plot(self) -> Any:
+        """Draw the comparison's errors.
+
+        Returns:
+            A matplotlib Figure.
+        """
+        return self.comparison.plot()
 
     @property
     def agree(self) -> bool:
@@ -78,6 +86,8 @@ class Explanation(Result):
                     if part.factor is not None and part.passed
                 )
                 return f"{verdict}, to {displacement.max_error:.0e}{but}."
+            if max(cause.effect for cause in self.causes) > ACCEPTED_ERROR:
+                return f"{verdict}; with other gradients they differ by {_listed(self.causes)}."
             return f"{verdict}; their state differs by {_listed(self.causes)}."
         if self.causes:
             return f"They differ by {_listed(self.causes)}. {first}"
@@ -95,7 +105,7 @@ class Explanation(Result):
 
 
 def explain(
-    tx: optax.GradientTransformation,
+    tx: optax.GradientTransformation | optax.MultiSteps,
     reference: optax.GradientTransformation | Recurrence | Callable[[Any], Any],
     *,
     params: Any = None,
@@ -105,15 +115,19 @@ def explain(
     """Find the conventions in which two optimizers differ.
 
     Both are compared on random gradients, and probed with gradients made to tell the known update
-    rules apart: SGD, momentum, Nesterov's, Adagrad, RMSProp, Adadelta, Adam, NAdam and
-    AMSGrad, with epsilon inside or outside the root and of any size, any initial accumulator,
-    decays, dampening, bias corrections, weight decay coupled or decoupled, and a learning rate of
-    either sign that may change with the steps. Each is recognised by its steps alone; the causes
-    are where the two differ. Everything is in float64; a number that one of them has rounded to
-    float32, or a schedule that it has computed so, is a cause too.
+    rules apart: those of torch.optim and of Optax that have a closed recurrence (SGD, momentum,
+    Nesterov's, Adagrad, RMSProp, Adadelta, Adam, AMSGrad, NAdam, RAdam, Adamax, ASGD, Rprop,
+    AdaBelief, Yogi, Adan, AdEMAMix, ADOPT, Lion, NovoGrad, SM3, LAMB, LARS, optimistic descent,
+    Adafactor, Muon), with epsilon in any place and of any size, any initial accumulator, decays,
+    dampening, bias corrections, a velocity of the steps, weight decay coupled or decoupled,
+    gradients that are clipped or accumulated before, and a learning rate of either sign that may
+    change with the steps. Each is recognised by its steps alone, and believed when it also takes
+    the steps of longer, larger and sparser gradients; the causes are where the two differ.
+    Everything is in float64; a number that one of them has rounded to float32, or a schedule that
+    it has computed so, is a cause too.
 
     Args:
-        tx: Any Optax gradient transformation that treats elements of a leaf alike.
+        tx: Any Optax gradient transformation, or `optax.MultiSteps`.
         reference: As in `verify.optimizer`.
         params: A tree of arrays for optimizers that need a certain one, such as masks, parameter
             groups or Muon; None for a matrix and a vector. Its values count in the comparison
@@ -136,66 +150,49 @@ def explain(
     comparison = optimizer(tx, reference, params=params, steps=steps, seed=seed)
     tree = _DEFAULT if params is None else params
     here, there = (
-        _probes_of(each, who, tree)
+        recognise(each, who, tree, steps)
         for each, who in ((tx, "the optimizer"), (reference, "the reference"))
     )
-    rules = [_recognised(probes) for probes in (here, there)]
     causes: list[Cause] = []
-    for leaf in here:
-        mine, theirs = (each[leaf] for each in rules)
-        if not (mine and theirs):
-            continue
-        found = _causes(mine, theirs, here[leaf][0], there[leaf][0], comparison)
-        # A leaf is named where the leaves have rules of their own.
-        own = any(rule is not each[next(iter(here))] for each in rules for rule in each.values())
+    # A leaf is named where the leaves have rules of their own.
+    own = here.has_own or there.has_own
+    pairs = {leaf: (here.rules[leaf], there.rules[leaf]) for leaf in here.rules}
+    known = [(leaf, a, b) for leaf, (a, b) in pairs.items() if a is not None and b is not None]
+    for leaf, mine, theirs in known if len(known) == len(pairs) else ():
+        found = _causes(mine, theirs, here.probes[leaf], there.probes[leaf], comparison)
         causes += [c._replace(what=f"{leaf}: {c.what}") for c in found] if own else found
         if not own:
             break
+    if not causes and not comparison[DISPLACEMENT].passed:
+        causes = _of_complex(tx, reference, params, steps, seed)
     causes.sort(key=lambda cause: -cause.effect)
-    first = next(iter(here))
-    return Explanation(comparison, tuple(causes), rules[0][first], rules[1][first])
+    first = next(iter(here.rules))
+    mine, theirs = here.rules[first], there.rules[first]
+    if not causes and None in (mine, theirs):
+        looks = mine or here.short, theirs or there.short
+        if looks[0] and looks[1] and describe(looks[0]) == describe(looks[1]):
+            mine, theirs = looks
+    return Explanation(comparison, tuple(causes), mine, theirs)
 
 
-_DEFAULT: Final = {"matrix": np.zeros((4, 8)), "vector": np.zeros(32)}
-_SEEDS: Final = (0, 1)
-
-_Probes = dict[str, tuple[Probe, Probe]]
-"""Of each leaf two, on two streams of gradients, the second to check by."""
+_DEFAULT: Final = {"matrix": np.zeros((4, 8)), "vector": np.zeros(48)}
 
 
-def _probes_of(each: Any, who: str, params: Any) -> _Probes:
-    """Probe an optimizer with parameters of these shapes."""
-    layout = Layout.of(params)
-    shapes = dict(zip(layout.names, layout.shapes, strict=True))
-    columns = {name: probe_columns(math.prod(shape)) for name, shape in shapes.items()}
-    runs = []
-    with precision("float64"), np.errstate(all="ignore"):
-        for seed in _SEEDS:
-            gradients, start = probe_gradients(seed)
-            starts = {name: start[columns[name]].reshape(shape) for name, shape in shapes.items()}
-            adapter = make_adapter(each, layout.tree(starts), who)
-            runs.append(
-                run_probes(
-                    adapter, {name: gradients[:, chosen] for name, chosen in columns.items()}
-                )
-            )
-    largest_first = sorted(layout.names, key=lambda name: -columns[name].size)
-    return {name: (runs[0][name], runs[1][name]) for name in largest_first}
-
-
-def _recognised(probes: _Probes) -> dict[str, FittedRule | None]:
-    """The update rule that each leaf follows on both streams: one for all where one does."""
-    rules: dict[str, FittedRule | None] = {}
-    for leaf, (probe, check) in probes.items():
-        known = next((rule for rule in rules.values() if rule and _follows(rule, probe)), None)
-        rule = known or identify(probe)
-        rules[leaf] = rule if rule and _follows(rule, check) else None
-    return rules
-
-
-def _follows(rule: FittedRule, probe: Probe) -> bool:
-    again = evaluate(rule.spec, rule.numbers, probe)
-    return again.error <= ACCEPTED_ERROR and bool(same_rates(again.rates, rule.rates).all())
+def _of_complex(tx: Any, reference: Any, params: Any, steps: int, seed: int) -> list[Cause]:
+    """Whether one takes the two parts of a complex number for two numbers, as PyTorch does."""
+    if not any(np.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)):
+        return []
+    words = "by its absolute value", "its real and its imaginary part apart"
+    for place, each in enumerate((tx, reference)):
+        if not isinstance(each, optax.GradientTransformation):
+            continue
+        apart = optax.contrib.split_real_and_imaginary(each)
+        pair = (tx, apart) if place else (apart, reference)
+        again = optimizer(*pair, params=params, steps=steps, seed=seed)
+        if again[DISPLACEMENT].passed:
+            mine, theirs = words[::-1] if place else words
+            return [Cause("the size of a complex number", mine, theirs, 1.0)]
+    return []
 
 
 def _causes(

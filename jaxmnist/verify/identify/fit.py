@@ -6,15 +6,17 @@ when it predicts every step to a part in 10^8.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import product
 from typing import Any, Final
 
 import numpy as np
 from scipy import optimize
 
-from jaxmnist.verify.identify.probe import Probe
-from jaxmnist.verify.identify.recurrence import FittedRule, residuals
-from jaxmnist.verify.identify.rules import RuleSpec, rule_specs
+from jaxmnist.verify.identify.probe import Probe, at_zero, begun
+from jaxmnist.verify.identify.recurrence import FittedRule, given_clipped, residuals
+from jaxmnist.verify.identify.rules import RuleSpec
+from jaxmnist.verify.identify.specs import rule_specs
 
 ACCEPTED_ERROR: Final = 1e-8
 """The relative error of a step up to which a fit is accepted."""
@@ -50,21 +52,54 @@ def identify(probe: Probe) -> FittedRule | None:
     """
     if not (np.isfinite(probe.changes).all() and probe.changes.any()):
         return None
-    for scheduled in (False, True):
-        specs = list(rule_specs(probe, scheduled))
-        for deviations in range(2 if scheduled else 3):
-            level = [spec for spec in specs if spec.deviations == deviations]
-            starts = sorted((_best_start(spec, probe) for spec in level), key=lambda s: s.error)
-            for start in starts[:_TRIED]:
-                rule = fit(start.spec, start.numbers, probe)
-                if rule.error < ACCEPTED_ERROR and _is_sane(rule):
-                    return rule
+    specs = {scheduled: list(rule_specs(probe, scheduled)) for scheduled in (False, True)}
+    for deviations, scheduled, is_rare in _ORDER:
+        level = [
+            spec
+            for spec in specs[scheduled]
+            if spec.deviations == deviations and spec.is_rare == is_rare
+        ]
+        for start in _nearest([_best_start(spec, probe) for spec in level]):
+            rule = fit(start.spec, start.numbers, probe)
+            if rule.error < ACCEPTED_ERROR and _is_sane(rule):
+                return rule
     return None
+
+
+_ORDER: Final = (
+    (0, False, False),
+    (1, False, False),
+    (0, False, True),
+    (0, True, False),
+    (1, False, True),
+    (2, False, False),
+    (1, True, False),
+    (2, False, True),
+    (0, True, True),
+)
+"""Deviations from the plain choices, whether the learning rate changes, and rare rules."""
 
 
 def _is_sane(rule: FittedRule) -> bool:
     """Whether no number has reached a value where its specification is a plainer one."""
-    return all(1e-6 < rule.numbers.get(name, 0.5) < 1 - 1e-6 for name in _SHARES)
+    return all(1e-6 < rule.numbers.get(name, 0.5) < 1 - 1e-6 for name in _SHARES) and all(
+        abs(rule.numbers.get(name, 1.0)) > least for name, least in _LEAST.items()
+    )
+
+
+def follow(rule: FittedRule, probe: Probe) -> FittedRule:
+    """Evaluate a rule, with its clipping, on another probe.
+
+    Args:
+        rule: The rule; its learning rate is not used.
+        probe: What an optimizer did.
+
+    Returns:
+        The same rule with the learning rate that fits best, and the largest error.
+    """
+    plain, given = given_clipped(rule, probe)
+    again = evaluate(plain.spec, rule.numbers, given)
+    return rule._replace(rates=again.rates, error=again.error)
 
 
 def evaluate(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRule:
@@ -86,7 +121,8 @@ def evaluate(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> Fitt
 def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRule:
     """Fit the numbers of a specification by least squares, from the given ones.
 
-    A number x enters as log x, a decay as log(1 - x); derivatives are by complex step, exact.
+    A number x enters as log x, a decay as log(1 - x), one of either sign as itself; derivatives are
+    by complex step, exact.
 
     Args:
         spec: The rule but for its numbers.
@@ -96,7 +132,11 @@ def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRul
     Returns:
         The rule with the numbers that fit best.
     """
-    names = [name for name in spec.numbers if name != "initial" or probe.initial is None]
+    names = [
+        name
+        for name in spec.numbers
+        if name not in _SIZES and (name != "initial" or probe.initial is None)
+    ]
     fixed = {name: value for name, value in numbers.items() if name not in names}
     if not names:
         return evaluate(spec, numbers, probe)
@@ -105,46 +145,141 @@ def fit(spec: RuleSpec, numbers: Mapping[str, float], probe: Probe) -> FittedRul
         free = {name: _from_log(name, x[:, [i]]) for i, name in enumerate(names)}
         return free | {name: np.full((len(x), 1), value) for name, value in fixed.items()}
 
+    best = start = np.array([_to_log(name, numbers[name]) for name in names])
+    slopes = np.empty(0)
+    costs: list[float] = []
+
     def residual(x: np.ndarray) -> np.ndarray:
-        return np.nan_to_num(residuals(spec, columns(x[None]), probe)[0][0].ravel(), nan=1e3)
-
-    def jacobian(x: np.ndarray) -> np.ndarray:
+        # One pass for both: the real part of a complex step is the value itself.
+        nonlocal best, slopes
         shifted = x + 1e-30j * np.eye(len(x))
-        slopes = np.imag(residuals(spec, columns(shifted), probe)[0]) / 1e-30
-        return np.nan_to_num(slopes.reshape(len(x), -1).T)
+        both = residuals(spec, columns(shifted), probe)[0].reshape(len(x), -1)
+        slopes = np.nan_to_num(np.imag(both).T / 1e-30)
+        values = np.nan_to_num(np.real(both[0]), nan=1e3)
+        cost = float(values @ values)
+        if not costs or cost < costs[-1]:
+            best = x.copy()
+        costs.append(min([cost, *costs[-1:]]))
+        is_stuck = len(costs) > _PATIENCE and costs[-1] > 0.9 * costs[-1 - _PATIENCE]
+        if is_stuck and np.abs(values).max() > ACCEPTED_ERROR:
+            raise _StuckError
+        return values
 
-    start = np.array([_to_log(name, numbers[name]) for name in names])
-    with np.errstate(all="ignore"):
-        found = _least_squares(
-            residual, start, jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=40
+    with np.errstate(all="ignore"), suppress(_StuckError):
+        _least_squares(
+            residual,
+            start,
+            lambda x: slopes,
+            method="lm",
+            xtol=1e-15,
+            ftol=1e-15,
+            gtol=1e-15,
+            max_nfev=40,
         )
-    fitted = {name: float(_from_log(name, found.x[i])) for i, name in enumerate(names)}
+    fitted = {name: float(_from_log(name, best[i])) for i, name in enumerate(names)}
     return evaluate(spec, fitted | fixed, probe)
 
 
+class _StuckError(Exception):
+    """A fit has come no nearer for a while: its specification is not the one."""
+
+
+_PATIENCE: Final = 6  # evaluations
+
 # --- Where the fits start ---
 
-_TRIED: Final = 6  # of the specifications with as many deviations, the nearest at the start
+_TRIED: Final = 6
 
-_SHARES: Final = ("momentum", "b1", "decay", "dampening")
+
+def _nearest(starts: list[FittedRule]) -> list[FittedRule]:
+    """The nearest of the starts, and the nearest of every kind and weight decay.
+
+    An optimizer whose numbers are far from the grid's may be nearer to the grid of another kind.
+    """
+    starts = sorted(starts, key=lambda start: start.error)
+    first: dict[tuple[str, str], FittedRule] = {}
+    for start in starts:
+        first.setdefault((start.spec.kind, start.spec.weight_decay), start)
+    own = [start for start in first.values() if not any(start is near for near in starts[:_TRIED])]
+    return starts[:_TRIED] + own
+
+
+_GRID_STEPS: Final = 16  # enough to choose a start by
+
+_SHARES: Final = ("momentum", "b1", "b2", "b3", "decay", "dampening", "eta_minus")
+_LEAST: Final = {
+    "alpha": 1e-6,
+    "optimism": 1e-6,
+    "weight_decay": 1e-9,
+    "epsilon_root": 1e-30,
+    "initial": 1e-30,
+}
+_SIZES: Final = ("least", "most")
+_SIGNED: Final = ("weight_decay", "optimism")
+
+_DECAYS: Final = (*np.arange(0.5, 0.995, 0.01).round(2), 0.995, 0.999, 0.9999)
 
 _STARTS: Final[Mapping[str, tuple[float, ...]]] = {
     "momentum": (0.5, 0.9, 0.99),
     "b1": (0.5, 0.9, 0.99),
+    "b2": (0.92,),
+    "b3": (0.99, 0.9999),
+    "alpha": (1.0, 5.0),
     "dampening": (0.1, 0.5, 0.9),
     "decay": (0.9, 0.99, 0.999),
-    "epsilon": (1e-10, 1e-8, 1e-6, 1e-3),
+    "momentum_decay": (4e-3, 0.1),
+    "epsilon": (1e-20, 1e-16, 1e-12, 1e-10, 1e-8, 1e-6, 1e-3),
+    "epsilon_root": (1e-16, 1e-8),
     "initial": (1e-3, 0.1),
-    "weight_decay": (1e-4, 1e-2),
+    "weight_decay": (1e-4, 1e-2, 0.1, -0.01, -0.1),
+    "optimism": (0.5, 1.0),
+    "power": (0.8,),
+    "bound": (1.0,),
 }
+
+_STARTS_OF: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
+    # In Lion and Muon the steps jump, and a fit cannot move: the number itself must be there.
+    "lion": {"b1": _DECAYS, "decay": _DECAYS, "weight_decay": (0.01,)},
+    "muon": {"momentum": _DECAYS},
+    "novograd": {"decay": (0.25, 0.9)},
+    "adan": {"b1": (0.98,), "decay": (0.99,), "epsilon": (1e-8,), "epsilon_root": (1e-8,)},
+    "adafactor": {"weight_decay": (0.01, 0.1, 1.0, 10.0)},
+}
+
+
+def _sizes(probe: Probe) -> dict[str, tuple[float, ...]]:
+    """Where the numbers of Rprop may start, from the sizes of its steps.
+
+    The bounds are relative to the first size: PyTorch's and Optax's, or those seen. From one size
+    to the next is a factor; where a step was left out there may be two.
+    """
+    sizes = np.abs(probe.changes)
+    first = float(sizes[int(sizes.any(axis=1).argmax())].max())
+    moved = sizes[sizes > 0] / first
+    factors = np.concatenate([each[each > 0][1:] / each[each > 0][:-1] for each in sizes.T])
+    grown, shrunk = factors[factors > 1 + 1e-9], factors[factors < 1 - 1e-9]
+    plus = float(np.median(grown)) if grown.size else 1.2
+    minus = [float(x) for x in np.unique(np.round(shrunk, 6))[-2:]]
+    both = [x for y in minus for x in (y, y / plus) if 0 < x < 1]
+    return {
+        "least": (1e-6 / first, float(moved.min())),
+        "most": (50.0 / first, float(moved.max())),
+        "eta_plus": (1.2, plus),
+        "eta_minus": (0.5, *both),
+    }
 
 
 def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:
     """The best of a grid of numbers, all tried at once."""
     names = spec.numbers
     known = {} if probe.initial is None else {"initial": (probe.initial,)}
-    grid = list(product(*({**_STARTS, **known}[name] for name in names)))
+    tried = {**_STARTS, **known, **_STARTS_OF.get(spec.kind, {}), **_sizes(probe)}
+    grid = list(product(*(tried[name] for name in names)))
     columns = {name: np.array([[row[i]] for row in grid]) for i, name in enumerate(names)}
+    if spec.kind == "lion":
+        probe = at_zero(probe)  # where a weight decay that is not yet known does not show
+    elif spec.kind not in _STARTS_OF:
+        probe = begun(probe, _GRID_STEPS)
     residual, rates = residuals(spec, columns, probe)
     errors = np.nan_to_num(np.sqrt((np.abs(residual) ** 2).mean(axis=(1, 2))), nan=np.inf)
     best = int(errors.argmin())
@@ -154,9 +289,13 @@ def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:
 
 
 def _to_log(name: str, value: float) -> float:
+    if name in _SIGNED:
+        return value
     return float(np.log(1 - value if name in _SHARES else value))
 
 
 def _from_log(name: str, x: Any) -> Any:
+    if name in _SIGNED:
+        return x
     with np.errstate(over="ignore"):
         return 1 - np.exp(x) if name in _SHARES else np.exp(x)

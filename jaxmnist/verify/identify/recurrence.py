@@ -1,11 +1,15 @@
 """The recurrence of an update rule: its steps on a probe's gradients, for many numbers at once."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmnist.verify.identify.before import Clip, clipped
+from jaxmnist.verify.identify.kernels import Leaf, Numbers
 from jaxmnist.verify.identify.probe import Probe
+from jaxmnist.verify.identify.rare_kernels import KERNELS
 from jaxmnist.verify.identify.rules import RuleSpec
 
 
@@ -18,6 +22,12 @@ class FittedRule(NamedTuple):
     """The learning rate of each step; one number if it is always the same."""
     error: float
     """The largest relative error of a step."""
+    clip: Clip | None = None
+    """How the gradients are clipped before."""
+    accumulated: int = 1
+    """How many gradients are accumulated for a step."""
+    accumulator: str = "mean"
+    """How: a key of `ACCUMULATORS`."""
 
 
 def predict(rule: FittedRule, probe: Probe) -> np.ndarray:
@@ -30,76 +40,80 @@ def predict(rule: FittedRule, probe: Probe) -> np.ndarray:
     Returns:
         The changes, [steps, elements].
     """
-    rates = np.broadcast_to(rule.rates, len(probe.gradients))[:, None]
+    rule, probe = given_clipped(rule, probe)
+    rates = np.resize(rule.rates, len(probe.gradients))[:, None]
     columns = {name: np.full((1, 1), value) for name, value in rule.numbers.items()}
-    if not (rule.spec.rate_inside and rule.spec.scheduled):
-        with np.errstate(all="ignore"):
-            directions = np.concatenate(list(_directions(rule.spec, columns, probe)))
+    inside = rule.spec.rate_inside and rule.spec.scheduled
+    spec = without_velocity(rule.spec) if inside else rule.spec
+    with np.errstate(all="ignore"):
+        directions = np.concatenate(list(_directions(spec, columns, probe)))
+    if not inside:
         return -rates * directions
     velocity, changes = 0.0, []
-    for rate, g in zip(rates, probe.gradients, strict=True):
-        velocity = rule.numbers["momentum"] * velocity + rate * g
-        changes.append(-velocity)
+    for change in -rates * directions:
+        velocity = rule.numbers["momentum"] * velocity + change
+        changes.append(velocity)
     return np.array(changes)
 
 
-def _directions(
-    spec: RuleSpec, numbers: Mapping[str, np.ndarray], probe: Probe
-) -> Iterator[np.ndarray]:
+def given_clipped(rule: FittedRule, probe: Probe) -> tuple[FittedRule, Probe]:
+    """Clip a probe's gradients as the rule does, and take the clipping from the rule."""
+    if rule.clip is None:
+        return rule, probe
+    gradients = clipped(rule.clip, probe, rule.numbers.get("weight_decay", 0.0))
+    spec = rule.spec
+    if rule.clip.decayed:
+        spec = replace(spec, weight_decay="none")
+    return rule._replace(spec=spec, clip=None), probe._replace(gradients=gradients)
+
+
+def without_velocity(spec: RuleSpec) -> RuleSpec:
+    """Take the velocity from a rule, to put it after the learning rate."""
+    if spec.kind == "momentum":
+        return replace(spec, has_momentum=False)
+    return replace(spec, post="none")
+
+
+def _directions(spec: RuleSpec, numbers: Numbers, probe: Probe) -> Iterator[np.ndarray]:
     """What each step multiplies by the learning rate, [candidates, elements].
 
     The weights in it are the probe's, so that a step is linear in its rate.
     """
     candidates = len(next(iter(numbers.values()), np.zeros(1)))
-    elements = probe.gradients.shape[1]
-    first = second = changes = largest = mean = np.zeros((candidates, elements))
-    if spec.initial:
-        second = second + numbers["initial"]
-    eps = numbers["epsilon"] if spec.epsilon != "none" else 0.0
-    dampening = numbers["dampening"] if spec.dampened else 0.0
-    momentum = numbers["momentum"] if spec.has_momentum and spec.kind == "momentum" else 0.0
-    inside, outside = (eps, 0.0) if spec.epsilon == "inside" else (0.0, eps)
-    decay, b1 = numbers.get("decay", 0.0), numbers.get("b1", 0.0)
+    full = candidates, probe.gradients.shape[1]
+    leaf = Leaf(probe.weights, probe.shape)
+    gradients = iter(np.broadcast_to(probe.gradients[:, None], (len(probe.gradients), *full)))
+    if spec.weight_decay == "coupled":
+        gradients = _decayed(gradients, leaf, numbers["weight_decay"])
+    if spec.trust == "gradient":
+        gradients = _trusted(gradients, leaf)
+    steps = KERNELS[spec.kind](spec, numbers, gradients, leaf)
+    if spec.post != "none":
+        steps = _with_velocity(steps, numbers["momentum"], spec.post == "nesterov")
+    if spec.weight_decay == "decoupled":
+        steps = _decayed(steps, leaf, numbers["weight_decay"])
+    if spec.trust == "update":
+        steps = _trusted(steps, leaf)
+    return (step if np.shape(step) == full else np.broadcast_to(step, full) for step in steps)
 
-    for step, (g, w) in enumerate(zip(probe.gradients, probe.weights, strict=True)):
-        if spec.weight_decay == "coupled":
-            g = g + numbers["weight_decay"] * w
-        if spec.kind == "momentum":
-            first = momentum * first + (1 - dampening if step else 1.0) * g
-            u = g + momentum * first if spec.nesterov else first
-        elif spec.kind == "adagrad":
-            second = second + g * g
-            u = g / (np.sqrt(second + inside) + outside)
-        elif spec.kind == "adadelta":
-            second = decay * second + (1 - decay) * g * g
-            u = g * (np.sqrt(changes + inside) + outside) / (np.sqrt(second + inside) + outside)
-            changes = decay * changes + (1 - decay) * u * u
-        else:
-            t = step + spec.first_count
-            correct_first = 1 - b1**t if spec.corrected in ("both", "first") else 1.0
-            correct_second = 1 - decay**t if spec.corrected in ("both", "second") else 1.0
-            first = b1 * first + (1 - b1) * g
-            second = decay * second + (1 - decay) * g * g
-            square = second
-            if spec.largest == "before correction":
-                square = largest = _larger(second, largest)
-            elif spec.largest == "after correction":
-                largest = _larger(second / correct_second, largest)
-                square = largest * correct_second
-            if spec.centered:
-                mean = decay * mean + (1 - decay) * g
-                square = square - mean * mean
-            m = first / correct_first
-            if spec.nesterov:
-                later = 1 - b1 ** (t + 1) if spec.corrected in ("both", "first") else 1.0
-                m = b1 * first / later + (1 - b1) * g / correct_first
-            if spec.epsilon == "before correction":
-                u = m * np.sqrt(correct_second) / (np.sqrt(square) + outside)
-            else:
-                u = m / (np.sqrt(square / correct_second + inside) + outside)
-        if spec.weight_decay == "decoupled":
-            u = u + numbers["weight_decay"] * w
-        yield np.broadcast_to(u, (candidates, elements))
+
+def _decayed(arrays: Iterable[Any], leaf: Leaf, weight_decay: Any) -> Iterator[Any]:
+    for array, w in zip(arrays, leaf.weights, strict=False):
+        yield array + weight_decay * w
+
+
+def _trusted(arrays: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
+    """As large as the leaf itself; unless one of the two is zero."""
+    for array, w in zip(arrays, leaf.weights, strict=False):
+        ratio = np.linalg.norm(w) / np.sqrt((array * array).sum(axis=-1, keepdims=True))
+        yield array * np.where(np.isfinite(ratio) & (ratio != 0), ratio, 1.0)
+
+
+def _with_velocity(steps: Iterable[Any], momentum: Any, nesterov: bool) -> Iterator[Any]:
+    velocity: Any = 0.0
+    for u in steps:
+        velocity = momentum * velocity + u
+        yield u + momentum * velocity if nesterov else velocity
 
 
 def residuals(
@@ -116,21 +130,19 @@ def residuals(
         Each step's error over the element's scale, [candidates, steps, elements], and the rates,
         [candidates] or [candidates, steps].
     """
+    scales = np.full_like(probe.scales, probe.scales.max()) if spec.whole else probe.scales
     with np.errstate(all="ignore"):
-        weights = np.where(probe.scales > 0, 1 / probe.scales, 0.0)
+        weights = np.where(scales > 0, 1 / scales, 0.0)
         target = -probe.changes * weights
-        if spec.rate_inside and spec.scheduled:
-            # velocity_t - momentum · velocity_(t-1) = rate_t · g
+        inside = spec.rate_inside and spec.scheduled
+        if inside:
+            # velocity_t - momentum · velocity_(t-1) = rate_t · direction
             earlier = np.vstack([np.zeros_like(target[:1]), target[:-1]])
             target = target - numbers["momentum"][:, :, None] * earlier
-            direction = np.broadcast_to(probe.gradients * weights, target.shape)
-        else:
-            direction = np.stack(list(_directions(spec, numbers, probe)), axis=1) * weights
+        used = without_velocity(spec) if inside else spec
+        direction = np.stack(list(_directions(used, numbers, probe)), axis=1) * weights
         over = (-1,) if spec.scheduled else (-2, -1)
         rates = (direction * target).sum(axis=over) / (direction * direction).sum(axis=over)
+        rates = np.where((direction == 0).all(axis=over), 0.0, rates)
         shown = rates[:, :, None] if spec.scheduled else rates[:, None, None]
         return shown * direction - target, rates
-
-
-def _larger(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.where(np.real(a) > np.real(b), a, b)

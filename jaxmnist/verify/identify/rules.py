@@ -1,13 +1,35 @@
 """The update rules among which a black box is recognised: their specifications."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from itertools import product
-from typing import Any, Final
-
-from jaxmnist.verify.identify.probe import Probe
+from typing import Final
 
 ADAPTIVE: Final = ("adagrad", "rmsprop", "adam", "adadelta")
+
+_NUMBERS: Final[dict[str, tuple[str, ...]]] = {
+    "momentum": (),
+    "adagrad": (),
+    "rmsprop": ("decay",),
+    "adam": ("b1", "decay"),
+    "adadelta": ("decay",),
+    "adamax": ("b1", "decay"),
+    "radam": ("b1", "decay"),
+    "belief": ("b1", "decay"),
+    "yogi": ("b1", "decay"),
+    "adan": ("b1", "b2", "decay"),
+    "adopt": ("b1", "decay"),
+    "ademamix": ("b1", "b3", "decay", "alpha"),
+    "lion": ("b1", "decay"),
+    "sign": (),
+    "rprop": ("eta_minus", "eta_plus", "least", "most"),
+    "novograd": ("b1", "decay"),
+    "sm3": ("momentum",),
+    "optimistic": ("optimism",),
+    "adafactor": ("power", "bound"),
+    "muon": ("momentum",),
+}
+"""The numbers that every rule of a kind has."""
+
+KINDS: Final = tuple(_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -15,18 +37,23 @@ class RuleSpec:
     """The specification of an update rule, without its numbers. The defaults are plain."""
 
     kind: str
-    """"momentum", which without one is SGD, or one of `ADAPTIVE`."""
+    """"momentum", which without one is SGD, or another of `KINDS`."""
     has_momentum: bool = True
     """Of "momentum" only."""
     epsilon: str = "none"
-    """"none", "outside" the root, "inside" it, or outside "before correction" of the average."""
+    """"none", "outside" the root, "inside" it, outside "before correction" of the average, "both"
+    outside and inside, "accumulated" in the average, or the least that is taken: "clamped"."""
     weight_decay: str = "none"
     """"none", "coupled" to the gradient, or "decoupled" from it."""
     nesterov: bool = False
     dampened: bool = False
     """Of "momentum": whether gradients after the first enter with weight 1 - dampening."""
+    first_weighed: bool = False
+    """Of "momentum", dampened: whether the first gradient enters with that weight too."""
     rate_inside: bool = False
-    """Of "momentum": whether the velocity holds the rate, which shows under a schedule."""
+    """Of a velocity: whether it holds the rate, which shows under a schedule."""
+    post: str = "none"
+    """Whether the scaled gradient has a velocity: "none", "velocity" or "nesterov"."""
     corrected: str = "both"
     """Of Adam: "both", "first", "second" or "none" of its averages. RMSProp: "none" or "second"."""
     first_count: int = 1
@@ -36,6 +63,23 @@ class RuleSpec:
     largest: str = "none"
     """Of Adam: whether the largest average square so far is used (AMSGrad), and if so whether it
     is found "before correction" or "after correction"."""
+    momentum_decays: bool = False
+    """Of Adam with Nesterov's momentum: whether b1 grows with the steps, as in NAdam's paper."""
+    single: bool = False
+    """Whether a number of the rule's own is in float32: NAdam's product of momenta, Adafactor's
+    decay."""
+    threshold: int = 5
+    """Of RAdam: the rho from which the step is adaptive."""
+    trust: str = "none"
+    """Whether a step is as large as its leaf: "none", of the "gradient" or of the "update"."""
+    lag: bool = False
+    """Of Rprop: whether a step is the one before's."""
+    factored: bool = False
+    """Of Adafactor: whether a matrix's squares are those of its rows times its columns."""
+    lazy: bool = False
+    """Of Adam: whether an element without a gradient keeps its averages and its weight."""
+    bfloat16: bool = False
+    """Of Muon: whether Newton's and Schulz's iteration is in bfloat16."""
     initial: bool = False
     """Whether the accumulator of squares starts above 0."""
     scheduled: bool = False
@@ -44,89 +88,50 @@ class RuleSpec:
     @property
     def deviations(self) -> int:
         """The number of choices that are not the plain one."""
-        plain = RuleSpec(self.kind, corrected="none" if self.kind == "rmsprop" else "both")
-        free = ("kind", "has_momentum", "epsilon", "scheduled", "weight_decay")
+        if self.kind == "muon":
+            return 0  # Its libraries agree in none, and a handful of forms are all there are.
+        plain = RuleSpec(
+            self.kind,
+            corrected="none" if self.kind == "rmsprop" else "both",
+            factored=self.factored,
+            single=self.single,
+        )
+        free = ("kind", "has_momentum", "epsilon", "scheduled", "weight_decay", "trust")
         different = [
             field.name
             for field in fields(self)
             if field.name not in free and getattr(self, field.name) != getattr(plain, field.name)
         ]
-        return len(different) + (self.epsilon == "before correction")
+        # The momentum's growth is NAdam's own, and comes with Nesterov's momentum.
+        rare = (self.epsilon in ("before correction", "both")) - self.momentum_decays
+        return len(different) + rare
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether it is tried after the others."""
+        plain = ("momentum", *ADAPTIVE, "adamax", "radam")
+        return self.kind not in plain or self.trust != "none" or self.post == "nesterov"
+
+    @property
+    def has_velocity(self) -> bool:
+        """Whether there is a velocity that may hold the learning rate."""
+        return self.post != "none" or (self.kind == "momentum" and self.has_momentum)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every element depends on the whole leaf, and rounds as its largest does."""
+        return self.kind == "muon"
 
     @property
     def numbers(self) -> tuple[str, ...]:
         """The names of the numbers to fit."""
-        names = {
-            "momentum": ("momentum",) if self.has_momentum else (),
-            "adagrad": (),
-            "rmsprop": ("decay",),
-            "adam": ("b1", "decay"),
-            "adadelta": ("decay",),
-        }[self.kind]
         return (
-            *names,
+            *(("momentum",) if self.has_velocity else ()),
+            *_NUMBERS[self.kind],
+            *(("momentum_decay",) if self.momentum_decays else ()),
             *(("dampening",) if self.dampened else ()),
             *(("epsilon",) if self.epsilon != "none" else ()),
+            *(("epsilon_root",) if self.epsilon == "both" else ()),
             *(("initial",) if self.initial else ()),
             *(("weight_decay",) if self.weight_decay != "none" else ()),
         )
-
-
-def rule_specs(probe: Probe, scheduled: bool) -> Iterator[RuleSpec]:
-    """Enumerate the specifications that a probe does not rule out.
-
-    Args:
-        probe: What an optimizer did.
-        scheduled: Whether the learning rate may change with the steps.
-
-    Yields:
-        One specification after another.
-    """
-    decays = ("coupled", "decoupled") if probe.decays else ("none",)
-    places = ("none", "outside", "inside")
-    initial = (False, True) if probe.initial is None else (probe.initial != 0,)
-    common: dict[str, Any] = {"scheduled": scheduled}
-    for weight_decay in decays:
-        common["weight_decay"] = weight_decay
-        yield RuleSpec("momentum", has_momentum=False, **common)
-        for nesterov, dampened in product((False, True), repeat=2):
-            yield RuleSpec("momentum", nesterov=nesterov, dampened=dampened, **common)
-        if scheduled and weight_decay == "none":
-            yield RuleSpec("momentum", rate_inside=True, **common)
-        for epsilon in places:
-            # Where it cannot be seen, an initial value is the same as an epsilon inside the root.
-            yield RuleSpec("adagrad", epsilon=epsilon, initial=bool(probe.initial), **common)
-            for start in initial:
-                for centered, corrected in product((False, True), ("none", "second")):
-                    yield RuleSpec(
-                        "rmsprop",
-                        epsilon=epsilon,
-                        initial=start,
-                        centered=centered,
-                        corrected=corrected,
-                        **common,
-                    )
-        for epsilon in ("outside", "inside"):
-            yield RuleSpec("adadelta", epsilon=epsilon, **common)
-        for start, epsilon, corrected, nesterov, first_count, largest in product(
-            initial,
-            (*places, "before correction"),
-            ("both", "first", "second", "none"),
-            (False, True),
-            (1, 2),
-            ("none", "before correction", "after correction"),
-        ):
-            if corrected == "none" and first_count != 1:
-                continue
-            if epsilon == "before correction" and corrected not in ("both", "second"):
-                continue
-            yield RuleSpec(
-                "adam",
-                initial=start,
-                epsilon=epsilon,
-                corrected=corrected,
-                nesterov=nesterov,
-                first_count=first_count,
-                largest=largest,
-                **common,
-            )

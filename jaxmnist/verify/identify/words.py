@@ -12,6 +12,9 @@ PLACES: Final = {
     "inside": "inside the root",
     "outside": "outside the root",
     "before correction": "outside the root, before the bias correction",
+    "both": "outside the root, with another inside it",
+    "accumulated": "in the average square, at every step",
+    "clamped": "the least root that is divided by",
 }
 CORRECTED: Final = {
     "both": "of both averages",
@@ -19,7 +22,40 @@ CORRECTED: Final = {
     "second": "of the average square only",
     "none": "of neither average",
 }
-_PLAIN: Final = ("momentum", "b1", "decay", "dampening", "initial")
+_PLAIN: Final = ("epsilon", "weight_decay")
+
+_ALGORITHMS: Final = {
+    "adagrad": "Adagrad",
+    "rmsprop": "RMSProp",
+    "adadelta": "Adadelta",
+    "adam": "Adam",
+    "adamax": "Adamax",
+    "radam": "RAdam",
+    "belief": "AdaBelief",
+    "yogi": "Yogi",
+    "adan": "Adan",
+    "adopt": "ADOPT",
+    "ademamix": "AdEMAMix",
+    "lion": "Lion",
+    "sign": "the sign of the gradient",
+    "rprop": "Rprop",
+    "novograd": "NovoGrad",
+    "sm3": "SM3",
+    "optimistic": "optimistic gradient descent",
+    "adafactor": "Adafactor",
+    "muon": "Muon",
+}
+_NAMES: Final = {
+    "initial": "initial accumulator",
+    "momentum_decay": "momentum decay",
+    "epsilon_root": "epsilon inside the root",
+    "eta_minus": "eta-",
+    "eta_plus": "eta+",
+    "least": "least step",
+    "most": "largest step",
+    "power": "power of the decay",
+    "bound": "bound of the update's root mean square",
+}
 
 
 def describe(rule: FittedRule) -> str:
@@ -31,9 +67,9 @@ def describe(rule: FittedRule) -> str:
     spec, numbers = rule.spec, rule.numbers
     words = [f"learning rate {rates_text(rule.rates)}"]
     words += [
-        f"{number_name(name, spec)} {number_text(x)}"
-        for name, x in numbers.items()
-        if name in _PLAIN
+        f"{number_name(name, spec)} {number_text(shown(name, rule))}"
+        for name in numbers
+        if name not in _PLAIN
     ]
     if spec.epsilon != "none":
         words.append(f"epsilon {number_text(numbers['epsilon'])} {PLACES[spec.epsilon]}")
@@ -41,25 +77,33 @@ def describe(rule: FittedRule) -> str:
         words.append(f"{spec.weight_decay} weight decay {number_text(numbers['weight_decay'])}")
     if spec.kind == "adam" and spec.corrected != "both":
         words.append(f"bias correction {CORRECTED[spec.corrected]}")
-    words += ["Nesterov"] * spec.nesterov + ["centered"] * spec.centered
+    words += ["Nesterov"] * (spec.nesterov or spec.post == "nesterov")
+    words += ["centered"] * spec.centered
     words += ["the largest average square"] * (spec.largest != "none")
+    words += [f"clipped {rule.clip}"] * (rule.clip is not None)
+    words += [f"of {rule.accumulated} gradients each"] * (rule.accumulated > 1)
     return f"{algorithm(spec)} ({', '.join(words)})"
 
 
 def algorithm(spec: RuleSpec) -> str:
     """Name the algorithm of a specification."""
     if spec.kind == "momentum":
-        return "momentum" if spec.has_momentum else "SGD"
-    return {"adagrad": "Adagrad", "rmsprop": "RMSProp", "adadelta": "Adadelta", "adam": "Adam"}[
-        spec.kind
-    ]
+        plain = "momentum" if spec.has_momentum else "SGD"
+        return plain if spec.trust == "none" else f"{plain} with a trust ratio"
+    return "LAMB" if spec.trust == "update" else _ALGORITHMS[spec.kind]
 
 
 def number_name(name: str, spec: RuleSpec) -> str:
     """Name a number as the algorithm's authors do."""
-    if name == "decay" and spec.kind in ("adam", "adadelta"):
-        return {"adam": "b2", "adadelta": "rho"}[spec.kind]
-    return "initial accumulator" if name == "initial" else name
+    if name == "decay" and spec.kind != "rmsprop":
+        return {"adadelta": "rho", "adan": "b3"}.get(spec.kind, "b2")
+    return _NAMES.get(name, name)
+
+
+def shown(name: str, rule: FittedRule) -> float:
+    """Take a number as it is written: Rprop's bounds are in the fit over the learning rate."""
+    size = float(np.ravel(rule.rates)[0]) if name in ("least", "most") else 1.0
+    return size * rule.numbers[name]
 
 
 def number_text(x: float) -> str:
