@@ -22,6 +22,11 @@ def wave(count):
     return 1 - 0.5 * (count % 7) / 7
 
 
+def late_wave(count):
+    """The same, and not 1 at the first count, which MultiplicativeLR leaves out."""
+    return wave(count + 3)
+
+
 def sequence(optimizer: Any) -> Any:
     each = [
         scheduler.LinearLR(optimizer, total_iters=6),
@@ -64,8 +69,8 @@ SCHEDULES: dict[str, tuple[Any, Any]] = {
     ),
     "lambda_lr": (parity.lambda_lr(RATE, wave), lambda o: scheduler.LambdaLR(o, wave)),
     "multiplicative_lr": (
-        parity.multiplicative_lr(RATE, wave),
-        lambda o: scheduler.MultiplicativeLR(o, wave),
+        parity.multiplicative_lr(RATE, late_wave),
+        lambda o: scheduler.MultiplicativeLR(o, late_wave),
     ),
     "cosine_annealing_lr": (
         parity.cosine_annealing_lr(RATE, 11, 0.02),
