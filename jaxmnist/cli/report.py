@@ -1,4 +1,4 @@
-"""`jaxmnist report`: write a page on which a run can be looked at."""
+"""`jaxmnist report`: write an HTML page that shows a run, or compares several."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from jaxmnist.errors import InputError
 
 
 def report(runs: Positional[tuple[Path, ...]] = (), out: Path | None = None) -> None:
-    """Write a page on which a run can be looked at, and its network drawn for.
+    """Write an HTML page that shows a run, or compares several.
 
     The page is one file that opens from disk. It has the curves, the confusion matrix, the worst
     images, the weights, and a square to draw digits in, which the network in the page recognises.
-    Several runs are compared; what is shown of one is first shown of the first.
+    With several runs a menu chooses the one whose details are shown, at first the first.
 
-    Of a run of a task's file, whose network JavaScript cannot run, the page has no drawing.
+    The page of a run with a task's file has no square to draw in: its network cannot run there.
 
     Args:
         runs: The folders of one run or several.
