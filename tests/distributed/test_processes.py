@@ -77,6 +77,7 @@ def test_killed_process_stops_the_other_three_and_the_run_goes_on(
     assert second == (0, [], "")
     lines = [line.split(",")[0] for line in first[1]]
     (done,) = re.findall(r"^resuming after epoch ([23]) of 4$", lines[0])
+    assert lines.pop(1) == "the machine is not as it was (devices 4 before"  # 2 now
     assert lines[1 : 5 - int(done)] == [f"epoch: {epoch}" for epoch in range(int(done), 4)]
     assert lines[-1] == f"wrote: {folder}"
     assert (folder / "predictions.csv").exists()

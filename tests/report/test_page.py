@@ -173,6 +173,7 @@ def test_strokes_are_drawn_by_mouse_undone_and_cleared(run_page, open_page, sett
     expected = page.evaluate("s => jaxmnist.image(s)", [[[42, 28], [42, 112]]])
     assert np.corrcoef(one.ravel(), expected)[0, 1] > 0.99
     page.locator("#clear").click()
+    settled(page)
     assert page.locator("#seen-note").inner_text() == "Nothing is drawn yet."
     said(page, "prediction", "No prediction yet")
 

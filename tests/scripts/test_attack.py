@@ -23,6 +23,13 @@ readers, damage = import_module("attack_readers"), import_module("attack_damage"
 commands, flips = import_module("attack_commands"), import_module("attack_flips")
 
 
+class LongError(InputError):
+    """An error that does not shorten its message."""
+
+    def __str__(self) -> str:
+        return "x" * 20_000
+
+
 def call(what):
     if isinstance(what, Exception):
         raise what
@@ -34,7 +41,8 @@ def call(what):
     [
         (lambda: None, "read", None),
         (InputError("a\nb"), "refused", None),  # Made one line by the error itself.
-        (InputError("x" * 20_000), "refused", "a message of 20000 characters"),
+        (InputError("x" * 20_000), "refused", None),  # Shortened by the error itself.
+        (LongError("x"), "refused", "a message of 20000 characters"),
         (ValueError("x"), "raised", "ValueError at test_attack.py"),
         (MemoryError(), "raised", "MemoryError"),
         (lambda: warnings.warn("odd", stacklevel=1), "read", "warned: UserWarning: odd"),
