@@ -53,6 +53,23 @@ def write_whole(path: Path, content: bytes) -> None:
         flush_folder(path.parent)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a place for a new file before the work that it is to hold.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: Its folder is none, or it is a folder itself.
+    """
+    try:
+        writable = path.parent.is_dir() and not path.is_dir()
+    except OSError:  # Such as a name that is too long.
+        writable = False
+    if not writable:
+        raise InputError(f"cannot write {path}: it must be a file in a folder that exists")
+
+
 def append(path: Path, content: bytes) -> None:
     """Add to the end of a file, which is made if it is not there; all of it, or nothing.
 

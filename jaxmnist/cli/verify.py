@@ -35,7 +35,7 @@ def verify(
         out: Where to write all results as JSON: verify.json by default, or figures/parity.json for
             the parity table, whose page is written next to it.
     """
-    from jaxmnist.atomic import write_whole
+    from jaxmnist.atomic import check_writable, write_whole
     from jaxmnist.verify import report, suite
 
     is_table = what == "parity"
@@ -43,12 +43,7 @@ def verify(
     if is_table and (against or convention or dtype != "float64"):
         raise InputError("the parity table is compared with PyTorch in float64; omit other options")
     checks = [] if is_table else suite.checks(what, against, convention, dtype)
-    try:
-        writable = out.parent.is_dir() and not out.is_dir()
-    except OSError:  # Such as a name that is too long.
-        writable = False
-    if not writable:
-        raise InputError(f"cannot write {out}: it must be a file in a folder that exists")
+    check_writable(out)
     screen = make_console()
     if is_table:
         _parity(out, screen)

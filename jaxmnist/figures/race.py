@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxmnist import landscapes, optim, plots
-from jaxmnist.atomic import write_whole
+from jaxmnist.atomic import check_writable, write_whole
 from jaxmnist.errors import InputError
 from jaxmnist.figures import animation
 from jaxmnist.figures.picture import Data, OnProgress, Picture
@@ -140,12 +140,7 @@ def check_out(path: Path) -> None:
         raise InputError(
             f"cannot write {path}: a race is written as .png, .gif or .mp4, or as a page, .html"
         )
-    try:
-        writable = path.parent.is_dir() and not path.is_dir()
-    except OSError:  # Such as a name that is too long.
-        writable = False
-    if not writable:
-        raise InputError(f"cannot write {path}: it must be a file in a folder that exists")
+    check_writable(path)
     if path.suffix == ".mp4" and not animation.has_ffmpeg():
         raise InputError(f"cannot write {path}: an .mp4 needs ffmpeg, which is not installed")
 

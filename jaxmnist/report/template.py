@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
+from jaxmnist.atomic import check_writable
 from jaxmnist.errors import InputError, printable
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -90,9 +91,4 @@ def check_out(path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"cannot write {path}: a page is written as .html")
-    try:
-        writable = path.parent.is_dir() and not path.is_dir()
-    except OSError:  # Such as a name that is too long.
-        writable = False
-    if not writable:
-        raise InputError(f"cannot write {path}: it must be a file in a folder that exists")
+    check_writable(path)
