@@ -107,6 +107,11 @@ def magnitude(array: np.ndarray) -> float:
     return float(sizes[sizes < _FAR].max(initial=0.0)) or 1.0
 
 
+def near(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether float64 arrays are equal to a part in 10^9 of the second's magnitude."""
+    return bool(np.abs(a - b).max(initial=0.0) <= 1e-9 * magnitude(b))
+
+
 def informative(array: np.ndarray) -> bool:
     """Return whether an array's elements are floats and not all equal (or it has only one)."""
     if array.dtype.kind not in "fc" or array.size == 0:

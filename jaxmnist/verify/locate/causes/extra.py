@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmnist.verify.locate.align import magnitude
+from jaxmnist.verify.locate.align import near
 from jaxmnist.verify.locate.causes.activations import activations
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.place import Place
@@ -13,8 +13,6 @@ from jaxmnist.verify.locate.place import Place
 ACTIVATIONS = frozenset(
     ("tanh", "logistic", "exp", "erf", "max", "log1p", "sin", "cos", "square", "integer_pow")
 )
-CLOSE = 1e-9
-"""Relative; the values are float64."""
 
 
 def extra(alignment: Alignment, place: Place) -> str | None:
@@ -74,7 +72,7 @@ def _function(alignment: Alignment, number: int) -> str | None:
         # The same elements in the order that they have here: a reshape may lie between.
         given = torch.from_numpy(np.array(array, np.float64)).reshape(mine.shape)
         for words, made in _functions(given):
-            if _near(made.numpy(), mine):
+            if near(made.numpy(), mine):
                 return words
     return None
 
@@ -102,10 +100,6 @@ def _functions(x: Any) -> Iterator[tuple[str, Any]]:
     for words, function in activations(torch).items():
         name = words.replace("GELU's form: erf", "activation: GELU")
         yield name.replace("GELU's form:", "activation: GELU as"), function(x)
-
-
-def _near(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.abs(a - b).max(initial=0.0) <= CLOSE * magnitude(b))
 
 
 def _constant(alignment: Alignment, number: int) -> str:

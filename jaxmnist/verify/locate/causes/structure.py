@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxmnist.verify.locate.align import Match, magnitude, ordered, same_elements
-from jaxmnist.verify.locate.causes.activations import ACTIVATIONS as ACTIVATION_OPERATIONS
+from jaxmnist.verify.locate.align import Match, near, ordered, same_elements
+from jaxmnist.verify.locate.causes.activations import ACTIVATIONS
 from jaxmnist.verify.locate.forward import VIEWS, Alignment, maker_of
 from jaxmnist.verify.locate.jax_trace import JaxTrace
 from jaxmnist.verify.locate.replay import replayed
@@ -48,7 +48,7 @@ def _left_out(alignment: Alignment, index: int, operation: Operation) -> Iterato
         array = theirs.values[number].array().reshape(tuple(shape))
         returned = operation.outputs[0] in theirs.outputs.values()
         if returned and not any(
-            x.size == array.size and _near(ordered(x), ordered(array))
+            x.size == array.size and near(ordered(x), ordered(array))
             for x in (alignment.ours.values[n].array for n in alignment.ours.outputs.values())
         ):
             continue
@@ -113,7 +113,7 @@ def _reordered(alignment: Alignment, index: int, operation: Operation) -> Iterat
                 continue
             for axes in _orders(mine.ndim):
                 other = mine.transpose(axes).reshape(array.shape)
-                if any(_near(other, one) for one in tried):
+                if any(near(other, one) for one in tried):
                     continue
                 tried.append(other)
                 yield Hypothesis(
@@ -127,10 +127,6 @@ def _reordered(alignment: Alignment, index: int, operation: Operation) -> Iterat
 def _value(ours: JaxTrace, match: Match) -> np.ndarray:
     array = ours.values[match.number].array
     return array if match.step is None else array[match.step]
-
-
-def _near(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.abs(a - b).max(initial=0.0) <= 1e-9 * magnitude(b))
 
 
 def _orders(rank: int) -> list[tuple[int, ...]]:
@@ -208,7 +204,7 @@ def _other_operands(alignment: Alignment, index: int, operation: Operation) -> I
     theirs = alignment.theirs
     positions = data_inputs(theirs, operation)
     name = operation.name.rstrip("_")
-    if len(positions) != 2 and operation.name not in ACTIVATION_OPERATIONS:
+    if len(positions) != 2 and operation.name not in ACTIVATIONS:
         return
     if len(positions) == 2 and name not in ("add", "sub", "mul", "div"):
         return
