@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from jaxmnist import signals
 from jaxmnist.distributed import processes
-from jaxmnist.errors import printable
+from jaxmnist.errors import printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+    from rich.text import Text
 
 
 _verbosity = contextvars.ContextVar("verbosity", default=0)
@@ -62,6 +63,17 @@ def say(console: "Console", text: str) -> None:
         text: The line.
     """
     console.print(printable(text), soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def cell(value: object) -> "Text":
+    """Return a table's cell for any value: in one line, shortened, as it is.
+
+    Args:
+        value: Such as a name, which may have any characters.
+    """
+    from rich.text import Text
+
+    return Text(shortened(str(value)), overflow="fold")
 
 
 def say_more(console: "Console", line: Callable[[], str]) -> None:

@@ -3,13 +3,12 @@
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from jaxmnist.cli.console import make_console, progress, say
+from jaxmnist.cli.console import cell, make_console, progress, say
 from jaxmnist.cli.precision import in_its_precision
-from jaxmnist.errors import shortened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,10 +78,6 @@ def _note(run: "Run") -> str:
 
 def _table(found: "Reproduction") -> "Table":
     from rich.table import Table
-    from rich.text import Text
-
-    def cell(value: Any) -> Text:
-        return Text(shortened(str(value)), overflow="fold")
 
     table = Table("figure", "the same", "different from", "recorded", "now")
     for each in (*found.metrics, found.weights):

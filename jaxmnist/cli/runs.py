@@ -5,12 +5,12 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from jaxmnist.cli.console import make_console, say
-from jaxmnist.errors import InputError, shortened
+from jaxmnist.cli.console import cell, make_console, say
+from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,10 +101,6 @@ def _kind(listed: "Listed") -> str:
 def _table(found: "Sequence[Listed]", folder: Path) -> "Table":
     """Return a row for each run: the options in which they differ, and the last metrics."""
     from rich.table import Column, Table
-    from rich.text import Text
-
-    def cell(value: Any) -> Text:
-        return Text(shortened(str(value)), overflow="fold")
 
     options = [_shown_options(each) for each in found]
     names = dict.fromkeys(name for each in options for name in each)
