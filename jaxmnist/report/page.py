@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxmnist import runs
-from jaxmnist.errors import InputError
+from jaxmnist.errors import InputError, printable
 from jaxmnist.reading import read_json
 from jaxmnist.report import outputs, record, selection
 from jaxmnist.report.template import page
@@ -60,7 +60,7 @@ def _described(run: runs.Run, name: str, say: Callable[[str], None]) -> dict[str
             "whyNoNetwork": "" if network else _why_no_network(run),
             "layers": outputs.layers(trained),
             "measured": outputs.MEASURED,
-            "test": _test(trained, about, say),
+            "test": _test(trained, say),
         }
 
 
@@ -70,11 +70,9 @@ def _why_no_network(run: runs.Run) -> str:
     return f"its network has more than {outputs.MOST_WEIGHTS:,} weights"
 
 
-def _test(
-    trained: outputs.Trained, about: dict[str, Any], say: Callable[[str], None]
-) -> dict[str, Any] | None:
+def _test(trained: outputs.Trained, say: Callable[[str], None]) -> dict[str, Any] | None:
     """Return what the network made of the test images, with those that are shown."""
-    images, labels = trained.images, trained.labels
+    run, images, labels = trained.run, trained.images, trained.labels
     if images is None or labels is None:
         return None
     each, classes = [], 1
@@ -94,7 +92,7 @@ def _test(
     position = {sample: index for index, sample in enumerate(shown)}
     return {
         "samples": len(labels),
-        "classes": record.class_names(about, classes),
+        "classes": [printable(run.class_name(label)) for label in range(classes)],
         "images": {
             "pixels": base64.b64encode(zlib.compress(images[shown].tobytes(), 9)).decode(),
             "index": shown,

@@ -123,21 +123,6 @@ def names_of(runs: list[Run]) -> list[str]:
     ]
 
 
-def class_names(about: Mapping[str, Any], count: int) -> list[str]:
-    """Return the names of a run's classes: those that it recorded, and numbers for the rest.
-
-    Args:
-        about: Its `config.json`.
-        count: How many classes there are.
-
-    >>> class_names({"class_names": ["shirt", "coat"]}, 3), class_names({}, 2)
-    (['shirt', 'coat', '2'], ['0', '1'])
-    """
-    recorded = about.get("class_names")
-    names = recorded if isinstance(recorded, list) else []
-    return [printable(str(name)) for name in (*names[:count], *range(len(names), count))]
-
-
 def _plain(value: Any) -> str:
     """Write what JSON held in one line."""
     if isinstance(value, Mapping):
