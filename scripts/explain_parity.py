@@ -1,6 +1,6 @@
 """Ask `verify.explain` and `verify.schedule` for the cause of every difference of the parity table.
 
-    python scripts/explain_parity.py                 # the table's rows, and the pairs beside it
+    python scripts/explain_parity.py                 # the table's rows, and the pairs next to it
     python scripts/explain_parity.py --only Adam     # those whose calls have this word
 
 Each row of an optimizer or a schedule that differs has, in the table, the names of the causes that

@@ -7,8 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 SIZE: Final = 2**26
 """Bytes that all programs may take. With a limit JAX holds a lock while it reads or writes one."""
 
@@ -23,6 +21,8 @@ def keep_programs() -> None:
         name in os.environ for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
     ):
         return
+    import platformdirs
+
     folder = Path(platformdirs.user_cache_dir("jaxmnist"), "xla")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
