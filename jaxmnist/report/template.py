@@ -28,7 +28,8 @@ def page(name: str, title: str, data: Mapping[str, Any]) -> str:
     """
     folder = TEMPLATES / name
     styles = (TEMPLATES / "shared" / "base.css", folder / f"{name}.css")
-    return Template((folder / f"{name}.html").read_text("utf-8")).substitute(
+    return Template((TEMPLATES / "shared" / "page.html").read_text("utf-8")).substitute(
+        body=(folder / f"{name}.html").read_text("utf-8"),
         title=html.escape(printable(title)),
         style="\n".join(path.read_text("utf-8") for path in styles),
         data=as_json(data),
