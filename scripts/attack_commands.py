@@ -244,14 +244,16 @@ def results(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in RESULTS}
 
 
-def lost(folder: Path, *references: Path) -> str | None:
+def lost(folder: Path, *references: Path, had_run: bool = False) -> str | None:
     """Return what a disturbed run's folder lacks that it should have, or None.
 
     Args:
-        folder: The folder, which may have no run yet.
+        folder: The folder.
         references: Undisturbed runs, one of which this must be the beginning of.
+        had_run: Whether it held a run before, which it must then hold still: to read one ends a
+            replacement in which a process died, though at that moment no file is in its place.
     """
-    if not (folder / "config.json").exists():
+    if not had_run and not (folder / "config.json").exists():
         return None
     try:
         run = runs.read(folder)

@@ -124,10 +124,11 @@ def _stop_one(
     kind, given = f"{what} {which.name}", f"{which.name} {moment} of jaxmnist {_shown(words)}"
     tally.count(kind, f"status {ended.status}")
     tally.find(kind, fault_of(ended, *statuses(which)), given)
-    if what != "sweep":
-        tally.find(kind, lost(folder, *references), given)
     if ended.status >= 0 and folder.exists():
         tally.find(kind, None if has(folder, "superseded") else left(folder), given)
+    if what != "sweep":
+        had_run = what in ("resume", "overwrite")
+        tally.find(kind, lost(folder, *references, had_run=had_run), given)
     again = words if what == "stream" and not has(folder, "config.json") else None
     tally.find(kind, resumed(place, folder, *references, words=again), given)
 

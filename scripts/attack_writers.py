@@ -91,7 +91,8 @@ def _write_twice(kind: str, drawn: random.Random, tally: Tally, place: Path) -> 
             tally.find(kind, f"neither was let in: {ended[0].err} {ended[1].err}", given)
         tally.find(kind, left(folder), given)
     if kind != "sweep/sweep":
-        tally.find(kind, lost(folder, *references), given)
+        had_run = kind != "train/train"
+        tally.find(kind, lost(folder, *references, had_run=had_run), given)
     tally.find(kind, resumed(place, folder, *references), given)
 
 
@@ -161,7 +162,8 @@ def _fill(
     else:
         tally.find(kind, differs(folder, references[0]), given)
     if what != "sweep":
-        tally.find(kind, lost(folder, *references), given)
+        had_run = what in ("resume", "overwrite")
+        tally.find(kind, lost(folder, *references, had_run=had_run), given)
     if what == "overwrite" and ended.status and not has(folder, "config.json"):
         tally.find(kind, "the old run is gone", given)
     tally.find(kind, resumed(place, folder, *references), given)

@@ -105,6 +105,7 @@ def test_what_a_disturbed_run_lost_is_found(two_runs, tmp_path):
     whole, other = two_runs
     run = shutil.copytree(whole, tmp_path / "run")
     assert commands.lost(tmp_path / "none", whole) is None
+    assert "holds no run" in commands.lost(tmp_path / "none", whole, had_run=True)
     assert commands.lost(run, whole) is commands.differs(run, whole) is None
     assert commands.lost(run, other) is not None
     assert commands.lost(run, other, whole) is None
@@ -118,6 +119,18 @@ def test_what_a_disturbed_run_lost_is_found(two_runs, tmp_path):
     assert "not those of an undisturbed run" in commands.lost(run, whole)
     (run / "model.safetensors").write_bytes(b"")
     assert "cannot be read" in commands.lost(run, whole)
+
+
+@pytest.mark.parametrize("stage", [".old", ".replacing"])
+def test_run_killed_while_it_replaced_another_is_not_lost(stage, two_runs, tmp_path):
+    whole, other = two_runs
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copytree(whole if stage == ".old" else other, run / stage)
+    assert commands.lost(run, whole, other) is None  # No configuration: perhaps there was no run.
+    assert not (run / "config.json").exists()
+    assert commands.lost(run, whole, other, had_run=True) is None
+    assert (run / "config.json").exists()  # It is resumed, not trained again.
 
 
 @pytest.mark.parametrize("name", ["a.partial", ".new", "2.orbax-checkpoint-tmp-1"])
