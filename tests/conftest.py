@@ -1,9 +1,12 @@
 """Settings for every test: nothing broadcasts across ranks or promotes dtypes silently."""
 
 import gzip
+import importlib.util
+import inspect
 import io
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -13,7 +16,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import jaxmnist as jm
@@ -22,6 +24,15 @@ from jaxmnist.data import catalogue, prepare
 from jaxmnist.data import stream as stream_reading
 from jaxmnist.data.catalogue import StandardSet
 from jaxmnist.data.idx import FILE_NAMES
+
+# Where PyTorch is not installed, as on a Python that is too new for it, tests that compare with it
+# are left out: whole files that import it, and tests that ask for it by the fixture `torch`.
+if importlib.util.find_spec("torch") is None:
+    collect_ignore = [
+        str(path.parent if path.name == "conftest.py" else path)
+        for path in Path(__file__).parent.rglob("*.py")
+        if re.search(r"^(import|from) torch", path.read_text(), re.MULTILINE)
+    ]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -37,13 +48,29 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("commands"))
 
 
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    """PyTorch, or a skip where it is not installed."""
+    return pytest.importorskip("torch")
+
+
 @pytest.fixture
-def sequential() -> Callable[[Any], torch.nn.Sequential]:
+def given_torch(request) -> Callable[[Any], Any]:
+    """A function that calls a parameter which is a function with PyTorch, and returns any other."""
+
+    def resolved(value: Any) -> Any:
+        return value(request.getfixturevalue("torch")) if inspect.isfunction(value) else value
+
+    return resolved
+
+
+@pytest.fixture
+def sequential(torch) -> Callable[[Any], Any]:
     """A function from an MLP's parameters to the tutorial's `nn.Sequential`, in float64."""
 
-    def build(params: Any) -> torch.nn.Sequential:
+    def build(params: Any) -> Any:
         state_dict = interop.params_to_state_dict(params)
-        modules: list[torch.nn.Module] = []
+        modules: list[Any] = []
         for index in range(0, len(state_dict), 2):
             outputs, inputs = state_dict[f"{index}.weight"].shape
             modules += [torch.nn.Linear(inputs, outputs, dtype=torch.float64), torch.nn.ReLU()]

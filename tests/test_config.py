@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-import torch
 
 import jaxmnist as jm
 from jaxmnist import conventions
@@ -82,25 +81,37 @@ def test_config_takes_the_edges():
         ("learning_rate", np.float32(0.1), 0.10000000149011612),
         ("learning_rate", np.array(0.1), 0.1),
         ("learning_rate", jnp.array(0.5, jnp.bfloat16), 0.5),
-        ("learning_rate", torch.tensor(0.5, requires_grad=True), 0.5),
-        ("learning_rate", torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
+        ("learning_rate", lambda torch: torch.tensor(0.5, requires_grad=True), 0.5),
+        ("learning_rate", lambda torch: torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
         ("learning_rate", 1, 1.0),
         *(
             (field, value, 3)
             for field in ("epochs", "batch_size", "eval_batch_size", "seed")
-            for value in (np.int64(3), np.array(3, np.uint8), jnp.array(3), torch.tensor(3))
+            for value in (
+                np.int64(3),
+                np.array(3, np.uint8),
+                jnp.array(3),
+                lambda torch: torch.tensor(3),
+            )
         ),
-        ("hidden", (np.int32(8), jnp.array(4), torch.tensor(2)), (8, 4, 2)),
+        ("hidden", lambda torch: (np.int32(8), jnp.array(4), torch.tensor(2)), (8, 4, 2)),
         *(
             ("hidden", value, (8, 4))
-            for value in ([8, 4], np.array([8, 4]), jnp.array([8, 4]), torch.tensor([8, 4]))
+            for value in (
+                [8, 4],
+                np.array([8, 4]),
+                jnp.array([8, 4]),
+                lambda torch: torch.tensor([8, 4]),
+            )
         ),
         ("hidden", range(1, 3), (1, 2)),
     ],
 )
-def test_config_stores_numbers_of_any_library_as_pythons(field, value, stored, monkeypatch):
+def test_config_stores_numbers_of_any_library_as_pythons(
+    field, value, stored, monkeypatch, given_torch
+):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    config = jm.Config(**{field: value})
+    config = jm.Config(**{field: given_torch(value)})
     kept = getattr(config, field)
     assert kept == stored
     assert {type(each) for each in (kept if field == "hidden" else [kept])} == {
@@ -118,16 +129,19 @@ def test_config_stores_numbers_of_any_library_as_pythons(field, value, stored, m
             r"array\(\[\[1., 1.\], \[1., 1.\]\]\); it must be a finite",
         ),
         ("learning_rate", jnp.array(True), r"Array\(True, dtype=bool\); it must be a finite"),
-        ("learning_rate", torch.tensor(-1.0), r"tensor\(-1.\); it must be a finite"),
-        ("epochs", torch.tensor(True), r"tensor\(True\); it must be a whole number"),
+        ("learning_rate", lambda torch: torch.tensor(-1.0), r"tensor\(-1.\); it must be a finite"),
+        ("epochs", lambda torch: torch.tensor(True), r"tensor\(True\); it must be a whole number"),
         ("epochs", jnp.array(3.0), r"Array\(3., .*; it must be a whole number"),
         ("seed", np.array([3]), r"array\(\[3\]\); it must be a whole number"),
         ("hidden", np.array(3), r"array\(3\); it must be a tuple"),
-        ("hidden", torch.tensor([8.0]), r"a layer of size tensor\(8.\); every size"),
+        ("hidden", lambda torch: torch.tensor([8.0]), r"a layer of size tensor\(8.\); every size"),
     ],
 )
-def test_config_refuses_arrays_that_are_no_such_number(field, value, words, monkeypatch):
+def test_config_refuses_arrays_that_are_no_such_number(
+    field, value, words, monkeypatch, given_torch
+):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    value = given_torch(value)
     with pytest.raises(jm.InputError, match=rf"\A{field} [^\n]*{words}[^\n]*\Z"):
         jm.Config(**{field: value})
 

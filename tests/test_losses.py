@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from jaxmnist import losses
 
@@ -10,7 +9,7 @@ RNG = np.random.default_rng(0)
 EPSILON = {np.float32: 2.0**-23, np.float64: 2.0**-52}
 
 
-def test_binary_cross_entropy_matches_the_tutorials_program():
+def test_binary_cross_entropy_matches_the_tutorials_program(torch):
     p = RNG.uniform(size=257)
     p[:4] = [0.0, 1.0, 1e-13, 1 - 1e-13]
     y = RNG.integers(0, 2, size=257).astype(float)
@@ -30,7 +29,7 @@ def test_binary_cross_entropy_clamps_at_1e_12():
     np.testing.assert_allclose(wrong, 12 * np.log(10), rtol=1e-6)
 
 
-def test_binary_cross_entropy_with_logits_matches_torch_far_from_zero():
+def test_binary_cross_entropy_with_logits_matches_torch_far_from_zero(torch):
     z = np.concatenate([RNG.normal(size=200) * 5, [-800.0, 800.0, -40.0, 40.0]])
     y = np.concatenate([RNG.uniform(size=200), [1.0, 0.0, 0.0, 1.0]])
     z_torch = torch.tensor(z, requires_grad=True)
@@ -65,7 +64,7 @@ def test_clamped_gradient_vanishes_where_the_docstring_says(label, vanishes_beyo
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])
-def test_softmax_matches_torch(scale):
+def test_softmax_matches_torch(scale, torch):
     z = RNG.normal(size=(33, 7)) * scale
     with jax.enable_x64(True):
         actual = losses.softmax(jnp.asarray(z))
@@ -107,7 +106,7 @@ def test_cross_entropy_of_impossible_classes():
     assert losses.cross_entropy(q, p) == np.inf
 
 
-def test_cross_entropy_with_integer_labels_matches_torch_and_the_general_formula():
+def test_cross_entropy_with_integer_labels_matches_torch_and_the_general_formula(torch):
     z, labels = RNG.normal(size=(64, 10)) * 20, RNG.integers(0, 10, 64)
     z_torch = torch.tensor(z, requires_grad=True)
     expected = torch.nn.CrossEntropyLoss()(z_torch, torch.tensor(labels))

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from jaxmnist import MLP, interop, losses
 from jaxmnist.model import uniform_in_fan_in
@@ -13,7 +12,7 @@ LAYERS = (784, 256, 128, 64, 20, 10)
 
 
 @pytest.mark.parametrize("hidden", [(256, 128, 64, 20), (7,), ()])
-def test_mlp_matches_torch_in_value_and_every_gradient(hidden, sequential):
+def test_mlp_matches_torch_in_value_and_every_gradient(hidden, sequential, torch):
     rng = np.random.default_rng(1)
     x, labels = rng.uniform(-1, 1, size=(16, 784)), rng.integers(0, 10, 16)
     with jax.enable_x64(True):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import torch
 
 import jaxmnist as jm
 from jaxmnist import provenance
@@ -32,7 +31,7 @@ def test_record_without_a_command_has_no_such_key():
     assert list(provenance.record()) == ["machine", "versions"]
 
 
-def test_versions_are_those_of_the_modules_that_run():
+def test_versions_are_those_of_the_modules_that_run(torch):
     found = provenance.versions("torch", "python", "jax")
     assert list(found) == ["jaxmnist", "jax", "numpy", "torch", "python"]
     assert found["torch"] == torch.__version__

@@ -191,13 +191,16 @@ def _beginning(file: Path | BytesIO) -> bytes:
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
-    return [name.removesuffix(".npy") for name in archive.namelist()]
+    """Return the arrays' names; NumPy stores each as a member with the ending `.npy`."""
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
 def _check_names(archive: zipfile.ZipFile, keys: Iterable[str], source: str) -> None:
     present = _names(archive)
     missing = [key for key in keys if key not in present]
     if missing:
+        others = [name for name in archive.namelist() if not name.endswith(".npy")]
+        present += [f"{name} (not an .npy)" for name in others]
         raise InputError(
             f"{source}: no array named {', '.join(missing)}; it has {', '.join(present)}, "
             f"and {', '.join(keys)} are needed"

@@ -7,9 +7,7 @@ import shutil
 
 import jax.numpy as jnp
 import numpy as np
-import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 import jaxmnist as jm
 
@@ -90,8 +88,10 @@ def test_train_writes_metrics_equal_to_the_history(run, fitted):
 
 
 def test_train_writes_a_model_that_torch_loads_with_the_same_logits(
-    run, fitted, dataset, logits_of
+    run, fitted, dataset, logits_of, torch
 ):
+    from safetensors.torch import load_file
+
     module = torch.nn.Sequential(
         torch.nn.Linear(784, 8),
         torch.nn.ReLU(),

@@ -31,6 +31,15 @@ def test_npz_missing_keys_are_named(tmp_path, refused):
         load_dataset(path)
 
 
+def test_member_that_is_no_npy_is_no_array(tmp_path, refused):
+    path = tmp_path / "digits.npz"
+    np.savez(path, x_test=np.ones(3), y_train=np.ones(3), y_test=np.ones(3))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x_train", b"")
+    with refused(path, "no array named x_train", "it has x_test", "x_train (not an .npy)"):
+        load_dataset(path)
+
+
 MEDMNIST = {
     **dict(zip(FIELDS, FIELDS, strict=True)),
     "val_images": "test_images",

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-import torch
 
 from jaxmnist import conventions, optim
 from jaxmnist.errors import InputError
@@ -46,10 +45,17 @@ def test_conventions_import_without_jax() -> None:
 
 @pytest.mark.parametrize(
     "half",
-    [np.array(0.5), np.float16(0.5), torch.tensor(0.5), torch.tensor(0.5, requires_grad=True)],
-    ids=repr,
+    [
+        np.array(0.5),
+        np.float16(0.5),
+        lambda torch: torch.tensor(0.5),
+        lambda torch: torch.tensor(0.5, requires_grad=True),
+    ],
 )
-def test_factory_takes_numbers_of_any_library(half: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_factory_takes_numbers_of_any_library(
+    half: Any, monkeypatch: pytest.MonkeyPatch, given_torch: Callable[[Any], Any]
+) -> None:
+    half = given_torch(half)
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     tx: Any = optim.create("adam", half, b1=half)
     expected: Any = optim.create("adam", 0.5, b1=0.5)
@@ -61,7 +67,9 @@ def test_factory_takes_numbers_of_any_library(half: Any, monkeypatch: pytest.Mon
         jax.tree.map(np.testing.assert_array_equal, actual, right)
 
 
-def test_number_of_torch_has_a_range_too(monkeypatch: pytest.MonkeyPatch, refused: Any) -> None:
+def test_number_of_torch_has_a_range_too(
+    monkeypatch: pytest.MonkeyPatch, refused: Any, torch: Any
+) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     one: Any = torch.tensor(1.0)
     with refused("adam: b1 is tensor(1.); it must be at least 0 and less than 1"):

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from jaxmnist import conventions, optim
 from jaxmnist.optim import arithmetic
@@ -117,7 +116,7 @@ def test_complex_gradients_on_a_line_move_as_real_ones_do(name: str, convention:
             np.testing.assert_allclose(getattr(turned_state, field), expected, rtol=1e-13)
 
 
-def test_complex_step_keeps_its_direction_where_torch_treats_two_numbers() -> None:
+def test_complex_step_keeps_its_direction_where_torch_treats_two_numbers(torch: Any) -> None:
     """3 + 4i of magnitude 5: Adagrad's first step is its direction here, 1 + i in torch."""
     ours: Any = optim.create("adagrad", 1.0, convention="pytorch")
     gradient = jnp.array(3.0 + 4.0j)

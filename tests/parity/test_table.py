@@ -18,6 +18,7 @@ from jaxmnist.parity.table.text import expression
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
 BASES = ("LRScheduler", "_LRScheduler")
+pytest.importorskip("torch")
 ALL = [(kind, row) for kind in page.KINDS for row in kind.rows()]
 THERE = [(kind, row) for kind, row in ALL if missing(row) is None]
 

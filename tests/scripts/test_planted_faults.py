@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
+pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 planted, planted_faults = map(import_module, ("planted", "planted_faults"))
 CASES = {case.name: case for case in planted.CASES}

@@ -5,7 +5,6 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 import jaxmnist as jm
 from jaxmnist import sweep
@@ -71,20 +70,24 @@ def test_malformed_axis_is_refused_with_what_is_allowed(name, word, complaint):
     ("name", "values", "plain"),
     [
         ("learning_rate", jnp.array([0.5, 0.1]), (0.5, 0.10000000149011612)),
-        ("learning_rate", torch.tensor([0.5, 0.25], requires_grad=True), (0.5, 0.25)),
-        ("learning_rate", [np.array(0.5), jnp.array(1), torch.tensor(2)], (0.5, 1.0, 2.0)),
+        ("learning_rate", lambda torch: torch.tensor([0.5, 0.25], requires_grad=True), (0.5, 0.25)),
+        (
+            "learning_rate",
+            lambda torch: [np.array(0.5), jnp.array(1), torch.tensor(2)],
+            (0.5, 1.0, 2.0),
+        ),
         ("learning_rate", (rate / 2 for rate in range(3)), (0.0, 0.5, 1.0)),
         ("seed", jnp.arange(2), (0, 1)),
-        ("seed", torch.arange(2), (0, 1)),
+        ("seed", lambda torch: torch.arange(2), (0, 1)),
         ("seed", np.array([0.0, 1.0]), (0, 1)),
         ("batch_size", map(int, "48"), (4, 8)),
-        ("hidden", torch.tensor([[8, 4]]), ((8, 4),)),
+        ("hidden", lambda torch: torch.tensor([[8, 4]]), ((8, 4),)),
         ("hidden", [jnp.array([8, 4]), range(0)], ((8, 4), ())),
         ("optimizer", np.array(["sgd", "adam"]), ("sgd", "adam")),
     ],
 )
-def test_axis_takes_numbers_of_any_library(name, values, plain):
-    (found,) = axes.check_axes({name: values}).values()
+def test_axis_takes_numbers_of_any_library(name, values, plain, given_torch):
+    (found,) = axes.check_axes({name: given_torch(values)}).values()
     assert found == plain
     assert [type(value) for value in found] == [type(value) for value in plain]
     if name == "hidden":
@@ -95,8 +98,11 @@ def test_axis_takes_numbers_of_any_library(name, values, plain):
     ("swept_axes", "complaint"),
     [
         ({"seed": jnp.array(3)}, "the axis seed is Array(3, "),
-        ({"seed": torch.tensor(3)}, "the axis seed is tensor(3); it must be a list"),
-        ({"seed": torch.tensor([True])}, "the axis seed has tensor(True); it must be a number"),
+        (lambda torch: {"seed": torch.tensor(3)}, "the axis seed is tensor(3); it must be a list"),
+        (
+            lambda torch: {"seed": torch.tensor([True])},
+            "the axis seed has tensor(True); it must be a number",
+        ),
         ({"learning_rate": np.ones((1, 2))}, "has array([1., 1.]); it must be a number"),
         ({"learning_rate": jnp.ones((1, 2, 2))}, "has Array([[1., 1.], [1., 1.]], dtype"),
         ({"hidden": [np.array(3)]}, "the axis hidden has array(3); it must be a tuple"),
@@ -124,10 +130,10 @@ def test_axis_takes_numbers_of_any_library(name, values, plain):
     ],
 )
 def test_impossible_sweep_is_refused_before_anything_is_written(
-    swept_axes, complaint, dataset, tmp_path
+    swept_axes, complaint, dataset, tmp_path, given_torch
 ):
     with pytest.raises(jm.InputError) as caught:
-        sweep.run(CONFIG, swept_axes, dataset, out=tmp_path / "out")
+        sweep.run(CONFIG, given_torch(swept_axes), dataset, out=tmp_path / "out")
     assert complaint in str(caught.value)
     assert not (tmp_path / "out").exists()
 

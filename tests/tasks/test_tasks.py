@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 import jaxmnist as jm
 from jaxmnist import losses, training
@@ -240,7 +239,7 @@ def test_make_train_takes_numpy_data_without_jit(line):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, other)
 
 
-def test_labels_out_of_range_are_nan_where_torch_refuses():
+def test_labels_out_of_range_are_nan_where_torch_refuses(torch):
     logits = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     labels = np.array([0, 3, 1])
     wanted = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))

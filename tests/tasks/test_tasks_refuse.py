@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 import jaxmnist as jm
 from jaxmnist import training
@@ -48,11 +47,12 @@ def assert_refused(call, *words):
         ({"optimizer": lambda hyper: 3}, ["optimizer returned a int"]),
         ({"optimizer": optax.adam}, ["adam takes a learning_rate", "lambda hyper"]),
         ({"optimizer": UNEVEN}, ["optimizer's state['count']", "int32[]", "float32[]"]),
-        ({"model": torch.nn.Linear(3, 1)}, ["of type Linear", "called with a key"]),
+        (lambda torch: {"model": torch.nn.Linear(3, 1)}, ["of type Linear", "called with a key"]),
         ({"transform": lambda batch, key, training: {"x": batch[0]}}, ["batch is a dict", "pair"]),
     ],
 )
-def test_parts_of_a_task_are_refused(line, others, words):
+def test_parts_of_a_task_are_refused(line, others, words, given_torch):
+    others = given_torch(others)
     assert_refused(lambda: jm.fit(line.task(**others), line.data, **SIZES), *words)
 
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 import jaxmnist as jm
 from jaxmnist import training
@@ -28,7 +27,7 @@ def trained(dataset):
     return train(jax.random.key(0), jm.default_hyper(CONFIG), dataset.arrays())
 
 
-def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rate):
+def torch_run(torch, module, orders, dataset, batch_size, eval_batch_size, learning_rate):
     """The tutorial's program, in float64, with the orders given: every batch and the metrics."""
     optimizer = torch.optim.SGD(module.parameters(), learning_rate)
     loss_function = torch.nn.CrossEntropyLoss()
@@ -79,7 +78,7 @@ def torch_run(module, orders, dataset, batch_size, eval_batch_size, learning_rat
     return np.array(batch_losses), np.array(metrics)
 
 
-def test_run_matches_the_tutorials_program_in_torch(dataset, sequential):
+def test_run_matches_the_tutorials_program_in_torch(dataset, sequential, torch):
     config = dataclasses.replace(CONFIG, dtype="float64")
     with jax.enable_x64(True):
         key, data = jax.random.key(5), dataset.arrays()
@@ -102,7 +101,7 @@ def test_run_matches_the_tutorials_program_in_torch(dataset, sequential):
             )
             losses.append(metrics.loss)
     module = sequential(start.params)
-    expected_losses, expected = torch_run(module, orders, dataset, 64, 48, 0.1)
+    expected_losses, expected = torch_run(torch, module, orders, dataset, 64, 48, 0.1)
     assert np.shape(losses) == (3, 11)
     # float64 rounding, 33 steps long; a run of this length magnifies it less than a thousandfold.
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-11)
