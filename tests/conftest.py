@@ -1,5 +1,7 @@
 """Settings for every test: nothing broadcasts across ranks or promotes dtypes silently."""
 
+import ctypes
+import gc
 import gzip
 import importlib.util
 import inspect
@@ -9,6 +11,7 @@ import os
 import re
 import shutil
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,26 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         # And the folder of what the command keeps.
         os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("commands"))
+
+
+_MOST_RESIDENT = 1 << 30
+"""Bytes of memory beyond which a worker gives back what a file's tests took."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_given_back():
+    """Forget a file's compiled programs where they take much memory: a worker stays below 2 GB."""
+    yield
+    sizes = Path("/proc/self/statm")
+    if sizes.exists():
+        resident = int(sizes.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if resident < _MOST_RESIDENT:
+            return
+    jax.clear_caches()
+    gc.collect()
+    # The C library keeps what is freed, unless it is told to return it.
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -254,13 +254,10 @@ def _history(run: Run, lines: list[dict[str, Any]]) -> Metered | None:
 
 
 def _content(run: Run, state: TrainState) -> Any:
-    """Return what a checkpoint is made of: of a task of one's own, arrays by name.
-
-    So a state of any structure can be stored, whatever Orbax makes of its types.
-    """
+    """Return what a checkpoint is made of: of a task of one's own, whatever it is, arrays by name."""
     if run.task_file is None:
         return jax.device_get(_Tutorial(state.params, state.opt_state))
-    return named_arrays(state)
+    return jax.device_get(named_arrays(state))
 
 
 @contextlib.contextmanager
@@ -313,16 +310,16 @@ def restore(run: Run, step: int, sample: Batch | None) -> TrainState:
     from orbax.checkpoint import args
 
     place = run.path / CHECKPOINTS / str(step)
-    images = np.zeros((1, 28, 28), np.uint8)
-    like = state_shapes(run, images if sample is None else sample)
-    shapes = _Tutorial(like.params, like.opt_state)
-    content = shapes if run.task_file is None else shapes_by_name(like)
+    like = state_shapes(run, np.zeros((1, 28, 28), np.uint8) if sample is None else sample)
+    tutorial = _Tutorial(like.params, like.opt_state)
+    content = tutorial if run.task_file is None else shapes_by_name(like)
     try:
         with storage_noise.left_out(), _manager(run, clean=False) as manager:
-            restored = manager.restore(step, args=args.StandardRestore(_on_first_device(content)))
+            read = manager.restore(step, args=args.StandardRestore(_in_numpy(content)))
     except Exception as error:  # Whatever the storage library meets in a damaged file.
         raise InputError(f"{place} cannot be read ({_first_line(error)})") from error
-    _check_digests(run, step, restored)
+    _check_digests(run, step, read)
+    restored = jax.device_put(read, jax.local_devices()[0])
     if run.task_file is None:
         return TrainState(*restored)
     return from_named_arrays(restored, like, str(place))
@@ -338,11 +335,13 @@ def _check_digests(run: Run, step: int, restored: Any) -> None:
     digests.check_arrays(named_arrays(restored), expected, str(place))
 
 
-def _on_first_device(shapes: Any) -> Any:
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
-    )
+def _in_numpy(shapes: Any) -> Any:
+    """Return NumPy arrays of some shapes, which take no memory, so that Orbax returns such too.
+
+    In a notebook's event loop Orbax works in a thread of its own, where `with jax.enable_x64(True)`
+    does not hold: JAX's arrays of float64 would come back as float32.
+    """
+    return jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), shapes)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """A run that was stopped resumes from its newest complete checkpoint as if it never stopped."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -51,6 +52,24 @@ def test_rewind_gives_back_the_state_and_the_metrics(stopped, npz, config):
         np.testing.assert_array_equal(one, other)
     for one, other in zip(past, history, strict=True):
         np.testing.assert_array_equal(one, other[:4])
+
+
+def test_float64_comes_back_where_an_event_loop_runs(tmp_path):
+    """As in a notebook: Orbax then works in a thread, where JAX's context does not hold."""
+    config = jm.Config(hidden=(8,), optimizer="adam", epochs=2, dtype="float64")
+    run = runs.Run(tmp_path / "run", config, 10, checkpoint_every=1)
+
+    async def written_and_read():
+        with jax.enable_x64(True):
+            state = jm.training.init(jax.random.key(0), jm.default_hyper(config), config)
+            runs.create(run)
+            runs.record_epoch(run, 0, state, jm.History(*(np.float64(0.1),) * 8))
+            return state, runs.rewind(run)[1]
+
+    written, read = asyncio.run(written_and_read())
+    for one, other in zip(jax.tree.leaves(written), jax.tree.leaves(read), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
 
 
 # ------------------------------------------------------------------------------- killed runs
