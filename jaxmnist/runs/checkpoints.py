@@ -254,7 +254,7 @@ def _history(run: Run, lines: list[dict[str, Any]]) -> Metered | None:
 
 
 def _content(run: Run, state: TrainState) -> Any:
-    """Return what a checkpoint is made of: of a task of one's own, whatever it is, arrays by name."""
+    """Return what a checkpoint is made of: arrays by name, if the task is one of the user's own."""
     if run.task_file is None:
         return jax.device_get(_Tutorial(state.params, state.opt_state))
     return jax.device_get(named_arrays(state))
