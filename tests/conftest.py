@@ -51,6 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("commands"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what `slow_except` does not name."""
+    for item in items:
+        marker = item.get_closest_marker("slow_except")
+        if marker and isinstance(item, pytest.Function) and item.callspec.id not in marker.args:
+            item.add_marker(pytest.mark.slow)
+
+
 _MOST_RESIDENT = 1 << 30
 """Bytes of memory beyond which a worker gives back what a file's tests took."""
 

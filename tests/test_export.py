@@ -44,6 +44,7 @@ def command(*arguments: object) -> Any:
     return 0
 
 
+@pytest.mark.slow
 def test_stablehlo_is_the_network_at_any_batch(run, capsys):
     assert command("export", run, "--format", "stablehlo") == 0
     path = run / "model.stablehlo"
@@ -67,6 +68,7 @@ def write_run_in(dtype: str, folder: Path) -> tuple[jm.MLP, Any]:
     return model, weights
 
 
+@pytest.mark.slow_except("bfloat16")
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_run_in_another_precision_is_exported_as_it_computes(dtype, tmp_path):
     folder = tmp_path / "run"

@@ -45,6 +45,7 @@ def vector(values) -> np.ndarray:
     return np.array([float(value) for value in jax.tree.leaves(values)])
 
 
+@pytest.mark.slow_except("momentum")
 @pytest.mark.parametrize("optimizer", jm.optim.NAMES)
 def test_both_modes_match_differences_in_every_hyperparameter(optimizer, dataset):
     config = dataclasses.replace(CONFIG, optimizer=optimizer)
@@ -82,6 +83,7 @@ def test_both_modes_match_differences_in_every_hyperparameter(optimizer, dataset
     np.testing.assert_allclose(reverse[0], loss, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_derivatives_by_layer_sum_to_that_by_the_common_rate(dataset):
     config = dataclasses.replace(CONFIG, optimizer="momentum", hidden=(6, 5), epochs=1)
     hyper = {**POINTS["momentum"]}
@@ -140,6 +142,7 @@ def test_any_run_and_any_loss_of_it_can_be_differentiated(dataset):
     assert only.keys() == {"init_scale"}
 
 
+@pytest.mark.slow_except("0")
 @pytest.mark.parametrize("steps", [0, 1, 2, 7, 16, 30])
 def test_checkpointed_scan_is_a_scan(steps):
     def body(carry, x):
@@ -185,6 +188,7 @@ def bytes_needed(steps: int, mode: str, scan) -> int:
     return analysis.temp_size_in_bytes - 64 * samples
 
 
+@pytest.mark.slow
 def test_memory_grows_as_the_root_of_the_steps_when_checkpointed_and_not_at_all_forwards():
     short, long = 64, 64 * 16
     growth = {

@@ -11,6 +11,7 @@ from jaxmnist.model import uniform_in_fan_in
 LAYERS = (784, 256, 128, 64, 20, 10)
 
 
+@pytest.mark.slow_except("hidden2")
 @pytest.mark.parametrize("hidden", [(256, 128, 64, 20), (7,), ()])
 def test_mlp_matches_torch_in_value_and_every_gradient(hidden, sequential, torch):
     rng = np.random.default_rng(1)

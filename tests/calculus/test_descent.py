@@ -290,6 +290,7 @@ def test_unusable_losses_and_params_are_refused(loss, params, message):
 # ------------------------------------------------------------------------------- the network
 
 
+@pytest.mark.slow
 def test_network_steps_match_a_plain_loop_over_the_run():
     config = jm.Config(hidden=(6,), batch_size=32, eval_batch_size=20, epochs=1, seed=5)
     data = jax.tree.map(lambda array: array[:72], jm.load_dataset("mnist").arrays())

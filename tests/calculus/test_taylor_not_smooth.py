@@ -49,6 +49,7 @@ POWERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow_except("a ramp", "a kink", "some not whole", "itself", "below 0")
 @pytest.mark.parametrize("name", POWERS)
 def test_coefficients_are_those_on_paper(name):
     f, x0, expected = POWERS[name]

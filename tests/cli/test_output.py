@@ -71,6 +71,7 @@ def test_reader_that_leaves_stops_a_training_that_keeps_its_epoch(npz, options, 
     runs.load(out)
 
 
+@pytest.mark.slow
 def test_file_size_limit_keeps_what_is_written_without_a_librarys_log(npz, tmp_path):
     """The model is below the limit, and a checkpoint, with Adam's two accumulators, above it."""
     out = tmp_path / "run"

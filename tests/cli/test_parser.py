@@ -166,6 +166,7 @@ def test_mistyped_value_names_the_nearest(arguments, meant, refused, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow_except("export", "evaluate")
 @pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
 def test_mistyped_folder_names_the_run_next_to_it(command, run, refused):
     rest = {"predict": ["--indices", "0"], "export": ["--format", "onnx"]}.get(command, [])
@@ -191,6 +192,7 @@ print("jax" in sys.modules, "matplotlib" in sys.modules)
 """
 
 
+@pytest.mark.slow_except("export")
 @pytest.mark.parametrize(
     "command",
     [["predict", "--indices", "0"], ["evaluate"], ["export", "--format", "safetensors"]],

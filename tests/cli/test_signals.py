@@ -138,6 +138,7 @@ def test_first_signal_ends_a_start_in_compiled_code_within_seconds(start, npz, o
     assert time.monotonic() - sent < 10
 
 
+@pytest.mark.slow
 def test_second_signal_ends_a_long_epoch_at_once(start, npz, options, tmp_path):
     process = start(*train_words(npz, tmp_path / "run", options), code=LONG_EPOCH)
     read_until(process, "busy")
@@ -150,6 +151,7 @@ def test_second_signal_ends_a_long_epoch_at_once(start, npz, options, tmp_path):
     assert end_of(process) == (130, line)
 
 
+@pytest.mark.slow
 def test_ignored_signal_stays_ignored(start, npz, options, tmp_path):
     process = start(*train_words(npz, tmp_path / "run", options), ignored=True)
     read_until(process, "epoch: 0")
@@ -157,6 +159,7 @@ def test_ignored_signal_stays_ignored(start, npz, options, tmp_path):
     assert end_of(process) == (0, "")
 
 
+@pytest.mark.slow
 def test_stopped_sweep_keeps_its_finished_runs(start, npz, tmp_path):
     words = ["sweep", "--dataset", npz, "--out", tmp_path / "sweep", "--hidden", "4"]
     words += ["--eval-batch-size", "48", "--epochs", "1", "--seed", "0..9999"]

@@ -51,6 +51,7 @@ def process(words: list[str]) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_killed_sweep_goes_on_and_gives_what_the_undisturbed_one_gives(digits, tmp_path):
     axes = ("--hidden", "none", "--optimizer", "sgd", "adam", "--seed", "0..4")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -145,6 +146,7 @@ def test_more_axes_than_a_picture_has_are_a_table_alone(digits, tmp_path):
     assert not (tmp_path / "sweep" / "sweep.png").exists()
 
 
+@pytest.mark.slow
 def test_sweep_runs_in_the_precision_asked_for(digits, tmp_path):
     out = tmp_path / "sweep"
     words = ("--hidden", "none", "--seed", "0..1", "--dtype", "float64")

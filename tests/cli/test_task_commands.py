@@ -96,6 +96,7 @@ def last_line(run: Path) -> dict[str, float]:
     return json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_classifier_of_digits_has_predictions_and_others_have_none(cnn, line, dataset):
     rows = list(csv.reader((cnn / "predictions.csv").read_text().splitlines()))[1:]
     assert [int(row[1]) for row in rows] == dataset.test_labels[:48].tolist()
@@ -103,6 +104,7 @@ def test_classifier_of_digits_has_predictions_and_others_have_none(cnn, line, da
     assert {"predictions.csv", "predictions.png"}.isdisjoint(path.name for path in line.iterdir())
 
 
+@pytest.mark.slow
 def test_evaluate_gives_the_last_epochs_metrics(cnn, line, run_command):
     for run, metric in ((cnn, "accuracy"), (line, "loss")):
         lines, last = run_command("evaluate", run).splitlines(), last_line(run)
@@ -172,6 +174,7 @@ def test_diverged_task_keeps_its_whole_epochs(line, tmp_path, refused):
     assert (out / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_devices_share_a_task(cnn, npz, tmp_path):
     flags = "--xla_force_host_platform_device_count=2"
     words = ["train", cnn.parent / "net.py", "--dataset", npz, *SIZES, "--devices", "2"]

@@ -7,6 +7,7 @@ import shutil
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
 import jaxmnist as jm
@@ -120,6 +121,7 @@ def test_train_writes_the_first_test_batchs_predictions(run, fitted, dataset, lo
     assert (predictions != labels).any()
 
 
+@pytest.mark.slow
 def test_train_shows_a_bar_with_rate_and_time_left_on_a_terminal(npz, tmp_path, run_on_terminal):
     options = ["--hidden", "4", "--epochs", "100", "--batch-size", "2", "--eval-batch-size", "48"]
     options += ["--checkpoint-every", "0"]

@@ -98,6 +98,7 @@ def test_train_refuses_a_name_that_no_folder_can_have(npz, tmp_path, refused, op
     refused(["train", "--dataset", npz, "--out", out, *options], "x" * 300, "too long")
 
 
+@pytest.mark.slow
 def test_train_refuses_when_the_disk_is_full_and_leaves_no_half_file(
     npz, tmp_path, refused, monkeypatch, options
 ):

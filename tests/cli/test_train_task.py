@@ -277,6 +277,7 @@ def streamed(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+@pytest.mark.slow
 def test_own_data_are_streamed_to_the_same_model(trained, tmp_path, run_command, monkeypatch):
     """And resumed: a run may be streamed or not."""
     monkeypatch.setattr(streaming, "_PIECE", 16)
@@ -296,6 +297,7 @@ def test_own_data_are_streamed_to_the_same_model(trained, tmp_path, run_command,
     ]
 
 
+@pytest.mark.slow
 def test_colours_are_streamed_to_the_same_model(prepared_colours, tmp_path, run_command):
     """Images of another size than the tutorial's, through the command."""
     file = tmp_path / "colours.py"
@@ -320,6 +322,7 @@ def test_colours_are_streamed_to_the_same_model(prepared_colours, tmp_path, run_
 # ------------------------------------------------------------------------------- resuming
 
 
+@pytest.mark.slow
 def test_killed_run_is_resumed_to_the_same_bytes(line, trained, tmp_path, run_command):
     out = tmp_path / "run"
     line.write_text(LINE.replace("epochs: int = 4", "epochs: int = 4  # as before"))
@@ -379,5 +382,6 @@ def test_resumed_run_keeps_its_options(trained, tmp_path, refused):
     refused(["train", "--resume", run, "--lr", "0.3"], "did you mean --learning-rate?")
 
 
+@pytest.mark.slow
 def test_file_of_another_run_is_refused(line, run, refused):
     refused(["train", line, "--resume", run], "is of the tutorial's task", "omit line.py")

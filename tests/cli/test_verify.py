@@ -41,6 +41,7 @@ def verify(tmp_path: Path, *arguments: object) -> tuple[Any, Any]:
     return status, json.loads(out.read_text()) if out.exists() else None
 
 
+@pytest.mark.slow
 def test_everything_passes(tmp_path, capsys):
     status, written = verify(tmp_path)
     said = capsys.readouterr().out
@@ -66,6 +67,7 @@ def test_everything_passes(tmp_path, capsys):
     assert sum("(pytorch)" in row and "torch" in row for row in rows) >= len(optim.NAMES)
 
 
+@pytest.mark.slow
 def test_float32_passes(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "OPTIMIZER_GRADIENTS", ("random", "quadratic"))
     status, written = verify(tmp_path, "optimizers", "--dtype", "float32", "--against", "optax")
@@ -76,6 +78,7 @@ def test_float32_passes(tmp_path, monkeypatch):
     assert names == {"random: displacement", "quadratic: displacement"}
 
 
+@pytest.mark.slow
 def test_a_convention_against_another_home_fails_and_says_why(tmp_path, capsys):
     status, written = verify(
         tmp_path, "optimizers", "--convention", "document", "--against", "torch"

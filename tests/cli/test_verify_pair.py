@@ -48,6 +48,9 @@ ADAMW = "--ours optax:adamw --reference torch.optim:AdamW --steps 5"
 HALVED = "--reference torch.optim.lr_scheduler:StepLR --steps 6"
 
 
+@pytest.mark.slow_except(
+    "line4-0-0.2 ", "line7-0-", "line3-0-", "line2-0-passed", "line10-1-cause: "
+)
 @pytest.mark.parametrize(
     ("line", "status", "words"),
     [

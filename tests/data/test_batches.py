@@ -39,6 +39,7 @@ def test_normalize_equals_numpy_inside_a_larger_program():
     np.testing.assert_array_equal(actual, tutorials_transform(images[::-1]))
 
 
+@pytest.mark.slow_except("1")
 @pytest.mark.parametrize("size", [1, 2, 3, 64, 1000, 60_000, 70_000])
 def test_permutation_has_every_index_once(size):
     order = permutation(jax.random.key(size), size)

@@ -131,6 +131,7 @@ def save(picture: Image.Image, path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow_except("small sheet", "smooth", "dark on light")
 @pytest.mark.parametrize(("name", "draw", "suffix"), DRAWINGS, ids=[name for name, *_ in DRAWINGS])
 def test_disguised_digit_comes_back(name, draw, suffix, digits, classify, tmp_path):
     path = tmp_path / f"digit.{suffix}"
@@ -149,6 +150,7 @@ def test_disguised_digit_comes_back(name, draw, suffix, digits, classify, tmp_pa
     assert np.mean(classify(back) == classify(digits)) >= 0.93
 
 
+@pytest.mark.slow
 def test_disguised_digits_are_centred_as_mnist_is(mnist, tmp_path):
     """MNIST's centres of mass lie around the middle of pixel (14, 14), not of the image."""
 

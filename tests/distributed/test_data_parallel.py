@@ -108,6 +108,7 @@ def found(run) -> dict:
     return json.loads(process.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_eight_devices_compute_the_run_of_one(found):
     """The weights, the optimizer's state and all metrics, with the short last batch, in float64."""
     assert (found["devices"], found["dtypes"]) == (8, ["float64", "int32"])

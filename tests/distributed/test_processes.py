@@ -51,6 +51,7 @@ def assert_is_the_run(folder: Path, alone, epochs: int = CONFIG.epochs) -> None:
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_killed_process_stops_the_other_three_and_the_run_goes_on(
     npz, alone, tmp_path, running, by_environment, by_slurm, ended, limit
 ):
@@ -84,6 +85,7 @@ def test_killed_process_stops_the_other_three_and_the_run_goes_on(
     assert_is_the_run(folder, alone)
 
 
+@pytest.mark.slow
 def test_first_process_killed_stops_the_other(
     npz, alone, tmp_path, running, by_options, ended, limit
 ):
@@ -99,6 +101,7 @@ def test_first_process_killed_stops_the_other(
     assert_is_the_run(tmp_path / "run", alone, 3)
 
 
+@pytest.mark.slow
 def test_silent_process_is_given_up_after_the_heartbeat_timeout(
     npz, tmp_path, running, by_options, ended
 ):
@@ -112,6 +115,7 @@ def test_silent_process_is_given_up_after_the_heartbeat_timeout(
     assert err == f"jaxmnist: {LOST}\n"
 
 
+@pytest.mark.slow
 def test_signal_to_one_process_stops_both_after_the_same_epoch(
     npz, alone, tmp_path, running, by_options, ended
 ):
@@ -151,6 +155,7 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 """127.0.0.1, and the same in IPv6's form."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="this system lists no sockets")
 def test_processes_of_one_machine_listen_at_the_loopback_interface_alone(
     npz, tmp_path, running, by_options
@@ -170,6 +175,7 @@ def test_processes_of_one_machine_listen_at_the_loopback_interface_alone(
 # ------------------------------------------------------------------------------- refusals
 
 
+@pytest.mark.slow
 def test_processes_refuse_by_themselves_before_they_join(
     npz, tmp_path, running, by_options, ended, limit
 ):
@@ -201,6 +207,7 @@ def test_what_the_first_process_refuses_all_refuse(npz, tmp_path, running, by_op
     assert list(tmp_path.iterdir()) == [tmp_path / "curves.png"]
 
 
+@pytest.mark.slow_except("options")
 @pytest.mark.parametrize("what", ["options", "data"])
 def test_process_with_other_options_or_data_stops_all_with_what_differs(
     what, npz, tmp_path, running, by_options, ended
@@ -243,6 +250,7 @@ def test_processes_that_do_not_meet_say_so(npz, tmp_path, running, by_options, e
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_processes_that_are_not_known_say_what_is_missing(running, ended):
     with running([], [{}, {"--coordinator-address": "127.0.0.1:1"}]) as started:
         (status, _, nothing), (also, _, no_number) = map(ended, started)

@@ -49,6 +49,7 @@ def network_data():
     }
 
 
+@pytest.mark.slow_except("descent_network", "terminal_velocity")
 @pytest.mark.parametrize("name", PICTURES)
 def test_picture_is_drawn_whole_in_both_themes(name, data):
     given = network_data() if name == "descent_network" else data(name)

@@ -234,6 +234,7 @@ def by_one_ulp(tree):
     return jax.tree.map(lambda leaf: leaf * (1 + 2**-23) if is_float(leaf) else leaf, tree)
 
 
+@pytest.mark.slow_except("plain")
 @pytest.mark.parametrize("name", MODELS)
 def test_run_matches_a_plain_loop_of_the_library(name):
     model, loop = MODELS[name]

@@ -31,6 +31,7 @@ def run(dataset):
     return train(jax.random.key(KEY), jm.hyper(CONFIG), dataset.arrays())
 
 
+@pytest.mark.slow
 def test_trajectory_ends_where_make_train_does_to_the_last_bit(dataset, run):
     state, trajectory = run
     train = jax.jit(jm.make_train(CONFIG))
@@ -44,6 +45,7 @@ def test_trajectory_ends_where_make_train_does_to_the_last_bit(dataset, run):
     np.testing.assert_allclose(means, history.train_loss, rtol=5e-7)
 
 
+@pytest.mark.slow
 def test_trajectory_takes_every_hyperparameter_that_make_train_takes(dataset):
     rates = {"learning_rate": {"dense_0": 0.2, "dense_1": 0.02}, "init_scale": 0.5}
     hyper = {**jm.hyper(CONFIG), **rates}
@@ -81,6 +83,7 @@ def test_every_point_is_where_a_loop_of_steps_comes(dataset, run):
     assert moved > 1e-3
 
 
+@pytest.mark.slow
 def test_optimizers_start_alike_and_take_the_same_batches(dataset):
     @jax.jit
     def trajectories(key, data):
@@ -102,6 +105,7 @@ def test_optimizers_start_alike_and_take_the_same_batches(dataset):
     assert len(np.unique(every["sgd"].batches.loss)) == 22
 
 
+@pytest.mark.slow_except("650-20-steps0")
 @pytest.mark.parametrize(
     ("samples", "every", "steps"),
     [

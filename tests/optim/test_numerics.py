@@ -47,6 +47,14 @@ DTYPES = {
 ACCUMULATES_GRADIENTS = {"velocity", "mu"}
 
 
+@pytest.mark.slow_except(
+    "sgd-pytorch-complex64",
+    "sgd-pytorch-bfloat16",
+    "sgd-pytorch-float64",
+    "sgd-pytorch-complex128",
+    "momentum-pytorch-float16",
+    "momentum-pytorch-float64",
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "convention"), BOTH)
 def test_dtypes_with_strong_float32_hyperparameters(name: str, convention: str, dtype: str) -> None:
@@ -131,6 +139,9 @@ def test_complex_step_keeps_its_direction_where_torch_treats_two_numbers(torch: 
 # --- Zeros, and numbers that are not ---
 
 
+@pytest.mark.slow_except(
+    "sgd-pytorch", "adagrad-pytorch", "rmsprop-pytorch", "adam-pytorch", "momentum-document"
+)
 @pytest.mark.parametrize(("name", "convention"), BOTH)
 def test_zero_gradients_leave_everything_finite_and_differentiable(
     name: str, convention: str
@@ -249,6 +260,7 @@ def test_decay_of_zero_forgets_everything(name: str, decays: list[str], traced: 
 # --- Derivatives by the hyperparameters ---
 
 
+@pytest.mark.slow_except("momentum-document", "momentum-pytorch", "sgd-document")
 @pytest.mark.parametrize(
     ("name", "convention"), [*((name, "document") for name in optim.NAMES), ("momentum", "pytorch")]
 )

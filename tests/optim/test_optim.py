@@ -69,6 +69,7 @@ def test_scan_equals_loop_and_jit_equals_eager(name: str) -> None:
             assert_trees_close((updates, state), at_i[1])
 
 
+@pytest.mark.slow_except("sgd-pytorch", "adagrad-pytorch", "rmsprop-pytorch", "momentum-document")
 @pytest.mark.parametrize(("name", "convention"), ONE_EACH)
 def test_vmap_row_equals_single_run(name: str, convention: str) -> None:
     stream = gradients_like(PARAMS, steps=12)

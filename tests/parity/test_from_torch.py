@@ -65,6 +65,7 @@ def doubles():
         yield
 
 
+@pytest.mark.slow_except("rmsprop(lr=0.001)")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_run_continues_with_the_same_steps(case):
     """Twenty steps in torch, then twenty in both; two groups, of other rates."""

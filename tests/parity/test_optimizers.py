@@ -31,6 +31,7 @@ def shapes_for(case):
     return MATRICES if case.name in ("muon", "sparse_adam") else EVERY_SHAPE
 
 
+@pytest.mark.slow_except("sgd(lr=0.01, momentum=0.9, dampening=0.3, weight_decay=0.02)")
 @pytest.mark.parametrize("case", script.CASES, ids=str)
 def test_drop_in_matches_torch_trajectory(case):
     """On gradients of scales from 1e-6 to 1e3, of which some are zero at every step."""

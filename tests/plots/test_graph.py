@@ -41,6 +41,7 @@ def texts(figure: Figure, color: str) -> list[str]:
     return [text.get_text() for text in drawn(figure) if to_hex(text.get_color()).upper() == color]
 
 
+@pytest.mark.slow
 def test_neuron_shows_the_documents_numbers(data):
     figure = PICTURES["neuron"].draw(data["neuron"])
     values = ["2", "-1", "-3", "-2", "-3", "-2", "6", "4", "-1", "0.367879", "1.36788"]

@@ -135,6 +135,7 @@ def test_height_goes_from_blue_to_red_on_both_themes():
             assert distance.max() < 0.55
 
 
+@pytest.mark.slow
 def test_diverged_race_is_drawn():
     data = through_json(race.race_data("valley", ("sgd", "adam"), 200, [50.0], points=21))
     assert (

@@ -30,6 +30,7 @@ def shown_input(page) -> np.ndarray:
     return np.array(pixels).reshape(28, 28, 4)[..., 3]
 
 
+@pytest.mark.slow_except("dark-390")
 @pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_page_is_accessible_and_fits(width, scheme, run_page, open_page, violations):

@@ -90,6 +90,9 @@ def spread_by_rounding(name: str, race, variants: int = 24) -> np.ndarray:
     return np.array(spread).T
 
 
+@pytest.mark.slow_except(
+    "rastrigin", "saddle", "rosenbrock", "monkey_saddle", "himmelblau", "turned_valley"
+)
 @pytest.mark.parametrize("name", SURFACES)
 def test_race_is_jaxs_to_1e_12(name, race_page, races, open_page):
     """As far as rounding allows: RMSProp and Adadelta leap about a minimum, and forget it.

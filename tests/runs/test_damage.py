@@ -72,6 +72,9 @@ DAMAGED_METRICS = {
 }
 
 
+@pytest.mark.slow_except(
+    "another order", "nothing", "another encoding", "400 digits", "no object", "5000 digits"
+)
 @pytest.mark.parametrize("kind", [*DAMAGED_METRICS, "missing", "a FIFO"])
 def test_metrics_that_cannot_be_trusted_are_refused_and_nothing_changes(kind, stopped, contents):
     path = stopped / "metrics.jsonl"

@@ -132,6 +132,7 @@ print(moment)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_folder_has_one_of_the_two_runs(copy, npz, tmp_path, contents):
     new = jm.Config(hidden=(4,), epochs=1, eval_batch_size=48, seed=9)
     shutil.rmtree(copy / "checkpoints")  # Of it a few files are enough.
@@ -210,6 +211,7 @@ def test_second_writer_is_told_who_the_first_is_and_readers_are_not_kept_out(
     assert not (stopped / locks.NAME).exists()
 
 
+@pytest.mark.slow
 def test_two_trainings_into_one_new_folder_are_one(npz, tmp_path, options):
     """Started at once, one of them trains, and the other is refused."""
     words = ["train", "--dataset", npz, *options, "--epochs", "1", "--out", tmp_path / "run"]

@@ -134,6 +134,7 @@ def killed(npz, tmp_path_factory, options) -> list[Path]:
     return [folders / f"killed-{moment}" for moment in found["moments"]]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_ends_with_the_same_bytes(
     killed, whole, train, results, metrics_of, checkpoints
 ):

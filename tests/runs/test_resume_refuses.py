@@ -84,6 +84,7 @@ session.close()
 """
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_is_passed_over_for_the_one_before_it(
     stopped, whole, tmp_path, train, results
 ):

@@ -154,6 +154,7 @@ def plain_run(plain, train, nudge):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(params)], np.mean(losses)
 
 
+@pytest.mark.slow_except("pendulum")
 @pytest.mark.parametrize("plain", PLAIN, ids=NAMES)
 def test_task_matches_a_plain_loop(plain, example, fitted):
     """To three times what one unit in the last place of every initial weight grows to.

@@ -22,6 +22,7 @@ def _promotion():
         yield
 
 
+@pytest.mark.slow_except("pendulum")
 @pytest.mark.parametrize("name", NAMES)
 def test_jit_has_the_bits_of_fit(name, example, fitted, assert_same_arrays):
     one = example(name)
@@ -30,6 +31,7 @@ def test_jit_has_the_bits_of_fit(name, example, fitted, assert_same_arrays):
         assert_same_arrays(train(KEY, one.task.hyper, one.data), fitted(name))
 
 
+@pytest.mark.slow_except("pendulum")
 @pytest.mark.parametrize("name", NAMES)
 def test_row_of_a_sweep_is_the_single_run(name, example, fitted):
     """To rounding: in a sweep's program the compiler fuses a step otherwise."""
@@ -95,6 +97,7 @@ def whole_batches(one) -> tuple:
     return data, {**one.sizes, "eval_batch_size": test}
 
 
+@pytest.mark.slow_except("pendulum")
 @pytest.mark.parametrize("name", NAMES)
 def test_hypergradient_equals_finite_differences(name, example):
     """By the weight decay and by the peak of a schedule."""
@@ -119,6 +122,7 @@ def test_hypergradient_equals_finite_differences(name, example):
             assert abs(found[name]) > 1e-4
 
 
+@pytest.mark.slow
 def test_sweep_of_the_cnn_traces_once(example):
     """As often for 36 cells as for one."""
     one = example("linen_cnn")
@@ -145,6 +149,7 @@ def test_sweep_of_the_cnn_traces_once(example):
     assert once == traces(axes)
 
 
+@pytest.mark.slow
 def test_landscape_of_the_cnn(example, fitted, assert_same_arrays):
     """Its course is that of `fit`, and its plane has at (0, 0) the loss that `fit` evaluated."""
     one, (state, history) = example("linen_cnn"), fitted("linen_cnn")

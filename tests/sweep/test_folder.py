@@ -21,6 +21,7 @@ def metrics(history) -> np.ndarray:
     return np.stack([np.asarray(values) for values in history])
 
 
+@pytest.mark.slow
 def test_folder_tells_what_the_sweep_was_and_found(swept):
     found, out = swept
     assert sorted(path.name for path in out.iterdir()) == [

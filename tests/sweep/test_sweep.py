@@ -47,6 +47,7 @@ def test_every_row_is_the_single_run(dataset, swept):
     assert len(set(found.history.eval_loss[:, -1].tolist())) == 12
 
 
+@pytest.mark.slow
 def test_constants_and_initial_scale_reach_the_run(dataset):
     swept = {"momentum": [0.5, 0.8], "init_scale": [0.5, 2.0]}
     config = dataclasses.replace(
@@ -61,6 +62,7 @@ def test_constants_and_initial_scale_reach_the_run(dataset):
     assert len(set(found.history.train_loss[:, 0].tolist())) == 4
 
 
+@pytest.mark.slow
 def test_tutorials_adadelta_takes_a_learning_rate_where_it_is_an_axis(dataset):
     config = dataclasses.replace(CONFIG, hidden=(), optimizer="adadelta", epochs=1)
     without = sweep.run(config, {"seed": [1]}, dataset)
@@ -69,6 +71,7 @@ def test_tutorials_adadelta_takes_a_learning_rate_where_it_is_an_axis(dataset):
     assert with_rates.history.train_loss[0, 0] != with_rates.history.train_loss[1, 0]
 
 
+@pytest.mark.slow
 def test_shapes_make_groups_of_their_own(dataset):
     swept = {"hidden": [(4,), ()], "seed": [0, 1], "batch_size": [64, 50]}
     cells = axes.cells(CONFIG, axes.check_axes(swept))
@@ -86,6 +89,7 @@ def test_shapes_make_groups_of_their_own(dataset):
         assert_same_run(found, index, history)
 
 
+@pytest.mark.slow
 def test_numbers_and_seeds_are_one_program_however_many_chunks(dataset, monkeypatch):
     traces = []
     make_train = programs.make_train
@@ -122,6 +126,7 @@ def test_chunks_change_nothing_but_the_reports(dataset, swept):
     assert reports == [(done, 12) for done in (0, 4, 6, 10, 12)]
 
 
+@pytest.mark.slow
 def test_models_in_step_are_the_models_one_by_one_to_rounding(dataset, swept):
     found, _ = swept
     mine = [index for index, cell in enumerate(found.cells) if cell.config.optimizer == "momentum"]

@@ -19,6 +19,7 @@ def assert_equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow
 def test_float64_run_matches_a_plain_loop(line):
     with jax.enable_x64(True):
         task = line.task(metrics={"absolute": lambda out, y: jnp.abs(out - y)})
@@ -63,6 +64,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow_except("polyak_sgd")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_fit_has_the_bits_of_jitted_make_train(line, name):
     task = line.task(optimizer=OPTIMIZERS[name], hyper={})
@@ -72,6 +74,7 @@ def test_fit_has_the_bits_of_jitted_make_train(line, name):
     assert jnp.abs(fitted[0].params["w"] - start["w"]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_lbfgs_is_given_the_loss_of_the_batch(line):
     """One step on all the data, as Optax's own example of a line search makes it."""
     tx = OPTIMIZERS["lbfgs"]

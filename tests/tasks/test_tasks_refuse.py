@@ -149,6 +149,7 @@ def test_labels_out_of_range_are_refused_by_fit():
         assert_refused(lambda data=data: jm.fit(config, data), "train", "number 3", str(label), "9")
 
 
+@pytest.mark.slow
 def test_train_epoch_takes_numpy_bytes_and_floats_and_refuses_others():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, 28, 28), np.uint8)

@@ -53,6 +53,7 @@ def by_hand(params, x):
     return h
 
 
+@pytest.mark.slow
 def test_float32_is_the_plain_program_to_the_last_bit(dataset):
     state, history = jm.fit(CONFIG, dataset)
     key, data = jax.random.key(0), dataset.arrays()
@@ -78,6 +79,7 @@ def test_float32_is_the_plain_program_to_the_last_bit(dataset):
     assert {leaf.dtype for leaf in history} == {np.dtype("float32")}
 
 
+@pytest.mark.slow_except("bfloat16", "float64")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_parameters_optimizer_and_metrics_have_their_dtype(fitted, dtype):
     state, history = fitted[dtype]
@@ -179,6 +181,7 @@ def test_float64_without_64_bit_numbers_is_refused(dataset, tmp_path):
         runs.load(tmp_path)
 
 
+@pytest.mark.slow_except("float32")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_commands_work_in_every_precision(dtype, fitted, dataset, tmp_path, capsys):
     np.savez(

@@ -55,6 +55,7 @@ def test_fit_from_disk_gives_the_in_memory_numbers(stream, dataset, assert_same_
     np.testing.assert_allclose(history, expected, rtol=11 * 2**-24)
 
 
+@pytest.mark.slow
 def test_fit_from_disk_takes_the_in_memory_batches(
     stream, dataset, monkeypatch, assert_same_arrays
 ):
@@ -220,6 +221,7 @@ def test_images_of_another_kind_are_named_while_training(
         jm.fit(CONFIG, open_stream("kmnist", tmp_path))
 
 
+@pytest.mark.slow
 def test_streaming_is_quiet_and_tensorflow_stays_out(prepared_kmnist):
     code = """
 import sys

@@ -110,6 +110,7 @@ def test_run_matches_the_tutorials_program_in_torch(dataset, sequential, torch):
         np.testing.assert_allclose(leaf, module.get_parameter(name).detach(), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_fit_gives_the_numbers_of_the_jitted_run(dataset, trained):
     epochs = []
     state, history = jm.fit(
@@ -149,6 +150,7 @@ def test_every_epoch_has_its_own_order(dataset):
     assert np.mean(orders[1] == orders[2]) < 0.05
 
 
+@pytest.mark.slow_except("sgd")
 @pytest.mark.parametrize("optimizer", jm.optim.NAMES)
 def test_one_program_serves_every_hyperparameter_and_seed(dataset, optimizer):
     traces = 0
@@ -187,6 +189,7 @@ def test_row_of_a_vmapped_sweep_equals_the_single_run(dataset):
     assert len(set(np.asarray(history.eval_loss[:, -1]).tolist())) == 3
 
 
+@pytest.mark.slow
 def test_training_is_differentiable_in_the_learning_rate(dataset):
     config = dataclasses.replace(CONFIG, epochs=1, hidden=(8,), dtype="float64")
     with jax.enable_x64(True):
@@ -236,6 +239,7 @@ def test_batches_larger_than_the_data_are_refused(dataset):
         assert np.isfinite(history.eval_loss).all()
 
 
+@pytest.mark.slow
 def test_fit_stops_where_the_loss_stops_being_finite(dataset):
     config = dataclasses.replace(CONFIG, learning_rate=1e30)
     with pytest.raises(

@@ -201,6 +201,7 @@ SEEDED: dict[str, tuple[Any, Any, list[tuple[str, str, str]]]] = {
 }
 
 
+@pytest.mark.slow_except("algorithm", "learning rate", "dampening", "Nesterov", "momentum")
 @pytest.mark.parametrize("case", SEEDED)
 def test_a_seeded_difference_is_named(case: str) -> None:
     tx, reference, causes = SEEDED[case]
@@ -272,6 +273,7 @@ def test_what_no_convention_explains_is_said_to_be_so() -> None:
     assert "First divergence at step 0" in text
 
 
+@pytest.mark.slow
 def test_a_difference_that_only_shows_later_is_not_made_up() -> None:
     """Equal for 100 steps, then not: both are recognised as the same, and that is reported."""
     base = verify.numpy_reference("adam", convention="pytorch")

@@ -115,6 +115,7 @@ SEEDED: dict[str, tuple[Any, Any, set[tuple[str, str, str]]]] = {
 }
 
 
+@pytest.mark.slow_except("the first gradient", "accumulation")
 @pytest.mark.parametrize("case", SEEDED)
 def test_a_seeded_difference_is_named(case: str) -> None:
     tx, reference, causes = SEEDED[case]
@@ -131,6 +132,7 @@ def test_a_row_without_a_gradient_is_told_from_one_with_zeros() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_rule_that_changes_after_the_probe_is_not_believed() -> None:
     def init(params: Any) -> Any:
         return jax.tree.map(jnp.zeros_like, params), jnp.zeros((), int)

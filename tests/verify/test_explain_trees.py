@@ -80,6 +80,7 @@ def test_another_small_difference_is_not_called_float32() -> None:
     assert not explanation.explained
 
 
+@pytest.mark.slow_except("6")
 @pytest.mark.parametrize("decades", [6, 8])
 def test_a_rate_that_falls_far_is_recognised(decades: int) -> None:
     def falling(count: Any) -> Any:
@@ -153,6 +154,7 @@ def test_numbers_far_from_the_usual_are_not_another_rule() -> None:
     assert [cause[:3] for cause in explanation.causes] == [("b2", "0.97", "0.96")]
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_needs_a_matrix_is_given_one() -> None:
     params = {"kernel": np.ones((4, 8)) / 7}
     explanation = verify.explain(optax.contrib.muon(1e-3), torch.optim.Muon, params=params, steps=3)

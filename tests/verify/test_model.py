@@ -53,6 +53,7 @@ relu = torch.relu
 RIGHT = Named(lambda a, b, c, x: c(relu(b(relu(a(x))))))
 
 
+@pytest.mark.slow_except("float32")
 @pytest.mark.parametrize(
     ("dtype", "rounding"), [("float64", 1e-15), ("float32", 1e-6)], ids=["float64", "float32"]
 )
@@ -108,6 +109,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow_except("tanh for ReLU", "GELU at the second")
 @pytest.mark.parametrize("wrong", WRONG)
 def test_another_network_fails_and_the_array_is_named(mlp, params, images, labels, wrong):
     forward, leaf = WRONG[wrong]

@@ -30,6 +30,7 @@ STATES = {
 # --- What agrees ---
 
 
+@pytest.mark.slow_except("sgd-pytorch", "sgd-optax", "sgd-document")
 @pytest.mark.parametrize("convention", REFERENCES)
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_every_convention_agrees_with_where_it_comes_from(name: str, convention: str) -> None:
@@ -41,6 +42,7 @@ def test_every_convention_agrees_with_where_it_comes_from(name: str, convention:
     assert result.max_error < 2e-14  # the tolerance is fifty times what is needed
 
 
+@pytest.mark.slow_except("sparse-60")
 @pytest.mark.parametrize(
     ("gradients", "steps"),
     [("sparse", 60), ("stream", 10), ("quadratic", 60), ("rosenbrock", 60), ("network", 3)],
@@ -60,6 +62,9 @@ def test_every_source_of_gradients_agrees(gradients: str, steps: int) -> None:
             assert part.tolerance == max(1e-12, 10 * part.growth)
 
 
+@pytest.mark.slow_except(
+    "sgd-optax", "sgd-pytorch", "sgd-document", "momentum-document", "momentum-pytorch"
+)
 @pytest.mark.parametrize("convention", REFERENCES)
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_float32_agrees_to_its_own_tolerance(name: str, convention: str) -> None:

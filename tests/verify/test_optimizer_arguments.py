@@ -169,6 +169,7 @@ def test_sparse_adam_gets_the_rows_that_have_a_gradient() -> None:
     assert result.passed, result
 
 
+@pytest.mark.slow
 def test_complex_parameters_are_compared() -> None:
     start = {"w": np.array([1 + 1j, 2 - 3j, 0.5j])}
     reference = lambda params: torch.optim.Adam(params, lr=0.1)  # noqa: E731

@@ -33,6 +33,7 @@ def config_for(optimizer, convention, epochs):
     )
 
 
+@pytest.mark.slow_except("rmsprop")
 @pytest.mark.parametrize("optimizer", jm.optim.NAMES)
 def test_three_epochs_agree_with_torch_optim_but_for_rounding(dataset, optimizer):
     result = verify.training(config_for(optimizer, "pytorch", 3), dataset)
@@ -46,6 +47,7 @@ def test_three_epochs_agree_with_torch_optim_but_for_rounding(dataset, optimizer
     assert result["weights"].max_error < 1e-11
 
 
+@pytest.mark.slow_except("momentum")
 @pytest.mark.parametrize("optimizer", jm.optim.NAMES)
 def test_the_tutorials_conventions_agree_with_its_formulas(dataset, optimizer):
     config = dataclasses.replace(config_for(optimizer, "document", 1), learning_rate=None)
@@ -54,6 +56,7 @@ def test_the_tutorials_conventions_agree_with_its_formulas(dataset, optimizer):
     assert result["weights"].max_error < 1e-11
 
 
+@pytest.mark.slow
 def test_float32_agrees_within_the_error_growth_of_one_ulp_of_float32(dataset):
     result = verify.training(CONFIG, dataset, dtype="float32", epochs=2)
     assert result.passed, str(result)

@@ -228,6 +228,7 @@ class Block(nn.Module):
         return x + nn.Dense(8)(nn.gelu(nn.Dense(32)(y)))
 
 
+@pytest.mark.slow_except("tied-split", "two-tables-split")
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "split"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "two-tables"])
 def test_gpt2(fused, tied, random_weights, shapes, there_and_back, close):
