@@ -1,7 +1,8 @@
 """A run as one page to look at, and the race of the optimizers as another.
 
-Each page is one HTML file that asks the network for nothing. Python gathers the numbers; the
-templates in `templates` are the page's HTML, its style and its JavaScript, one file a purpose.
+Each page is one self-contained HTML file: nothing is loaded from the network. Python gathers the
+numbers; the templates in `templates` are the page's HTML, its style and its JavaScript, one file a
+purpose.
 """
 
 from jaxmnist.report.page import run_page as run_page
