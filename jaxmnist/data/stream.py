@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 
 from jaxmnist.data.catalogue import STANDARD_SETS
 from jaxmnist.data.dataset import Dataset
+from jaxmnist.data.kept import KeptSamples
 from jaxmnist.data.stored import StoredSet, open_path
 from jaxmnist.data.tfds import PreparedSet, open_images, open_tfds, read_records
 from jaxmnist.errors import InputError, nearest
@@ -100,8 +101,12 @@ def read_rows(data: Stream, split: Split, rows: Sequence[int]) -> PyTree:
         InputError: A record is damaged or of another kind.
     """
     if isinstance(data, PreparedSet):
-        images, labels = read_records(data, split, rows)
-        return images, labels.astype(np.int32)
+
+        def decode() -> tuple[np.ndarray, np.ndarray]:
+            images, labels = read_records(data, split, rows)
+            return images, labels.astype(np.int32)
+
+        return decode() if data.kept is None else data.kept.read(split, rows, decode)
     part = data.train if split == "train" else data.test
     return part.read(rows)
 
@@ -197,7 +202,11 @@ def _open_prepared(
             f"{nearest(name, STANDARD_SETS)}"
         )
     prepared = opened(name.removeprefix("tfds:"), data_dir)
-    return _shuffleable(prepared, str(prepared.directory))
+    source = str(prepared.directory)
+    try:
+        return _shuffleable(prepared._replace(kept=KeptSamples(prepared)), source)
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read: {error.strerror}") from error
 
 
 def _shuffleable(data: Any, source: str) -> Any:
