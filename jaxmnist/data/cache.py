@@ -1,4 +1,8 @@
-"""Prepared sets that were decoded before, as files in the user's cache folder."""
+"""Prepared sets that were decoded before, as files in the user's cache folder.
+
+Two write them: `jaxmnist.data.tfds` a set that it has in memory, `jaxmnist.data.kept` one that is
+streamed. Each reads what the other wrote.
+"""
 
 import contextlib
 import hashlib

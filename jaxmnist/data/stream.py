@@ -6,7 +6,7 @@ decoding a digit does, and the device runs a piece as one program.
 
 Threads rather than processes: they start at once, need no guard in the script that uses them,
 and propagate errors unchanged. What they share is the interpreter's lock, so decoding takes one
-core however many there are.
+core however many there are. So a record is decoded once: `jaxmnist.data.kept` has it from then on.
 """
 
 import os
@@ -40,6 +40,10 @@ _AHEAD = 2
 
 def open_stream(name: str, data_dir: str | os.PathLike[str] | None = None) -> PreparedSet:
     """Open a prepared set for training with only a few batches of it in memory.
+
+    What a first epoch decodes is kept as a file in the user's cache folder, where the set takes at
+    most `jaxmnist.reading.max_bytes` decoded and a quarter of the disk's free space; later epochs
+    and runs read that.
 
     Args:
         name: `fashion_mnist`, `kmnist`, `emnist/digits`, ... or `tfds:NAME` for any TFDS set of
