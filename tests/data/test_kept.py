@@ -14,7 +14,7 @@ from jaxmnist.data import PreparedSet, kept, load_arrays, load_dataset, open_arr
 from jaxmnist.data import stream as streaming
 from jaxmnist.data import tfds as reading
 from jaxmnist.data.cache import cache_directory
-from jaxmnist.data.stream import pieces, read_rows
+from jaxmnist.data.stream import Split, pieces, read_rows
 
 TRAIN, TEST = 90, 70
 RECORDS = "kmnist-train.array_record-00000-of-00001"
@@ -40,7 +40,8 @@ def read_all(stream: PreparedSet) -> list[np.ndarray]:
     """Every sample, by row, as an epoch reads them: in pieces, the training split shuffled."""
     order = np.random.default_rng(0).permutation(len(stream.train))
     arrays = []
-    for split, rows in (("train", order), ("test", np.arange(len(stream.test)))):
+    splits: dict[Split, np.ndarray] = {"train": order, "test": np.arange(len(stream.test))}
+    for split, rows in splits.items():
         read = zip(*pieces(stream, split, rows, 32), strict=True)
         arrays += [np.concatenate(leaves)[np.argsort(rows)] for leaves in read]
     return arrays
