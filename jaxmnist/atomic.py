@@ -13,6 +13,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from jaxmnist.errors import InputError
 
@@ -33,6 +34,23 @@ def write_whole(path: Path, content: bytes) -> None:
         InputError: It cannot be written, or is no regular file; what was there is still there,
             and nothing else.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that replaces another when the block ends without an error.
+
+    Args:
+        path: The file; its folder exists. If it is a link, the link is replaced.
+
+    Yields:
+        What to write to, for content that is not in memory as a whole.
+
+    Raises:
+        InputError: As of `write_whole`.
+    """
     with _saying_what(path):
         _check_regular(path)
         # In the same folder, so that it can be renamed; not longer than a name may be.
@@ -41,14 +59,14 @@ def write_whole(path: Path, content: bytes) -> None:
         # A signal may interrupt between any two of these, and the first is within what cleans up.
         try:
             with os.fdopen(os.open(partial, flags, 0o666), "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
-        except FileExistsError:  # Somebody else's, whoever guessed the name.
-            raise
-        except BaseException:
-            partial.unlink(missing_ok=True)
+        except BaseException as error:
+            # Of that name there may be somebody else's, whoever guessed it.
+            if not (isinstance(error, FileExistsError) and error.filename == str(partial)):
+                partial.unlink(missing_ok=True)
             raise
         flush_folder(path.parent)
 

@@ -49,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         # And the folder of what the command keeps.
         os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("commands"))
+        for decoded in cache.mkdir("commands").glob("jaxmnist/*.npz"):
+            decoded.unlink(missing_ok=True)  # Of temporary folders of an earlier session.
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -215,15 +217,15 @@ def damaged_kmnist(prepared_kmnist, tmp_path) -> Path:
 
 @pytest.fixture
 def reads(monkeypatch) -> list[str]:
-    """The split of every piece that is read of a prepared set from now on."""
+    """The split of every piece that is read of a set on disk from now on."""
     counted: list[str] = []
-    read_records = stream_reading.read_records
+    read_rows = stream_reading.read_rows
 
-    def counting(prepared, split, keys):
+    def counting(data, split, rows):
         counted.append(split)
-        return read_records(prepared, split, keys)
+        return read_rows(data, split, rows)
 
-    monkeypatch.setattr(stream_reading, "read_records", counting)
+    monkeypatch.setattr(stream_reading, "read_rows", counting)
     return counted
 
 

@@ -41,6 +41,19 @@ def test_planted_partial_files_are_not_followed(victim, tmp_path, monkeypatch):
     assert victim.read_text() == "mine"
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, FileExistsError])
+def test_block_that_fails_leaves_what_was_there_and_nothing_else(error, victim, tmp_path):
+    def write() -> None:
+        with atomic.replacing(victim) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(jm.InputError if error is FileExistsError else error):
+        write()
+    assert victim.read_text() == "mine"
+    assert [*tmp_path.iterdir()] == [victim]
+
+
 @pytest.mark.parametrize("through_link", [False, True])
 def test_devices_fifos_and_folders_are_neither_replaced_nor_read(through_link, tmp_path):
     os.mkfifo(tmp_path / "fifo")

@@ -56,7 +56,8 @@ def train(
         out: The run's folder; by default a new one under runs/.
         overwrite: Replace the run in that folder.
         stream: Read the data from disk during training, with the same numbers; a few megabytes of
-            them are in memory at a time.
+            them are in memory at a time. What the first epoch decodes is kept in the user's cache
+            folder, up to --max-bytes, and read from there later.
         checkpoint_every: Epochs between checkpoints, which --resume needs; 0 for none.
         keep: How many checkpoints to keep, the newest.
         resume: The folder of a run that was stopped: resume it from its newest checkpoint, with

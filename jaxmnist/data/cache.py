@@ -1,17 +1,22 @@
-"""Prepared sets that were decoded before, as files in the user's cache folder."""
+"""Prepared sets that were decoded before, as files in the user's cache folder.
+
+Two write them: `jaxmnist.data.tfds` a set that it has in memory, `jaxmnist.data.kept` one that is
+streamed. Each reads what the other wrote.
+"""
 
 import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxmnist.atomic import replacing
 from jaxmnist.data.dataset import Dataset
 from jaxmnist.data.npz import read_arrays
+from jaxmnist.errors import InputError
 from jaxmnist.reading import parse_json
 
 _CACHED = ("train_images", "train_labels", "test_images", "test_labels", "num_classes")
@@ -26,6 +31,24 @@ def cache_directory() -> Path:
         RuntimeError: The user has no home.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmnist"
+
+
+def cache_file(directory: Path, name: str) -> Path | None:
+    """Return where a decoded set is kept.
+
+    Args:
+        directory: The prepared set's folder. Each has a file of its own, so that a set which
+            changed replaces its outdated arrays.
+        name: The set's.
+
+    Returns:
+        The file, which need not exist; None if the user has no home.
+    """
+    place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
+    try:
+        return cache_directory() / f"{name.replace('/', '-').replace(':', '-')}-{place}.npz"
+    except RuntimeError:
+        return None
 
 
 def fingerprint_of(directory: Path) -> str:
@@ -75,14 +98,7 @@ def write_cache(cache: Path, fingerprint: str, dataset: Dataset) -> None:
     """
     arrays: dict[str, Any] = {field: getattr(dataset, field) for field in _CACHED}
     arrays["class_names"] = np.array(json.dumps(dataset.class_names))
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, InputError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                np.savez(file, fingerprint=np.array(fingerprint), **arrays)
-                file.close()
-                temporary.replace(cache)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        with replacing(cache) as file:
+            np.savez(file, fingerprint=np.array(fingerprint), **arrays)

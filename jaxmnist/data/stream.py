@@ -6,7 +6,7 @@ decoding a digit does, and the device runs a piece as one program.
 
 Threads rather than processes: they start at once, need no guard in the script that uses them,
 and propagate errors unchanged. What they share is the interpreter's lock, so decoding takes one
-core however many there are.
+core however many there are. So a record is decoded once: `jaxmnist.data.kept` has it from then on.
 """
 
 import os
@@ -18,6 +18,7 @@ from jaxtyping import PyTree
 
 from jaxmnist.data.catalogue import STANDARD_SETS
 from jaxmnist.data.dataset import Dataset
+from jaxmnist.data.kept import KeptSamples
 from jaxmnist.data.stored import StoredSet, open_path
 from jaxmnist.data.tfds import PreparedSet, open_images, open_tfds, read_records
 from jaxmnist.errors import InputError, nearest
@@ -39,6 +40,10 @@ _AHEAD = 2
 
 def open_stream(name: str, data_dir: str | os.PathLike[str] | None = None) -> PreparedSet:
     """Open a prepared set for training with only a few batches of it in memory.
+
+    What a first epoch decodes is kept as a file in the user's cache folder, where the set takes at
+    most `jaxmnist.reading.max_bytes` decoded and a quarter of the disk's free space; later epochs
+    and runs read that.
 
     Args:
         name: `fashion_mnist`, `kmnist`, `emnist/digits`, ... or `tfds:NAME` for any TFDS set of
@@ -100,8 +105,12 @@ def read_rows(data: Stream, split: Split, rows: Sequence[int]) -> PyTree:
         InputError: A record is damaged or of another kind.
     """
     if isinstance(data, PreparedSet):
-        images, labels = read_records(data, split, rows)
-        return images, labels.astype(np.int32)
+
+        def decode() -> tuple[np.ndarray, np.ndarray]:
+            images, labels = read_records(data, split, rows)
+            return images, labels.astype(np.int32)
+
+        return decode() if data.kept is None else data.kept.read(split, rows, decode)
     part = data.train if split == "train" else data.test
     return part.read(rows)
 
@@ -197,7 +206,11 @@ def _open_prepared(
             f"{nearest(name, STANDARD_SETS)}"
         )
     prepared = opened(name.removeprefix("tfds:"), data_dir)
-    return _shuffleable(prepared, str(prepared.directory))
+    source = str(prepared.directory)
+    try:
+        return _shuffleable(prepared._replace(kept=KeptSamples(prepared)), source)
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read: {error.strerror}") from error
 
 
 def _shuffleable(data: Any, source: str) -> Any:

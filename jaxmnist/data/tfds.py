@@ -8,7 +8,6 @@ done without. TFDS is imported only when it is needed, and its messages do not r
 """
 
 import contextlib
-import hashlib
 import io
 import math
 import os
@@ -16,13 +15,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
-from jaxmnist.data.cache import cache_directory, fingerprint_of, read_cache, write_cache
+from jaxmnist.data.cache import cache_file, fingerprint_of, read_cache, write_cache
 from jaxmnist.data.catalogue import STANDARD_SETS, data_directory, prepared_directory
 from jaxmnist.data.class_names import for_classes, of_prepared
 from jaxmnist.data.dataset import MAX_CLASSES, Dataset
@@ -30,6 +29,9 @@ from jaxmnist.data.idx import upright
 from jaxmnist.data.tfds_description import check_description
 from jaxmnist.errors import InputError, nearest
 from jaxmnist.reading import check_bytes
+
+if TYPE_CHECKING:
+    from jaxmnist.data.kept import KeptSamples
 
 # Pillow's name for images of so many channels of 8 bits.
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -52,6 +54,8 @@ class PreparedSet(NamedTuple):
     """Of an image as `read_records` returns it: height, width and, if it is not grey, channels."""
     class_names: tuple[str, ...] = ()
     """A name for each class, or none where they are numbers."""
+    kept: "KeptSamples | None" = None
+    """What was decoded of it, of a set that is streamed."""
 
 
 def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
@@ -74,13 +78,9 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Data
         fingerprint = fingerprint_of(directory)
     except OSError as error:
         raise InputError(f"{directory}: cannot be read: {error.strerror}") from error
-    # One file for each prepared set, so a changed set replaces its own outdated arrays.
-    place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]
-    try:
-        folder = cache_directory()
-    except RuntimeError:
+    cache = cache_file(directory, name)
+    if cache is None:
         return _decode(directory, name)
-    cache = folder / f"{name.replace('/', '-').replace(':', '-')}-{place}.npz"
     dataset = read_cache(cache, fingerprint, name)
     if dataset is None:
         dataset = _decode(directory, name)

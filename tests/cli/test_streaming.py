@@ -86,17 +86,17 @@ def test_streamed_run_goes_on_after_a_stop_with_the_same_weights(root, tmp_path,
     class StoppedError(Exception):
         pass
 
-    read_records, reads = streaming.read_records, []
+    read_rows, reads = streaming.read_rows, []
 
     def read_until_the_second_epoch(*arguments):
         reads.append(arguments)
         # An epoch reads 6 training and 3 test pieces (of 128 and 96): in the midst of the second.
         if len(reads) > 12:
             raise StoppedError
-        return read_records(*arguments)
+        return read_rows(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "read_records", read_until_the_second_epoch)
+        patch.setattr(streaming, "read_rows", read_until_the_second_epoch)
         with pytest.raises(StoppedError):
             train(
                 *where, *OPTIONS, "--epochs", "3", "--checkpoint-every", "1", "--out", str(stopped)
