@@ -15,6 +15,8 @@ from jaxmnist.errors import InputError
 
 LOST = "another process stopped before all of them had agreed, so this one stops too"
 
+_open: "set[Meeting]" = set()
+
 
 class Meeting:
     """The processes that `meet` connected; every one calls the same methods in the same order.
@@ -30,6 +32,7 @@ class Meeting:
         self._state = state
         self._seconds = seconds
         self._rounds = 0
+        _open.add(self)
 
     def from_first(self, decide: Callable[[], Any]) -> Any:
         """Call a function in process 0 and return its result in every process.
@@ -87,6 +90,7 @@ class Meeting:
             self._state.shutdown()
         except jax.errors.JaxRuntimeError as error:
             raise LostProcessError(LOST) from error
+        _open.discard(self)
 
     def _exchange(self, text: str, senders: int) -> list[str]:
         """Send this process's text, if it is among the first ones, and return the texts of all."""
@@ -103,6 +107,11 @@ class Meeting:
             return [client.blocking_key_value_get(key, limit)[1:] for key in keys]
         except jax.errors.JaxRuntimeError as error:
             raise LostProcessError(LOST) from error
+
+
+def is_open() -> bool:
+    """Return whether this process has met others and not left: its normal end would await them."""
+    return bool(_open)
 
 
 def meet(processes: Processes) -> Meeting:
