@@ -1,5 +1,6 @@
 """A sweep that several real processes share, each on its own devices, and what they refuse."""
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ append = folder.append
 def appending(path, finished):
     append(path, finished)
     if path.parent.name == "processes":
+        folder.append = append
         os.kill(os.getpid(), signal.{})
 
 folder.append = appending
@@ -106,7 +108,7 @@ def test_killed_process_costs_its_own_cells_and_any_start_finishes_them(
 
 
 @pytest.mark.slow
-def test_start_waits_for_no_process_and_takes_no_folder_from_one(place, sweeping, ended):
+def test_start_takes_no_folder_from_a_process_that_lives(place, sweeping, ended):
     """Of two processes the first is killed, and the second does not respond."""
     shared = place("shared")
     with sweeping(shared, 2, stops={0: "SIGKILL", 1: "SIGSTOP"}) as started:
@@ -121,7 +123,8 @@ def test_start_waits_for_no_process_and_takes_no_folder_from_one(place, sweeping
         started[1].send_signal(signal.SIGCONT)
         status, _, err = ended(started[1])
     assert (status, err.count("\n")) == (1, 1)
-    assert "the sweep is not whole: process 0 stopped with 5 of its 6 runs unfinished" in err
+    # How many runs a chunk has depends on the machine's cores.
+    assert re.search("not whole: process 0 stopped with [345] of its 6 runs unfinished", err)
 
 
 @pytest.mark.parametrize("what", ["options", "axes", "data"])
