@@ -24,19 +24,22 @@ NAME: Final = ".lock"
 _held: dict[Path, contextlib.ExitStack] = {}
 
 
-def take(folder: Path, at_release: Callable[[], None] = lambda: None) -> None:
+def take(folder: Path, at_release: Callable[[], None] = lambda: None) -> bool:
     """Take a folder's lock, until `release` or the end of the process; again changes nothing.
 
     Args:
         folder: The folder, which exists.
         at_release: Called before the lock is released; not if the process dies.
 
+    Returns:
+        Whether this process holds it: not where the file system has no locks.
+
     Raises:
         InputError: Another process holds it; or the folder cannot be written.
     """
     place = folder.resolve()
     if place in _held:
-        return
+        return True
     import filelock
 
     lock = filelock.FileLock(place / NAME, timeout=0, on_acquired=_write_holder)
@@ -52,12 +55,38 @@ def take(folder: Path, at_release: Callable[[], None] = lambda: None) -> None:
             "there",
             stacklevel=2,
         )
-        return
+        return False
     _held[place] = contextlib.ExitStack()
     _held[place].callback(lock.release)
     # While it is held: whoever opened the file meanwhile finds that it is no longer there.
     _held[place].callback((place / NAME).unlink, missing_ok=True)
     _held[place].callback(at_release)
+    return True
+
+
+def is_free(folder: Path) -> bool:
+    """Return whether no process holds a folder's lock, as far as this machine knows.
+
+    Args:
+        folder: The folder; where there is none, nobody holds its lock.
+    """
+    import fcntl
+
+    place = folder.resolve()
+    if place in _held:
+        return False
+    try:
+        # Not made where it is not there, as `take` does, and a folder with it.
+        descriptor = os.open(place / NAME, os.O_RDWR)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)  # With it goes the lock.
+    return True
 
 
 def release(folder: Path) -> None:

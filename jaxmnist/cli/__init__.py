@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from jaxmnist import signals
 from jaxmnist.cli import console, parser
-from jaxmnist.distributed import processes
+from jaxmnist.distributed import meeting, processes
 from jaxmnist.errors import InputError
 
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             console.fail(console.unexpected(error))
         if console.is_of_memory(error):
             console.fail(console.OUT_OF_MEMORY, status=1)
-        if processes.joined():
+        if processes.joined() or meeting.is_open():
             traceback.print_exc()
             console.leave(1)
         raise

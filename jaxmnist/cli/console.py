@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from jaxmnist import signals
-from jaxmnist.distributed import processes
+from jaxmnist.distributed import meeting, processes
 from jaxmnist.errors import printable, shortened
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def leave(status: int) -> NoReturn:
         sys.stdout.flush()
     except OSError:  # It is closed or full: Python would complain of it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if processes.joined() or signals.received():
+    if processes.joined() or meeting.is_open() or signals.received():
         with contextlib.suppress(OSError):
             sys.stderr.flush()
         os._exit(status)

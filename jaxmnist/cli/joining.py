@@ -1,14 +1,50 @@
-"""What one of several processes can refuse by itself, before it waits for the others."""
+"""The options of one of several processes, and what it refuses before it waits for the others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxmnist.distributed import processes
+from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
     from jaxmnist.runs import Run
     from jaxmnist.runs.session import Load
+
+
+def check_given(given: frozenset[str], distributed: bool) -> None:
+    """Refuse options of `Processes` where there is one process only.
+
+    Args:
+        given: The options on the command line.
+        distributed: Whether ``--distributed`` is one of them.
+
+    Raises:
+        InputError: There is such an option.
+    """
+    names = {field.name for field in fields(processes.Processes)}
+    if not distributed and (alone := sorted(given & names)):
+        raise InputError(f"--{alone[0].replace('_', '-')} is for --distributed")
+
+
+def without_joining(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a command line but those that tell how several processes connect.
+
+    Args:
+        words: The command line.
+
+    >>> list(without_joining(["--seed", "0", "--distributed", "--process-id", "1", "--out=a"]))
+    ['--seed', '0', '--out=a']
+    """
+    names = {"--" + field.name.replace("_", "-") for field in fields(processes.Processes)}
+    is_value = False
+    for word in words:
+        option, equals, _ = word.partition("=")
+        is_joining = option.replace("_", "-") in names
+        if not (is_value or is_joining or option == "--distributed"):
+            yield word
+        is_value = is_joining and not equals
 
 
 def check_alone(

@@ -1,5 +1,6 @@
 """`jaxmnist sweep`: train every combination of values, tabulate and draw the results."""
 
+import contextlib
 import functools
 import os
 import shlex
@@ -10,15 +11,19 @@ from dataclasses import asdict, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import Suppress, arg
 
 from jaxmnist import signals
-from jaxmnist.cli.console import make_console, progress, say
+from jaxmnist.cli.console import fail, make_console, progress, say
+from jaxmnist.cli.joining import check_given
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.config import Config
 from jaxmnist.conventions import HYPERPARAMETERS, NAMES, describe
+from jaxmnist.distributed.processes import Processes
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from jaxmnist.tasks import Task
 
 
@@ -82,6 +87,7 @@ def make_cores_devices() -> None:
 @in_its_precision
 def sweep(
     axes: Annotated[SweepAxes, arg(name="")],
+    joining: Annotated[Processes, arg(name="")],
     *,
     epochs: int = 20,
     eval_batch_size: int = 128,
@@ -90,7 +96,9 @@ def sweep(
     dataset: str = "mnist",
     data_dir: str | None = None,
     max_cells: int = 100_000,
+    distributed: bool = False,
     out: Path,
+    given: Suppress[frozenset[str]] = frozenset(),
 ) -> None:
     """Train every combination of values, and tabulate and draw them; `sweep FILE` for any task.
 
@@ -100,6 +108,7 @@ def sweep(
 
     Args:
         axes: The values that the runs differ in.
+        joining: With --distributed.
         epochs: Passes over the training images.
         eval_batch_size: Images in a test batch.
         convention: Whose arithmetic and defaults: document (the tutorial's), pytorch or optax.
@@ -107,16 +116,20 @@ def sweep(
         dataset: As `train --dataset` takes it.
         data_dir: The folder of prepared sets, if not TFDS's own.
         max_cells: The most runs of a sweep; more are refused before any is trained.
-        out: The sweep's folder.
+        distributed: Share the runs among processes, started with the same options; the same
+            command trains those of a process that is lost.
+        out: The sweep's folder; with --distributed on a disk that all processes share.
+        given: The options on the command line.
     """
+    check_given(given, distributed)
     config = Config(
         epochs=epochs, eval_batch_size=eval_batch_size, convention=convention, dtype=dtype
     )
     from jaxmnist import sweep as sweeping
     from jaxmnist.data import load_dataset
 
-    words = {name: given for name, given in asdict(axes).items() if given}
-    values = {name: sweeping.parse(name, given) for name, given in words.items()}
+    words = {name: chosen for name, chosen in asdict(axes).items() if chosen}
+    values = {name: sweeping.parse(name, chosen) for name, chosen in words.items()}
     fixed = {
         "epochs": epochs,
         "eval_batch_size": eval_batch_size,
@@ -127,10 +140,18 @@ def sweep(
         "out": out,
     }
     command = ["jaxmnist", "sweep"]
-    for name, given in (*words.items(), *((name, (value,)) for name, value in fixed.items())):
-        command += ["--" + name.replace("_", "-"), *map(str, given)]
+    for name, chosen in (*words.items(), *((name, (value,)) for name, value in fixed.items())):
+        command += ["--" + name.replace("_", "-"), *map(str, chosen)]
     images = load_dataset(dataset, data_dir)
-    run_sweep(config, values, images, out, command=shlex.join(command), max_cells=max_cells)
+    run_sweep(
+        config,
+        values,
+        images,
+        out,
+        joining=joining if distributed else None,
+        command=shlex.join(command),
+        max_cells=max_cells,
+    )
 
 
 def run_sweep(
@@ -139,6 +160,7 @@ def run_sweep(
     data: Any,
     out: Path,
     text: str | None = None,
+    joining: Processes | None = None,
     **settings: Any,
 ) -> None:
     """Run a sweep of the tutorial's task or of another, and show what it found.
@@ -149,6 +171,7 @@ def run_sweep(
         data: What is trained on.
         out: The sweep's folder.
         text: Of the task's file, to be kept in the folder.
+        joining: How to find the processes that share the sweep; None for one process.
         settings: More arguments of `jaxmnist.sweep.run`.
     """
     from rich.markup import escape
@@ -157,26 +180,49 @@ def run_sweep(
     from jaxmnist import plots
     from jaxmnist import sweep as sweeping
     from jaxmnist.atomic import write_whole
+    from jaxmnist.distributed import meeting
     from jaxmnist.plots.save import write_picture
     from jaxmnist.training import by_name
 
     started = time.perf_counter()
     screen = make_console()
     finished: list[int] = []
+    bars: list[tuple[Progress, TaskID]] = []
     signals.report("; the runs that are finished are kept, and the same command trains the others")
-    with progress(screen, "training") as (bar, trained):
+    index = 0
 
-        def on_chunk(done: int, total: int) -> None:
-            if not finished:
-                if text is not None:
-                    write_whole(out / "task.py", text.encode())
-                if done:
-                    say(screen, f"{done} of {total} runs were finished before")
-                bar.reset(trained, total=total, completed=done)
-            finished.append(done)
-            bar.update(trained, completed=done)
+    def meet() -> meeting.Meeting:
+        nonlocal index
+        assert joining is not None
+        met = meeting.meet(joining)
+        index = met.index
+        screen.quiet |= index > 0
+        return met
 
-        found = sweeping.run(task, values, data, out=out, on_chunk=on_chunk, **settings)
+    def begin(done: int, total: int) -> None:
+        if text is not None and index == 0:
+            write_whole(out / "task.py", text.encode())
+        if done:
+            say(screen, f"{done} of {total} runs were finished before")
+
+    try:
+        # The bar is shown once this process knows whether it is the one that prints.
+        with contextlib.ExitStack() as shown:
+
+            def on_chunk(done: int, total: int) -> None:
+                if not finished:
+                    begin(done, total)
+                    bars.append(shown.enter_context(progress(screen, "training")))
+                    bars[0][0].reset(bars[0][1], total=total)
+                finished.append(done)
+                bars[0][0].update(bars[0][1], completed=done)
+
+            how = {"on_chunk": on_chunk, "meet": None if joining is None else meet}
+            found = sweeping.run(task, values, data, out=out, **how, **settings)
+    except sweeping.UnfinishedSweepError as error:
+        fail(str(error), status=1)
+    if index > 0:
+        return
     seconds = time.perf_counter() - started
 
     summary, metrics = sweeping.summary(found), by_name(found.history)

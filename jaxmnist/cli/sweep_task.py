@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import Suppress, arg
 
+from jaxmnist.cli.joining import check_given, without_joining
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.cli.sweep import make_cores_devices, run_sweep, sweep
 from jaxmnist.cli.train_task import (
@@ -22,13 +23,16 @@ from jaxmnist.cli.train_task import (
 )
 from jaxmnist.config import Config
 from jaxmnist.conventions import plain_number
+from jaxmnist.distributed.processes import Processes
 from jaxmnist.errors import InputError
 
 if TYPE_CHECKING:
     from jaxmnist.runs import TaskFile
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
-_OPTIONS = ("epochs", "eval_batch_size", "dataset", "data_dir", "max_cells", "out", "help")
+_JOINING = tuple(field.name for field in dataclasses.fields(Processes))
+_TAKEN = ("dataset", "data_dir", "max_cells", "distributed", "out", "help", "given", *_JOINING)
+_OPTIONS = ("epochs", "eval_batch_size", *_TAKEN)
 
 
 def for_swept_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]]:
@@ -51,7 +55,9 @@ def for_swept_file(words: Sequence[str]) -> tuple[Callable[..., None], list[str]
     from jaxmnist.runs.task_file import TaskFile
 
     file = TaskFile(str(path.absolute()), read_text(path, "the file of a task"))
-    return _command(file, shlex.join(["jaxmnist", "sweep", *words])), list(words[1:])
+    return _command(file, shlex.join(["jaxmnist", "sweep", *without_joining(words)])), list(
+        words[1:]
+    )
 
 
 def _command(file: "TaskFile", line: str) -> Callable[..., None]:
@@ -60,19 +66,24 @@ def _command(file: "TaskFile", line: str) -> Callable[..., None]:
 
     kind = config_class(file.module)
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    check_names(file, list(fields), {"dataset", "data_dir", "max_cells", "out", "help"}, "sweep")
+    check_names(file, list(fields), _TAKEN, "sweep")
     axes = _axes_of(file, fields)
 
     def command(
         config: Any,
         sizes: Any,
+        joining: Processes,
         out: Path,
         dataset: str | None = None,
         data_dir: str | None = None,
         max_cells: int = 100_000,
+        distributed: bool = False,
+        given: frozenset[str] = frozenset(),
     ) -> None:
-        given = {**vars(config), **vars(sizes)}
-        _sweep_file(file, line, axes, given, (dataset, data_dir), out, max_cells)
+        check_given(given, distributed)
+        chosen = {**vars(config), **vars(sizes)}
+        found = joining if distributed else None
+        _sweep_file(file, line, axes, chosen, (dataset, data_dir), out, max_cells, found)
 
     options = dataclasses.make_dataclass(
         "Options",
@@ -91,9 +102,14 @@ def _command(file: "TaskFile", line: str) -> Callable[..., None]:
     parameters = [
         inspect.Parameter("config", _KEYWORD, annotation=Annotated[options, arg(name="")]),
         inspect.Parameter("sizes", _KEYWORD, annotation=Annotated[sizes, arg(name="")]),
+        inspect.Parameter("joining", _KEYWORD, annotation=Annotated[Processes, arg(name="")]),
         *([] if file.has_data else where),
         inspect.Parameter("max_cells", _KEYWORD, default=100_000, annotation=int),
+        inspect.Parameter("distributed", _KEYWORD, default=False, annotation=bool),
         inspect.Parameter("out", _KEYWORD, annotation=Path),
+        inspect.Parameter(
+            "given", _KEYWORD, default=frozenset(), annotation=Suppress[frozenset[str]]
+        ),
     ]
     made = signed(in_its_precision(command), parameters)
     made.__doc__ = described(file, sweep.__doc__ or "")
@@ -149,6 +165,7 @@ def _sweep_file(
     where: tuple[str | None, str | None],
     out: Path,
     max_cells: int,
+    joining: Processes | None,
 ) -> None:
     """Run the sweep that the options, by name in `given`, ask for."""
     from jaxmnist import sweep as sweeping
@@ -192,6 +209,7 @@ def _sweep_file(
         data,
         out,
         text=file.text,
+        joining=joining,
         epochs=sizes.epochs,
         batch_size=sizes.batch_size,
         eval_batch_size=sizes.eval_batch_size,

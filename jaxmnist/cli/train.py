@@ -4,7 +4,6 @@ import functools
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from tyro.conf import Suppress, arg
 from jaxmnist import locks, signals
 from jaxmnist.cli.console import fail, make_console, say, say_more
 from jaxmnist.cli.epochs import standing, train_epochs
-from jaxmnist.cli.joining import check_alone
+from jaxmnist.cli.joining import check_alone, check_given
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.cli.recording import LogKind, check_installed, kinds_of, starting
 from jaxmnist.config import Config
@@ -253,9 +252,7 @@ def _check_together(
     given: frozenset[str], *, stream: bool, devices: int, distributed: bool, resume: Path | None
 ) -> None:
     """Refuse options that contradict one another."""
-    names = {field.name for field in fields(processes.Processes)}
-    if not distributed and (alone := sorted(given & names)):
-        raise InputError(f"--{alone[0].replace('_', '-')} is for --distributed")
+    check_given(given, distributed)
     if distributed and "devices" in given:
         raise InputError("--devices is for one process; --distributed takes all devices of each")
     if stream and (distributed or devices != 1):

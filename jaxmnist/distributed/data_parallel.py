@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt32
 
 from jaxmnist import training
@@ -40,7 +40,9 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     >>> dict(data_mesh(jax.devices()[:1]).shape)
     {'data': 1}
     """
-    return Mesh(np.array(jax.devices() if devices is None else devices), ("data",))
+    found = np.array(jax.devices() if devices is None else devices)
+    # Automatic: the compiler derives the layouts from the two annotations.
+    return Mesh(found, ("data",), axis_types=(AxisType.Auto,))
 
 
 def shard_batches(apply_fn: ApplyFn, mesh: Mesh) -> ApplyFn:

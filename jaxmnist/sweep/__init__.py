@@ -16,10 +16,11 @@ most metrics agree to the last bit and the rest to rounding, because the compile
 arithmetic otherwise; under `vmap` products also sum in another order. That is so of a step, and of
 a run at a rate at which training is stable: near the edge of stability training amplifies rounding,
 and a row's accuracy after an epoch may be far from its single run's. A sweep that was stopped and
-resumed has the bits of the uninterrupted one.
+resumed has the bits of the uninterrupted one, and so has one that several processes share, on
+CPUs; on accelerators as many models run in lockstep as there are for each process.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -33,7 +34,7 @@ from jaxmnist import locks
 from jaxmnist.config import Config
 from jaxmnist.errors import InputError
 from jaxmnist.sweep import axes as _axes
-from jaxmnist.sweep import folder, programs
+from jaxmnist.sweep import folder, programs, sharing
 from jaxmnist.sweep.axes import AXIS_NAMES as AXIS_NAMES
 from jaxmnist.sweep.axes import Cell as Cell
 from jaxmnist.sweep.axes import parse as parse
@@ -43,6 +44,8 @@ from jaxmnist.sweep.results import rows as rows
 from jaxmnist.sweep.results import summary as summary
 from jaxmnist.sweep.results import table as table
 from jaxmnist.sweep.results import without_diverged
+from jaxmnist.sweep.sharing import Meeting as Meeting
+from jaxmnist.sweep.sharing import UnfinishedSweepError as UnfinishedSweepError
 from jaxmnist.sweep.task_axes import TaskRun as TaskRun
 from jaxmnist.sweep.task_axes import check_read, task_cells
 from jaxmnist.tasks import Batch, Task
@@ -65,6 +68,7 @@ def run(
     command: str = "jaxmnist.sweep.run",
     recorded: Mapping[str, Any] = MappingProxyType({}),
     on_chunk: Callable[[int, int], None] = lambda *_: None,
+    meet: Callable[[], Meeting] | None = None,
 ) -> Sweep:
     """Train every combination of the axes' values.
 
@@ -89,6 +93,9 @@ def run(
         recorded: What a task was built from by name, such as the SHA-256 of its file: it is
             written into the folder, and only a sweep with the same is resumed.
         on_chunk: Called with the finished and all cells, first before the first chunk.
+        meet: Connects to other processes that call this with the same arguments and share the
+            cells, such as `jaxmnist.distributed.meeting.meet` with an argument; ``out`` is on a
+            disk that all of them share. It is called when the arguments are checked.
 
     Returns:
         The metrics of every cell. A run that diverges has none from that epoch on, and no other
@@ -96,7 +103,9 @@ def run(
 
     Raises:
         InputError: An axis or a combination is impossible, the task ignores what is swept, or the
-            folder has another sweep or another process is writing to it.
+            folder has another sweep or another process is writing to it; or the processes that
+            are to share the sweep differ.
+        UnfinishedSweepError: Another process that shares the sweep stopped.
 
     >>> from jaxmnist import Dataset
     >>> images, labels = np.zeros((64, 28, 28), np.uint8), np.arange(64) % 10
@@ -125,41 +134,63 @@ def run(
         check_read(task, set(checked) - set(TaskRun._fields), cells[0].hyper, batch)
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk is {chunk}; it must be at least 1")
+    if meet is not None and out is None:
+        raise InputError("processes share a sweep by its folder: give out")
+    groups = _axes.groups(cells)
+    # One process trains the cells in this order.
+    order = [index for members in groups.values() for index in members]
     finished: dict[int, Any] = {}
-    if out is not None:
+    own, share = order, None
+    if out is not None and meet is not None:
+        done, share = sharing.enter(out, fixed, checked, data, command, order, meet())
+        own, finished = share.cells[share.process], dict.fromkeys(done)
+    elif out is not None:
         finished = folder.enter(out, fixed, checked, data, command)
     on_chunk(len(finished), len(cells))
-    for new in _run_missing(task, cells, finished.keys(), parts, classes, chunk):
+    before = len(finished)
+    todo = frozenset(own) - finished.keys()
+    place = out if share is None else share.folder
+    processes = 1 if share is None else len(share.folders)
+    for new in _run_missing(task, cells, groups, todo, parts, classes, chunk, processes):
         finished |= new
-        if out is not None:
-            folder.append(out, new)
+        if place is not None:
+            folder.append(place, new)
         on_chunk(len(finished), len(cells))
+    if out is not None and share is not None:
+        sharing.wait(share, lambda others: on_chunk(before + others, len(cells)))
+        finished = sharing.collect(out, share, checked, folder.epochs_of(fixed))
+    is_first = share is None or share.process == 0
     histories = [finished[index] for index in range(len(cells))]
     sweep = Sweep(checked, cells, jax.tree.map(lambda *runs: np.stack(runs), *histories))
-    if out is not None:
+    if out is not None and is_first:
+        if list(finished) != order or share is not None:
+            folder.rewrite(out, {index: finished[index] for index in order})
         folder.write_results(out, sweep)
+        if share is not None:
+            sharing.remove(out, share)
     return sweep
 
 
 def _run_missing(
     task: Config | Task,
     cells: Sequence[Cell],
-    finished: Iterable[int],
+    groups: Mapping[Any, Sequence[int]],
+    todo: Collection[int],
     parts: tuple[Batch, Batch],
     num_classes: int,
     chunk: int | None,
+    processes: int,
 ) -> Iterator[dict[int, Any]]:
-    """Run what is not finished, group by group, and yield each chunk's histories."""
-    done = frozenset(finished)
+    """Run the cells of a process, group by group, and yield each chunk's histories."""
     parts = jax.tree.map(jnp.array, parts)
-    for shared, members in _axes.groups(cells).items():
-        missing = [index for index in members if index not in done]
+    for shared, members in groups.items():
+        missing = [index for index in members if index in todo]
         if not missing:
             continue
         group = programs.group_of(task, shared, num_classes)
         hyper = cells[missing[0]].hyper
         plan = programs.plan(
-            len(members),
+            -(-len(members) // processes),
             jax.devices(),
             partial(programs.bytes_of_model, group, hyper, parts),
             chunk,

@@ -3,13 +3,15 @@
 A sweep's folder has `sweep.json` (config, axes, data, versions, command), `cells.jsonl` (a line
 per finished run with its own SHA-256, added when its chunk ends), and once all are there
 `results.csv` and `results.json` (a row per cell and epoch) and `summary.md`. One process at a time
-writes to it.
+writes to it; where several share the sweep, each has a folder in `processes` with a `cells.jsonl`
+of its own.
 """
 
 import csv
 import io
 import json
 import math
+import shutil
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,6 +35,8 @@ from jaxmnist.training import History, by_name, split_pair
 
 _ABOUT: Final = "sweep.json"
 _CELLS: Final = "cells.jsonl"
+PROCESSES: Final = "processes"
+"""The folder of the folders of the processes that share a sweep."""
 _LARGEST: Final = 1 << 32
 """Bytes of the largest file of a sweep that is read."""
 
@@ -56,14 +60,7 @@ def enter(
         InputError: The folder has another sweep, a file in it is damaged, another process holds
             its lock, or it cannot be written.
     """
-    fixed = asdict(config) if isinstance(config, Config) else config
-    about = {
-        "config": {name: value for name, value in fixed.items() if name not in axes},
-        "axes": axes,
-        "data": _identity(data),
-    }
-    # A task's hyperparameters may be arrays.
-    about = json.loads(json.dumps(about, default=lambda value: np.asarray(value).tolist()))
+    about = describe(config, axes, data)
     try:
         path.mkdir(parents=True, exist_ok=True)
         locks.take(path)
@@ -74,10 +71,75 @@ def enter(
             _write_about(path, about, command)
             return {}
         _check_same(path, about)
-        cells = math.prod(map(len, axes.values()))
-        return _read_cells(path / _CELLS, cells, fixed["epochs"])
+        return _take_over(path, axes, epochs_of(config))
     except OSError as error:
         raise InputError(f"cannot write a sweep to {path}: {error.strerror}") from error
+
+
+def describe(config: Config | Mapping[str, Any], axes: Axes, data: Any) -> dict[str, Any]:
+    """Return what tells one sweep from another, in JSON's types.
+
+    Args:
+        config: As in `enter`; so are the next two.
+        axes: The values by the axis's name.
+        data: A `Dataset`, or a pair of training and test data.
+
+    Returns:
+        ``config`` without what is an axis, ``axes``, and ``data``: what they are, and checksums.
+    """
+    fixed = asdict(config) if isinstance(config, Config) else config
+    about = {
+        "config": {name: value for name, value in fixed.items() if name not in axes},
+        "axes": axes,
+        "data": _identity(data),
+    }
+    # A task's hyperparameters may be arrays.
+    return json.loads(json.dumps(about, default=lambda value: np.asarray(value).tolist()))
+
+
+def epochs_of(config: Config | Mapping[str, Any]) -> int:
+    """Return how many epochs every run of a sweep has."""
+    return config.epochs if isinstance(config, Config) else config["epochs"]
+
+
+def read_finished(path: Path, axes: Axes, epochs: int) -> dict[int, Any]:
+    """Return the finished cells that a folder of a sweep, or of one of its processes, lists.
+
+    Args:
+        path: The folder.
+        axes: The values by the axis's name.
+        epochs: How many every run has.
+
+    Returns:
+        The history ``[epochs]`` of each by the cell's index, in the order of the lines.
+
+    Raises:
+        InputError: A line is damaged.
+        OSError: The file cannot be read.
+    """
+    return _read_cells(path / _CELLS, math.prod(map(len, axes.values())), epochs)
+
+
+def count_finished(path: Path) -> int:
+    """Return how many cells the folder of a process lists, which may be adding more."""
+    try:
+        return read_whole(path / _CELLS, _LARGEST).count(b"\n")
+    except OSError:
+        return 0
+
+
+def rewrite(path: Path, finished: Mapping[int, Any]) -> None:
+    """Replace the lines of all finished cells.
+
+    Args:
+        path: A folder that `enter` accepted.
+        finished: Histories ``[epochs]`` by the cell's index, in the order of the lines.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    lines = [_line(index, history) for index, history in finished.items()]
+    write_whole(path / _CELLS, "".join(lines).encode())
 
 
 def append(path: Path, finished: Mapping[int, Any]) -> None:
@@ -127,6 +189,24 @@ def write_results(path: Path, sweep: results.Sweep) -> list[Path]:
     for name, content in contents.items():
         write_whole(path / name, content.encode())
     return [path / name for name in contents]
+
+
+def _take_over(path: Path, axes: Axes, epochs: int) -> dict[int, Any]:
+    """Return the finished cells, with those of the processes of an earlier start."""
+    shared = path / PROCESSES
+    places = sorted(each for each in shared.iterdir() if each.is_dir()) if shared.is_dir() else []
+    for place in places:
+        locks.take(place)  # One of them may be training still.
+    finished = read_finished(path, axes, epochs)
+    for place in places:
+        found = read_finished(place, axes, epochs)
+        if new := {index: found[index] for index in found if index not in finished}:
+            append(path, new)
+            finished |= new
+        locks.release(place)
+    for left in (shared, *path.glob(f".{PROCESSES}.*")):
+        shutil.rmtree(left, ignore_errors=True)
+    return finished
 
 
 def _write_about(path: Path, about: Mapping[str, Any], command: str) -> None:

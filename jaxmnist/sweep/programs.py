@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Key
 
@@ -199,4 +199,4 @@ def keys(seeds: Sequence[int]) -> Key[Array, " models"]:
 
 
 def _mesh(devices: tuple[Device, ...]) -> Mesh:
-    return Mesh(np.array(devices), ("models",))
+    return Mesh(np.array(devices), ("models",), axis_types=(AxisType.Auto,))

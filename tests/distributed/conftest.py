@@ -44,24 +44,28 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _running(
-    words: list, places: list[dict], stops: dict[int, str] | None = None
+    words: list,
+    places: list[dict],
+    stops: dict[int, str] | None = None,
+    command: str = "train",
+    signalled: str = SIGNALLED,
 ) -> Iterator[list[subprocess.Popen]]:
     """Start `jaxmnist train --distributed` once for each place; none outlives the block.
 
     A place is options (``--name``) and environment variables; ``stops`` has a process send itself
-    a signal.
+    a signal, which ``signalled`` is the code of. Another command may be started in the same way.
     """
     started = []
     try:
         for index, place in enumerate(places):
             own = [word for name in place if name[:2] == "--" for word in (name, place[name])]
             variables = {name: str(place[name]) for name in place if name[:2] != "--"}
-            code = SIGNALLED.format((stops or {}).get(index, "")) if index in (stops or {}) else ""
-            command = ["-c", code] if code else ["-m", "jaxmnist"]
+            code = signalled.format(stops[index]) if stops and index in stops else ""
+            program = ["-c", code] if code else ["-m", "jaxmnist"]
             started.append(
                 subprocess.Popen(
                     # A task's file comes first of the words.
-                    [sys.executable, *command, "train", *map(str, [*words, *own]), "--distributed"],
+                    [sys.executable, *program, command, *map(str, [*words, *own]), "--distributed"],
                     env={**os.environ, **variables},
                     cwd=variables.get("PWD"),
                     stdout=subprocess.PIPE,
