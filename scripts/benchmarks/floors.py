@@ -1,4 +1,4 @@
-"""The least that an epoch can take: its matrix products alone, and the machine's rate for large ones.
+"""The least that an epoch can take: its products alone, or at the rate of a large product.
 
 The products have an epoch's very shapes and layouts, and nothing else is computed between them.
 """

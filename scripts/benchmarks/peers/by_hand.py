@@ -52,9 +52,7 @@ def by_hand(problem: Problem) -> Peer:
 
     def train(order: np.ndarray | None) -> np.ndarray:
         rows = draw.permutation(len(train_y)) if order is None else order
-        return np.array(
-            [step(train_x[b], train_y[b]) for b in batches(rows, problem.batch_size)]
-        )
+        return np.array([step(train_x[b], train_y[b]) for b in batches(rows, problem.batch_size)])
 
     def evaluate() -> tuple[float, float]:
         rows = batches(np.arange(len(test_y)), problem.eval_batch_size)

@@ -35,7 +35,7 @@ def in_memory(problem: Problem, compile_network: Callable[[Any], Any] = lambda n
     test_x, test_y = tensors(problem.test_images, problem.test_labels)
 
     def training(order: np.ndarray | None) -> Batches:
-        rows = torch.randperm(len(train_y)) if order is None else torch.from_numpy(order)
+        rows = torch.randperm(len(train_y)) if order is None else torch.tensor(order)
         return ((train_x[batch], train_y[batch]) for batch in rows.split(problem.batch_size))
 
     def testing() -> Batches:
