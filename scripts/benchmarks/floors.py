@@ -17,61 +17,98 @@ LARGE = 2048
 
 
 def training_products(problem: Problem) -> Callable[[], Any]:
-    """Compile the products of an epoch's steps: forward, by the weights, and by the inputs."""
+    """Return what runs the products of an epoch's steps."""
+    compiled, arguments = compiled_training(problem)
+    return lambda: jax.block_until_ready(compiled(*arguments))
+
+
+def compiled_training(problem: Problem) -> tuple[Any, tuple[Any, ...]]:
+    """Compile the products of an epoch's steps: forward, by the weights, and by the inputs.
+
+    Args:
+        problem: Whose shapes they have.
+
+    Returns:
+        The program and its arguments.
+    """
     weights = [jnp.asarray(weight) for weight, _ in problem.weights]
     samples, size = len(problem.train_labels), problem.batch_size
 
-    def step(previous: Any, x: jax.Array, error: jax.Array) -> Any:
-        # The barrier makes the step depend on the one before it; else the loop would be empty.
-        layers, x, _ = jax.lax.optimization_barrier((weights, x, previous))
+    def step(carry: Any, weights: Any) -> Any:
+        x, error, (*_, last), logits = carry
+        x, error = follow(x, logits), follow(error, last)
         inputs = [x]
-        for weight in layers[:-1]:
+        for weight in weights[:-1]:
             inputs.append(jnp.einsum("bi,oi->bo", inputs[-1], weight))
-        logits = jnp.einsum("bi,oi->bo", inputs[-1], layers[-1])
-        # The error follows the logits, as it does in a step.
-        error, logits = jax.lax.optimization_barrier((error, logits))
-        gradients = []
-        for index in reversed(range(len(layers))):
-            gradients.append(jnp.einsum("bo,bi->oi", error, inputs[index]))
+        logits = jnp.einsum("bi,oi->bo", inputs[-1], weights[-1])
+        gradients, passed = [], error
+        for index in reversed(range(len(weights))):
+            gradients.insert(0, jnp.einsum("bo,bi->oi", passed, inputs[index]))
             if index:
-                error = jnp.einsum("bo,oi->bi", error, layers[index])
-        return gradients, logits
+                passed = jnp.einsum("bo,oi->bi", passed, weights[index])
+        return x, error, gradients, logits
 
-    x, error = inputs_of(problem, size), errors_of(problem, size)
     few = samples % size
 
-    def epoch(x: jax.Array, error: jax.Array) -> Any:
-        gradients = [jnp.zeros_like(weight) for weight in reversed(weights)]
-        carry = gradients, jnp.zeros_like(error)
-        carry = jax.lax.fori_loop(0, samples // size, lambda _, c: step(c, x, error), carry)
-        return carry if not few else (carry, step(carry, x[:few], error[:few]))
+    def epoch(weights: Any, x: jax.Array, error: jax.Array) -> Any:
+        carry = x, error, weights, jnp.zeros_like(error)
+        carry = jax.lax.fori_loop(0, samples // size, lambda _, c: step(c, weights), carry)
+        if not few:
+            return carry
+        x, error, gradients, logits = carry
+        return carry, step((x[:few], error[:few], gradients, logits), weights)
 
-    compiled = jax.jit(epoch).lower(x, error).compile()
-    return lambda: jax.block_until_ready(compiled(x, error))
+    arguments = weights, inputs_of(problem, size), errors_of(problem, size)
+    return jax.jit(epoch).lower(*arguments).compile(), arguments
+
+
+def follow(array: jax.Array, result: jax.Array) -> jax.Array:
+    """Make an operand of a turn of a loop depend on a result of the turn before, in one number.
+
+    A turn that depends on nothing is taken out of the loop by the compiler.
+    """
+    return array.at[0, 0].set(result[0, 0])
 
 
 def evaluation_products(problem: Problem, batch_size: int) -> Callable[[], Any]:
-    """Compile the products of an evaluation in batches of a size."""
+    """Return what runs the products of an evaluation in batches of a size."""
+    compiled, arguments = compiled_evaluation(problem, batch_size)
+    return lambda: jax.block_until_ready(compiled(*arguments))
+
+
+def compiled_evaluation(problem: Problem, batch_size: int) -> tuple[Any, tuple[Any, ...]]:
+    """Compile the products of an evaluation in batches of a size.
+
+    Args:
+        problem: Whose shapes they have.
+        batch_size: Images in a batch, or more than there are for all at once.
+
+    Returns:
+        The program and its arguments.
+    """
     weights = [jnp.asarray(weight) for weight, _ in problem.weights]
     samples = len(problem.test_labels)
     size = min(batch_size, samples)
 
-    def logits_of(previous: jax.Array, x: jax.Array) -> jax.Array:
-        h, layers, _ = jax.lax.optimization_barrier((x, weights, previous))
-        for weight in layers:
+    def turn(carry: Any, weights: Any) -> Any:
+        x, previous = carry
+        x = follow(x, previous)
+        h = x
+        for weight in weights:
             h = jnp.einsum("bi,oi->bo", h, weight)
-        return h
+        return x, h
 
-    x = inputs_of(problem, size)
     few = samples % size
 
-    def evaluation(x: jax.Array) -> Any:
-        carry = jnp.zeros((size, len(problem.weights[-1][1])))
-        carry = jax.lax.fori_loop(0, samples // size, lambda _, c: logits_of(c, x), carry)
-        return carry if not few else (carry, logits_of(carry, x[:few]))
+    def evaluation(weights: Any, x: jax.Array) -> Any:
+        carry = x, jnp.zeros((size, len(problem.weights[-1][1])))
+        carry = jax.lax.fori_loop(0, samples // size, lambda _, c: turn(c, weights), carry)
+        if not few:
+            return carry
+        return carry, turn((carry[0][:few], carry[1]), weights)
 
-    compiled = jax.jit(evaluation).lower(x).compile()
-    return lambda: jax.block_until_ready(compiled(x))
+    arguments = weights, inputs_of(problem, size)
+    return jax.jit(evaluation).lower(*arguments).compile(), arguments
 
 
 def large_product() -> Callable[[], Any]:

@@ -18,7 +18,7 @@ class Problem(NamedTuple):
     """Data, first weights and sizes of a run."""
 
     train_images: np.ndarray  # uint8 [samples, 28, 28]
-    train_labels: np.ndarray  # uint8 [samples]
+    train_labels: np.ndarray  # int32 [samples]
     test_images: np.ndarray
     test_labels: np.ndarray
     weights: list[tuple[np.ndarray, np.ndarray]]  # of each layer (out, in) and (out,), float32
@@ -49,7 +49,10 @@ def load(images: int = 60_000, seed: int = 0) -> Problem:
         The run.
     """
     with np.load(MNIST) as file:
-        arrays = [file[name][:images] for name in ("x_train", "y_train", "x_test", "y_test")]
+        parts = [
+            (file[f"x_{part}"][:images], file[f"y_{part}"][:images].astype(np.int32))
+            for part in ("train", "test")
+        ]
     draw = np.random.default_rng(seed)
     weights = []
     for inputs, outputs in itertools.pairwise(LAYERS):
@@ -60,7 +63,7 @@ def load(images: int = 60_000, seed: int = 0) -> Problem:
                 draw.uniform(-bound, bound, outputs).astype(np.float32),
             )
         )
-    return Problem(*arrays, weights)
+    return Problem(*parts[0], *parts[1], weights)
 
 
 def normalized(images: np.ndarray) -> np.ndarray:

@@ -70,7 +70,8 @@ def loop(
         return torch.stack((loss.detach(), accuracy))
 
     samples, size = len(train_y), problem.batch_size
-    lengths = {size, samples % size} - {0}
+    # An epoch's batches and its last one; the check of the losses ends with half a batch.
+    lengths = {size, size // 2, samples % size} - {0}
     steps: dict[int, Step] = {
         length: prepare(step, torch.arange(length, device=device)) for length in lengths
     }

@@ -30,8 +30,8 @@ def keras_on_jax(problem: Problem) -> Peer:
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    train_x, train_y = normalized(problem.train_images), problem.train_labels.astype(np.int32)
-    test_x, test_y = normalized(problem.test_images), problem.test_labels.astype(np.int32)
+    train_x, train_y = normalized(problem.train_images), problem.train_labels
+    test_x, test_y = normalized(problem.test_images), problem.test_labels
 
     def fit(x: np.ndarray, y: np.ndarray, shuffle: bool) -> float:
         history = model.fit(x, y, problem.batch_size, shuffle=shuffle, verbose=0)  # pyright: ignore[reportArgumentType]

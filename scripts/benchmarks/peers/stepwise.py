@@ -74,8 +74,8 @@ def loop(
     measure: Callable[..., tuple[Any, Any]],
 ) -> Peer:
     """Call the step for every batch of NumPy arrays; the metrics are fetched after the epoch."""
-    train_x, train_y = normalized(problem.train_images), problem.train_labels.astype(np.int32)
-    test_x, test_y = normalized(problem.test_images), problem.test_labels.astype(np.int32)
+    train_x, train_y = normalized(problem.train_images), problem.train_labels
+    test_x, test_y = normalized(problem.test_images), problem.test_labels
     draw = np.random.default_rng(0)
 
     def train(order: np.ndarray | None) -> np.ndarray:
