@@ -17,6 +17,7 @@ images.
 import functools
 import gc
 import json
+import math
 import os
 import sys
 import time
@@ -36,7 +37,7 @@ from benchmarks.parts.growth import fewer
 from benchmarks.parts.models import vmap_worker
 from benchmarks.peers import OURS
 from benchmarks.peers.ours import config_of
-from benchmarks.problem import Peer, Problem, load
+from benchmarks.problem import Peer, Problem, load, share
 from benchmarks.rounds import Program, in_turns, ratios, summary, timed
 
 import jaxmnist as jm
@@ -102,8 +103,7 @@ def main(
             write_whole(out, json.dumps(about, indent=2).encode() + b"\n")
 
     keep("one_run", one_run(problem, on, rounds))
-    quarter = fewer(problem, max(problem.batch_size, len(problem.train_labels) // 4))
-    keep("many_runs", many_runs(quarter, on, rounds, counts, ends))
+    keep("many_runs", many_runs(share(problem, 1 / 4), on, rounds, counts, ends))
 
 
 def no_gpu() -> str | None:
@@ -147,7 +147,7 @@ def one_run(problem: Problem, device: torch.device, rounds: int) -> dict[str, An
     programs = {name: epoch_of(peer) for name, peer in found.items()}
     measured = in_turns(programs, rounds, PAUSE)
     whole = {
-        name: [sum(pair) for pair in zip(*values.values(), strict=True)]
+        name: [math.fsum(pair) for pair in zip(*values.values(), strict=True)]
         for name, values in measured.items()
     }
     return {
@@ -179,7 +179,7 @@ def many_runs(
         PAUSE,
     )
     alone = {
-        name: summary([sum(pair) for pair in zip(*values.values(), strict=True)])
+        name: summary([math.fsum(pair) for pair in zip(*values.values(), strict=True)])
         for name, values in single.items()
     }
     for count in counts:

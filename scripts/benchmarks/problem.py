@@ -66,6 +66,18 @@ def load(images: int = 60_000, seed: int = 0) -> Problem:
     return Problem(*parts[0], *parts[1], weights)
 
 
+def share(problem: Problem, part: float) -> Problem:
+    """Return the problem with the first part of its images, at least a batch of each set."""
+    train = max(problem.batch_size, round(part * len(problem.train_labels)))
+    test = max(problem.eval_batch_size, round(part * len(problem.test_labels)))
+    return problem._replace(
+        train_images=problem.train_images[:train],
+        train_labels=problem.train_labels[:train],
+        test_images=problem.test_images[:test],
+        test_labels=problem.test_labels[:test],
+    )
+
+
 def normalized(images: np.ndarray) -> np.ndarray:
     """Return images as rows of float32 in -1 ... 1 (row D5).
 

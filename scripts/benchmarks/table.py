@@ -84,7 +84,8 @@ def memory(found: Mapping[str, Any]) -> list[str]:
 
 def models(found: Mapping[str, Any]) -> list[str]:
     """Ratios by the number of models."""
-    lines = [f"On {found['training_images']} training images and all test images.", ""]
+    train, test = found["images"]
+    lines = [f"An epoch on {train} training images, with an evaluation on {test}.", ""]
     for title, values in found["ratios"].items():
         lines += rows(
             (f"{title}: program, models", "ratio"), {n: spread(x) for n, x in values.items()}

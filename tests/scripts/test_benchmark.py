@@ -287,7 +287,7 @@ def test_the_table_and_the_picture_are_drawn_from_the_json(tmp_path):
             "memory": {**made, "peak_mebibytes": {"jaxmnist": 400.2}},
             "models": {
                 **made,
-                "training_images": 7500,
+                "images": [7500, 1250],
                 "ratios": {"a model's / a run of its own, jaxmnist.fit": {"vmap, 4": one}},
             },
             "growth": {

@@ -1,5 +1,6 @@
 """An epoch of every peer and of jaxmnist, and what its matrix products alone take."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +41,7 @@ def measure(problem: Problem, rounds: int, names: tuple[str, ...] = tuple(PEERS)
 
     training = {name: measured[name]["training"] for name in deviations}
     whole = {
-        name: [sum(pair) for pair in zip(*measured[name].values(), strict=True)]
+        name: [math.fsum(pair) for pair in zip(*measured[name].values(), strict=True)]
         for name in deviations
     }
     large = measured[LARGE]["seconds"]

@@ -23,13 +23,12 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import peers, problem
-from benchmarks.parts.growth import fewer
-from benchmarks.problem import Problem
+from benchmarks.problem import Problem, share
 from benchmarks.rounds import Program, in_turns, ratios, summary
 
 COUNTS = (1, 4, 16, 64)
 SHARE = 1 / 8
-"""Of the training images: 64 models of all images would take a minute in every round."""
+"""Of the images: 64 models of all images would take a minute in every round."""
 SOLO = "jaxmnist.fit"
 IN_LOCKSTEP = ("vmap", "sweep", "PyTorch, stacked", "torch.func.vmap")
 ALONE = (SOLO, "PyTorch in memory")
@@ -39,14 +38,14 @@ def measure(problem: Problem, rounds: int, counts: tuple[int, ...] = COUNTS) -> 
     """Let all programs take turns at every number of models.
 
     Args:
-        problem: The data, of which an eighth is trained on.
+        problem: The data, of which an eighth is used.
         rounds: How many are counted.
         counts: Numbers of models.
 
     Returns:
         Seconds for a model, and ratios to a run of its own.
     """
-    images = max(problem.batch_size, round(SHARE * len(problem.train_labels)))
+    images = len(problem.train_labels)
     torch_missing = peers.missing("PyTorch in memory")
     names = [name for name in (*IN_LOCKSTEP, *ALONE) if not (torch_missing and "orch" in name)]
     processes = {name: start(name, images) for name in names}
@@ -63,7 +62,7 @@ def measure(problem: Problem, rounds: int, counts: tuple[int, ...] = COUNTS) -> 
             process.wait()
     seconds = {name: found["seconds"] for name, found in measured.items()}
     return {
-        "training_images": images,
+        "images": [len(labels) for labels in share(problem, SHARE)[1:4:2]],
         "settings": {name: settings(name) for name in names},
         "seconds_per_model": {name: summary(values) for name, values in seconds.items()},
         "ratios": {
@@ -113,8 +112,7 @@ def ask(process: subprocess.Popen, count: int) -> Mapping[str, float]:
 
 def serve(name: str, images: int) -> None:
     """Train as many models for an epoch as each line of the input tells."""
-    whole = problem.load()
-    train = WORKERS[name](fewer(whole, images))
+    train = WORKERS[name](share(problem.load(images), SHARE))
     for line in sys.stdin:
         print(train(int(line)), flush=True)
 
