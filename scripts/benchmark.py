@@ -69,7 +69,8 @@ def main(
         draw_only: Make the table and the picture of the JSON that is there.
     """
     path = out / "benchmark.json"
-    about: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"parts": {}}
+    about: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    about = {"parts": about.get("parts", {})}
     given = problem.load(images)
     for part in () if draw_only else only:
         print(f"{part}:", flush=True)

@@ -45,7 +45,7 @@ def measure(problem: Problem, rounds: int, counts: tuple[int, ...] = COUNTS) -> 
     Returns:
         Seconds for a model, and ratios to a run of its own.
     """
-    images = len(problem.train_labels)
+    images, used = len(problem.train_labels), share(problem, SHARE)
     torch_missing = peers.missing("PyTorch in memory")
     names = [name for name in (*IN_LOCKSTEP, *ALONE) if not (torch_missing and "orch" in name)]
     processes = {name: start(name, images) for name in names}
@@ -62,7 +62,7 @@ def measure(problem: Problem, rounds: int, counts: tuple[int, ...] = COUNTS) -> 
             process.wait()
     seconds = {name: found["seconds"] for name, found in measured.items()}
     return {
-        "images": [len(labels) for labels in share(problem, SHARE)[1:4:2]],
+        "images": [len(used.train_labels), len(used.test_labels)],
         "settings": {name: settings(name) for name in names},
         "seconds_per_model": {name: summary(values) for name, values in seconds.items()},
         "ratios": {
