@@ -75,7 +75,7 @@ def models(axes: Axes, found: Mapping[str, Any]) -> None:
     logarithmic(axes)
     axes.set_xlabel("Models trained together")
     axes.set_title(f"A model costs, in runs of {ALONE[0]}")
-    axes.legend()
+    axes.legend(loc="upper left", fontsize="small")
 
 
 def growth(axes: Axes, found: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ def growth(axes: Axes, found: Mapping[str, Any]) -> None:
     logarithmic(axes)
     axes.set_xlabel("Size, in the smallest one's")
     axes.set_title("An epoch takes, in epochs of the smallest size")
-    axes.legend()
+    axes.legend(loc="upper left", fontsize="small")
 
 
 def memory(axes: Axes, found: Mapping[str, Any]) -> None:
