@@ -1,162 +1,109 @@
-"""Time an epoch here against the tutorial's program and against in-memory PyTorch.
+"""Measure jaxmnist against other programs for the same task, and against what the machine can do.
 
-Each round trains and evaluates one epoch of the default run in all three, one after the other, so
-that a change in the machine's speed touches all of them; only ratios within a round are reported.
+Every program trains the tutorial's network on MNIST as its framework's users would write it. They
+take turns, after a warm-up that is not counted, and only ratios within a round are compared, since
+a machine's speed changes. In the part `epoch` a program's losses are first compared with
+jaxmnist's, from the same weights on the same batches: one that trains something else is an error.
 
-- "document": the tutorial's program in PyTorch, whose DataLoader transforms item by item.
-- "in memory": the same loop in PyTorch on tensors that are normalised beforehand.
-- "jaxmnist": `jaxmnist.fit`, its shuffling and normalising included.
+    python scripts/benchmark.py --out figures
 
-    python scripts/benchmark.py --rounds 9 --out figures/benchmark.json
-
-Needs the extra `test`. Takes about a minute on two cores; nothing is compiled while it is timed.
+Writes `benchmark.json`, and from it `benchmark.md` and `benchmark.png`. Parts that are not asked
+for stay as the JSON has them. Needs the extra `test`; Keras and a C++ compiler (for torch.compile)
+are left out where they are missing. A quarter of an hour on two idle cores, on which nothing else
+must run. Linux and macOS only.
 """
 
-import itertools
 import json
-import statistics
+import os
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final, Literal, get_args
 
-import numpy as np
-import torch
 import tyro
-from PIL import Image
-from torch.utils.data import DataLoader
+from benchmarks import picture, problem, shell, table
+from benchmarks.parts import epoch, evaluation, growth, models, optimizers, start_up
 
-import jaxmnist as jm
 from jaxmnist import provenance
+from jaxmnist.atomic import write_whole
 
-LAYERS = (784, 256, 128, 64, 20, 10)
-Batches = Callable[[], Iterable[tuple[torch.Tensor, torch.Tensor]]]
+Part = Literal[
+    "epoch",
+    "evaluation",
+    "start-up",
+    "whole-run",
+    "accuracy",
+    "memory",
+    "optimizers",
+    "models",
+    "growth",
+]
+PARTS: Final[dict[Part, Callable[[problem.Problem, int], dict[str, Any]]]] = {
+    "epoch": epoch.measure,
+    "evaluation": evaluation.measure,
+    "start-up": start_up.first_epoch,
+    "whole-run": start_up.whole_run,
+    "accuracy": start_up.accuracy,
+    "memory": start_up.memory,
+    "optimizers": optimizers.measure,
+    "models": models.measure,
+    "growth": growth.measure,
+}
 
 
-def main(rounds: int = 9, out: Path | None = None) -> None:
-    """Run the rounds and print the ratios.
+def main(
+    out: Path = Path("figures"),
+    rounds: int = 5,
+    only: tuple[Part, ...] = get_args(Part),
+    images: int = 60_000,
+    draw_only: bool = False,
+) -> None:
+    """Measure, write and draw.
 
     Args:
-        rounds: Epochs of each program.
-        out: Where to write the results as JSON.
+        out: The folder of the three files.
+        rounds: How often each program is timed after its warm-up.
+        only: The parts to measure.
+        images: The first so many training images, and at most as many test images, to try it out.
+        draw_only: Make the table and the picture of the JSON that is there.
     """
-    dataset = jm.load_dataset("mnist")
-    others = {
-        "document": torch_program(*document_batches(dataset)),
-        "in memory": torch_program(*in_memory_batches(dataset)),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in (*others, "jaxmnist")}
-    clock = 0.0
-
-    def start_clock() -> None:
-        nonlocal clock
-        # The other framework's threads spin for a moment after their last work.
-        time.sleep(0.5)
-        clock = time.perf_counter()
-
-    def on_epoch(epoch: int, *_: object) -> None:
-        seconds["jaxmnist"].append(time.perf_counter() - clock)
-        for name, run_epoch in others.items():
-            start_clock()
-            run_epoch()
-            seconds[name].append(time.perf_counter() - clock)
-        print(f"round {epoch}: " + ", ".join(f"{n} {s[-1]:.2f} s" for n, s in seconds.items()))
-        start_clock()
-
-    # Round 0 warms every program up and is not counted.
-    jm.fit(jm.Config(epochs=rounds + 1), dataset, on_compiled=start_clock, on_epoch=on_epoch)
-    ratios = {
-        name: [a / b for a, b in zip(seconds[name], seconds["jaxmnist"], strict=True)][1:]
-        for name in others
-    }
-    for name, values in ratios.items():
-        print(
-            f"{name} / jaxmnist: median {statistics.median(values):.2f}, "
-            f"{min(values):.2f} to {max(values):.2f} over {rounds} rounds"
-        )
-    if out is not None:
-        about = {
-            **provenance.record(f"python scripts/benchmark.py --rounds {rounds}", "torch"),
-            "torch_threads": torch.get_num_threads(),
-            "ratios": {name: [round(value, 3) for value in r] for name, r in ratios.items()},
+    path = out / "benchmark.json"
+    about: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    about = {"parts": about.get("parts", {})}
+    given = problem.load(images)
+    for part in () if draw_only else only:
+        print(f"{part}:", flush=True)
+        began = time.perf_counter()
+        found = PARTS[part](given, rounds)
+        about["parts"][part] = {
+            **made_by(part, rounds, images),
+            "seconds_it_took": round(time.perf_counter() - began),
+            **found,
         }
-        out.write_text(json.dumps(about, indent=2) + "\n")
+        write_whole(path, json.dumps(about, indent=2).encode() + b"\n")
+    write_whole(out / "benchmark.md", table.markdown(about).encode())
+    picture.draw(about, out / "benchmark.png")
+    print(f"wrote: {path}, benchmark.md and benchmark.png")
 
 
-def torch_program(train: Batches, test: Batches) -> Callable[[], None]:
-    """Build the tutorial's network and loop; what is returned runs one epoch of it."""
-    layers = [
-        module
-        for inputs, outputs in itertools.pairwise(LAYERS)
-        for module in (torch.nn.Linear(inputs, outputs), torch.nn.ReLU())
-    ]
-    network = torch.nn.Sequential(*layers[:-1])
-    loss_function = torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(network.parameters(), 1e-1)
-
-    def metrics(logits: torch.Tensor, y: torch.Tensor, loss: torch.Tensor) -> tuple:
-        return loss.item(), (logits.max(1)[1] == y).sum() / len(y)
-
-    def epoch() -> None:
-        measured = []
-        network.train()
-        for x, y in train():
-            logits = network(x)
-            loss = loss_function(logits, y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            measured.append(metrics(logits, y, loss))
-        network.eval()
-        for x, y in test():
-            logits = network(x)
-            measured.append(metrics(logits, y, loss_function(logits, y)))
-        assert len(measured) == 938 + 79
-        assert np.isfinite(measured).all()
-
-    return epoch
-
-
-def document_batches(dataset: jm.Dataset) -> tuple[Batches, Batches]:
-    """Let a DataLoader make every image a picture, an array and a tensor on its own."""
-    train = DataLoader(
-        Pictures(dataset.train_images, dataset.train_labels), batch_size=64, shuffle=True
-    )
-    test = DataLoader(
-        Pictures(dataset.test_images, dataset.test_labels), batch_size=128, shuffle=False
-    )
-    return lambda: train, lambda: test
-
-
-class Pictures(torch.utils.data.Dataset):
-    """Images and labels, transformed one by one as torchvision and the tutorial do it."""
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
-        self.images = torch.from_numpy(images)
-        self.labels = torch.from_numpy(labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        picture = Image.fromarray(self.images[index].numpy())
-        x = np.array(picture, dtype="float32") / 255
-        x = (x - 0.5) / 0.5
-        return torch.from_numpy(x.reshape((-1,))), int(self.labels[index])
-
-
-def in_memory_batches(dataset: jm.Dataset) -> tuple[Batches, Batches]:
-    """Normalise all images once and index into them."""
-
-    def tensors(images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        x = (torch.from_numpy(images).flatten(1).float() / 255 - 0.5) / 0.5
-        return x, torch.from_numpy(labels.astype(np.int64))
-
-    train_x, train_y = tensors(dataset.train_images, dataset.train_labels)
-    test_x, test_y = tensors(dataset.test_images, dataset.test_labels)
-    return (
-        lambda: ((train_x[b], train_y[b]) for b in torch.randperm(len(train_y)).split(64)),
-        lambda: zip(test_x.split(128), test_y.split(128), strict=True),
-    )
+def made_by(part: Part, rounds: int, images: int) -> dict[str, Any]:
+    """Return where a part's numbers come from: command, machine, versions and thread settings."""
+    typed = f"python scripts/benchmark.py --only {part} --rounds {rounds}"
+    if images != 60_000:
+        typed += f" --images {images}"
+    packages = ("jaxlib", "flax", "optax", "torch", "keras", "equinox", "python")
+    torch: Any = sys.modules.get("torch")
+    return {
+        **provenance.record(typed, *packages),
+        "processor": provenance.machine()["processor"],
+        "threads": {
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+            "torch": torch.get_num_threads() if torch else "not loaded by this part",
+            **shell.environment(),
+        },
+        "rounds": rounds,
+    }
 
 
 if __name__ == "__main__":

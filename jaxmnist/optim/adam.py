@@ -95,12 +95,18 @@ def adam(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-@arithmetic.leafwise
-def _step(g, mu, nu, *, rate, count, b1, b2, eps, eps_root):
+def _corrections(*, count, b1, b2, **others):
+    # The reciprocals: XLA forms them anyway where one leaf divides by a number that no other does.
+    first, second = (1 / arithmetic.one_minus_power(decay, count) for decay in (b1, b2))
+    return {**others, "b1": b1, "b2": b2, "first": first, "second": second}
+
+
+@partial(arithmetic.leafwise, prepare=_corrections)
+def _step(g, mu, nu, *, rate, b1, b2, first, second, eps, eps_root):
     mu = arithmetic.moving_average(mu, g, b1)
     nu = arithmetic.moving_average(nu, arithmetic.squared_magnitude(g), b2)
-    m = mu / arithmetic.one_minus_power(b1, count)
-    n = nu / arithmetic.one_minus_power(b2, count)
+    m = first * mu
+    n = second * nu
     return -rate / (arithmetic.root(n + eps_root) + eps) * m, mu, nu
 
 

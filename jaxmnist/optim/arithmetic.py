@@ -1,5 +1,6 @@
 """Arithmetic that the optimizers share: what float32 would get wrong, got right in one place."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -23,12 +24,17 @@ LearningRate = ScalarLike | Callable[[Int[Array, ""]], ScalarLike]
 Scalar = float | Float[Array, ""]
 
 
-def leafwise(step: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[PyTree, ...]]:
+def leafwise(
+    step: Callable[..., tuple[Array, ...]], prepare: Callable[..., dict[str, Any]] = dict
+) -> Callable[..., tuple[PyTree, ...]]:
     """Lift the recurrence of one leaf to whole trees, in at least float32.
 
     Args:
         step: `step(g, *accumulators, **scalars) -> (update, *accumulators)` on arrays of one
             shape; elementwise, so that XLA fuses it. It is called once per leaf.
+        prepare: `prepare(**scalars) -> scalars`, what all leaves of a dtype share, such as a power
+            of a decay. It is called once per dtype: in each leaf it would be a kernel of its own,
+            which XLA does not merge.
 
     Returns:
         `over_trees(gradients, *accumulators, **scalars) -> (updates, *accumulators)`, where the
@@ -36,7 +42,7 @@ def leafwise(step: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[PyTr
         Updates have their gradient's dtype; accumulators keep theirs.
     """
 
-    def on_leaf(g: Any, *old: Array, scalars: dict[str, Hyperparameter]) -> tuple[Array, ...]:
+    def on_leaf(g: Any, *old: Array, scalars: Callable[[Any], Any]) -> tuple[Array, ...]:
         g = jnp.asarray(g)
         if not jnp.issubdtype(g.dtype, jnp.inexact):
             raise InputError(
@@ -46,15 +52,17 @@ def leafwise(step: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[PyTr
         # The equations multiply real numbers by complex ones, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
             working = _at_least_float32(g, *old)
-            real = jnp.finfo(working).dtype
-            constants = {name: _as_scalar(value, real) for name, value in scalars.items()}
+            constants = scalars(jnp.finfo(working).dtype)
             update, *new = step(g.astype(working), *old, **constants)
         return update.astype(g.dtype), *(a.astype(b.dtype) for a, b in zip(new, old, strict=True))
 
     def over_trees(gradients: PyTree, *accumulators: PyTree, **scalars: Any) -> tuple[PyTree, ...]:
         leaves, structure = jax.tree.flatten(gradients)
         columns = [leaves, *(structure.flatten_up_to(tree) for tree in accumulators)]
-        rows = [on_leaf(*row, scalars=scalars) for row in zip(*columns, strict=True)]
+        prepared = functools.cache(
+            lambda real: prepare(**{name: _as_scalar(x, real) for name, x in scalars.items()})
+        )
+        rows = [on_leaf(*row, scalars=prepared) for row in zip(*columns, strict=True)]
         results = zip(*rows, strict=True) if rows else [()] * len(columns)
         return tuple(structure.unflatten(column) for column in results)
 

@@ -1,0 +1,1 @@
+"""What `benchmark.py` and `benchmark_gpu.py` measure, and with what they compare it."""
