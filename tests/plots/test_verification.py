@@ -12,6 +12,7 @@ from jaxmnist.verify.compare import Divergence
 from jaxmnist.verify.identify.alike import Cause
 from jaxmnist.verify.identify.explain import Explanation
 from jaxmnist.verify.initializer import InitializerResult
+from jaxmnist.verify.model_runs.result import Layer, Located, ModelResult
 from jaxmnist.verify.schedule import ScheduleResult
 from jaxmnist.verify.whole_run.verdict import TrainingResult
 
@@ -158,6 +159,7 @@ def every_result() -> dict:
     steps = compared("displacement", {"w": [1e-16, 0.5]})
     numbers = np.array([0.25, 0.5, 0.75])
     cause = Cause("dampening", "none", "used", 0.5)
+    layer = Layer("0", 0.5, None, False)
     return {
         "comparison": steps,
         "optimizer": Comparisons("o", (steps,)),
@@ -165,6 +167,7 @@ def every_result() -> dict:
         "function": FunctionResult("f", (steps,), lambda: "a factor"),
         "schedule": ScheduleResult("s", (steps,), numbers, numbers / 2),
         "initializer": InitializerResult("i", (steps,), (), numbers, numbers / 2, 3),
+        "model": ModelResult("m", (steps,), search=lambda: Located("0", "an epsilon", (layer,))),
         "training": TrainingResult("t", (steps,), 2, np.ones(2), None, np.ones(2)),
     }
 
@@ -177,5 +180,5 @@ def test_every_result_is_drawn_and_is_json(kind):
     assert written["passed"] is False
     if kind == "explain":
         assert written["explanation"].startswith("They differ by dampening: none here")
-    if kind in ("function", "schedule"):
+    if kind in ("function", "schedule", "model"):
         assert written["cause"]
