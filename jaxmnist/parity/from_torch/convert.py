@@ -124,7 +124,8 @@ def optimizer_from_torch(
         whole: Any = part.start.init(tree)
         inner = lbfgs.filled(whole.inner, flat, weights, own, known, tree)
         count = jnp.asarray(part.position, jnp.int32)
-        return part.tx, whole._replace(count=count, inner=inner)
+        tx = optax.with_extra_args_support(part.tx)
+        return tx, whole._replace(count=count, inner=inner)
 
     parts: dict[str, Part] = {}
     for index, group in enumerate(names):
