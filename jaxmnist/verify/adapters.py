@@ -19,6 +19,7 @@ from jaxmnist.errors import InputError
 from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.gradient_sources.gradients import Loss
 from jaxmnist.verify.named_trees import Layout, Named
+from jaxmnist.verify.programs import compiled
 from jaxmnist.verify.references import Recurrence
 
 States = dict[str, Named]
@@ -110,7 +111,7 @@ class OptaxAdapter(Adapter):
             self._layout.check(updates, f"{who}: the updates")
             return optax.apply_updates(params, updates), state
 
-        self._step = jax.jit(step, static_argnums=4)
+        self._step = compiled(step, static_argnums=4)
         self._start(params)
 
     def _start(self, params: Any) -> None:

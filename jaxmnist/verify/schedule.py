@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,6 +15,7 @@ from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.compare import Comparer, Comparison, Comparisons
 from jaxmnist.verify.identify.shapes import difference
 from jaxmnist.verify.precision import check_dtype, precision
+from jaxmnist.verify.programs import compiled
 from jaxmnist.verify.rounding import allowed_by_arithmetic, epsilon
 
 _OPERATIONS: Final = 16
@@ -153,7 +153,7 @@ def schedule(
 
 def _rates_here(schedule: Callable[[Any], Any], steps: int, count_dtype: Any) -> np.ndarray:
     counts = [jnp.asarray(step, count_dtype) for step in range(steps)]
-    call = jax.jit(schedule)
+    call = compiled(schedule)
     try:
         call(counts[0])
     except Exception:

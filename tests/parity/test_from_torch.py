@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,44 @@ def transposed_muon():
     return torch.optim.Muon(module.parameters()), interop.match(params, module)
 
 
+def named(shapes):
+    return [*start(shapes).items()]
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_lbfgs_continues_with_its_memory(before):
+    """The vectors there have another order than the leaves here, and the kernel is transposed."""
+    module = torch.nn.Linear(2, 3).double()
+    params = {"Dense_0": {"bias": jnp.zeros(3), "kernel": jnp.zeros((2, 3))}}
+    match = interop.match(params, module)
+    optimizer = torch.optim.LBFGS(module.parameters(), lr=0.1, max_iter=4, history_size=5)
+    inputs = np.random.default_rng(0).normal(size=(6, 2))
+
+    def closure():
+        optimizer.zero_grad()
+        value = (module(torch.from_numpy(inputs)) ** 4).mean() + (module.weight - 1).square().sum()
+        value.backward()
+        return value
+
+    def loss(params):
+        layer = params["Dense_0"]
+        outputs = inputs @ layer["kernel"] + layer["bias"][None]
+        return (outputs**4).mean() + ((layer["kernel"] - 1) ** 2).sum()
+
+    for _ in range(before):
+        optimizer.step(closure)
+    tx, state = interop.optimizer_from_torch(optimizer, match)
+    params = match.to_jax(module.state_dict())
+    gradients = jax.grad(loss)(params)
+    updates, state = jax.jit(partial(tx.update, value_fn=loss))(gradients, state, params)
+    found = match.to_torch(optax.apply_updates(params, updates))
+    optimizer.step(closure)
+    for name, weight in module.named_parameters():
+        np.testing.assert_allclose(found[name], weight.detach().numpy(), rtol=1e-12)
+    kept = optimizer.state[module.weight]
+    assert (state.inner.n_iter, state.inner.func_evals) == (kept["n_iter"], kept["func_evals"])
+
+
 def other_scheduler():
     return adam(start()), numbers(start()), scheduler.StepLR(adam(start()), 3)
 
@@ -291,7 +330,10 @@ def without_names():
     [
         (lambda: (torch.nn.Linear(1, 1), {}), ["a Linear; it must be a torch.optim.Optimizer"]),
         (other_optimizer, ["Mine; it must be one of torch.optim's SGD, Adam"]),
-        (lambda: (torch.optim.LBFGS(start().values()), {}), ["LBFGS; it must be one of"]),
+        (
+            lambda: (torch.optim.LBFGS(named({"a": (2,)})), numbers(start({"a": (2,), "b": (1,)}))),
+            ["LBFGS's direction is one of all parameters", "has b,", "it trains a:"],
+        ),
         (lambda: (adam(start()), {"0.weigth": jnp.zeros(3)}), ["0.weight (3, 2)", "0.weigth"]),
         (
             lambda: (adam(start({"w": (3, 2)})), {"w": jnp.zeros((2, 3))}),

@@ -24,6 +24,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"lr": 0.3, "tolerance_grad": 1e-2, "tolerance_change": 1e-3}),
     ({"max_iter": 3, "history_size": 2}, {"lr": 0.01}),
     (SEARCH, {}),
+    # The minima of two cubics in a row are near an end: the room that is left there shows.
+    (SEARCH, {"lr": 50.0}),
     (FEW, {"lr": 5.0}),
     (FEW, {"lr": 0.01}),
 ]

@@ -1,6 +1,7 @@
 """`.plot()` of every kind of result: what is drawn of one that passed, and of one that did not."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from jaxmnist import plots
 from jaxmnist.verify import Comparer, Comparison, Comparisons, Errors, FunctionResult
 from jaxmnist.verify.compare import Divergence
+from jaxmnist.verify.identify.alike import Cause
+from jaxmnist.verify.identify.explain import Explanation
 from jaxmnist.verify.initializer import InitializerResult
+from jaxmnist.verify.model_runs.result import Layer, Located, ModelResult
 from jaxmnist.verify.schedule import ScheduleResult
 from jaxmnist.verify.whole_run.verdict import TrainingResult
 
@@ -148,3 +152,33 @@ def test_pictures_are_drawn_in_both_themes():
     for theme in ("light", "dark"):
         with plots.theme(theme):
             drawn(part)
+
+
+def every_result() -> dict:
+    """One of each kind that did not pass, from errors of two steps."""
+    steps = compared("displacement", {"w": [1e-16, 0.5]})
+    numbers = np.array([0.25, 0.5, 0.75])
+    cause = Cause("dampening", "none", "used", 0.5)
+    layer = Layer("0", 0.5, None, False)
+    return {
+        "comparison": steps,
+        "optimizer": Comparisons("o", (steps,)),
+        "explain": Explanation(Comparisons("e", (steps,)), (cause,), None, None),
+        "function": FunctionResult("f", (steps,), lambda: "a factor"),
+        "schedule": ScheduleResult("s", (steps,), numbers, numbers / 2),
+        "initializer": InitializerResult("i", (steps,), (), numbers, numbers / 2, 3),
+        "model": ModelResult("m", (steps,), search=lambda: Located("0", "an epsilon", (layer,))),
+        "training": TrainingResult("t", (steps,), 2, np.ones(2), None, np.ones(2)),
+    }
+
+
+@pytest.mark.parametrize("kind", every_result())
+def test_every_result_is_drawn_and_is_json(kind):
+    result = every_result()[kind]
+    assert drawn(result).axes
+    written = json.loads(result.to_json())
+    assert written["passed"] is False
+    if kind == "explain":
+        assert written["explanation"].startswith("They differ by dampening: none here")
+    if kind in ("function", "schedule", "model"):
+        assert written["cause"]

@@ -12,6 +12,8 @@ import optax
 from jaxmnist.errors import InputError
 from jaxmnist.interop.parameters import require_torch
 from jaxmnist.interop.tensors import to_numpy
+from jaxmnist.parity import optimizers
+from jaxmnist.parity.from_torch import lbfgs
 from jaxmnist.parity.from_torch.leaves import Leaf, check, leaves, torch_names, tree_of
 from jaxmnist.parity.from_torch.optimizers import (
     Counterpart,
@@ -68,7 +70,8 @@ def optimizer_from_torch(
     ``last_epoch``. For a ReduceLROnPlateau, give each update ``value=``.
 
     Args:
-        optimizer: One of ``torch.optim``'s, but for LBFGS.
+        optimizer: One of ``torch.optim``'s. To LBFGS's transformation give each update
+            ``value_fn=``, the loss as a function of the parameters.
         params: The parameters of the same dtypes: a tree whose paths are PyTorch's names, such as
             ``{"0": {"weight": …}}`` or ``{"0.weight": …}``; the tutorial's MLP's; or the result of
             `interop.match`, in whose tree the state is then. Only shapes and dtypes are used.
@@ -114,6 +117,15 @@ def optimizer_from_torch(
     labels = [_label(leaf, label_of) for leaf in known]
     if found.needs_layout:
         _check_layout(type(optimizer).__name__, known)
+    if found.make is optimizers.lbfgs:
+        lbfgs.check_whole(flat, known)
+        own = states[flat[0]]
+        part = _part(found, optimizer, 0, scheduler, int(own.get("n_iter", 0) > 0))
+        whole: Any = part.start.init(tree)
+        inner = lbfgs.filled(whole.inner, flat, weights, own, known, tree)
+        count = jnp.asarray(part.position, jnp.int32)
+        tx = optax.with_extra_args_support(part.tx)
+        return tx, whole._replace(count=count, inner=inner)
 
     parts: dict[str, Part] = {}
     for index, group in enumerate(names):
@@ -137,7 +149,7 @@ def optimizer_from_torch(
     label_tree = jax.tree.structure(tree).unflatten(labels)
     transforms = {label: part.tx for label, part in parts.items()}
     tx = optax.partition({**transforms, FROZEN: optax.set_to_zero()}, label_tree)
-    whole: Any = tx.init(tree)
+    whole = tx.init(tree)
     inner = dict(whole.inner_states)
     for label, part in parts.items():
         masked = _only(label, tree, label_tree)

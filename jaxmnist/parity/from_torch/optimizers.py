@@ -42,6 +42,7 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
     "Adafactor": Counterpart(optimizers.adafactor, {}, needs_layout=True, is_proportional=False),
     "Muon": Counterpart(optimizers.muon, {}, needs_layout=True),
     "SparseAdam": Counterpart(optimizers.sparse_adam, {}),
+    "LBFGS": Counterpart(optimizers.lbfgs, {}, is_proportional=False),
 }
 """By the class's name."""
 

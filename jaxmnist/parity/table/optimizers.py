@@ -243,6 +243,7 @@ def _others() -> list[Row]:
             DIFFERS,
             "A step of PyTorch's has up to 20 iterations and no line search; Optax's has one and "
             "searches.",
+            lambda start: minimized_by_optax(parity.lbfgs(), start),
             on="start",
         ),
     ]

@@ -30,11 +30,7 @@ def expression(function: Callable[..., Any]) -> str:
     >>> expression(rows()[0].torch)
     'F.mse_loss(p, t)'
     """
-    code = function.__code__
-    for lambda_, begins, ends in _lambdas(code.co_filename):
-        if begins <= _span(code)[0] and _span(code)[1] <= ends:
-            return ast.unparse(lambda_.body)
-    raise InputError(f"{code.co_name} is no lambda; a row's expressions must be lambdas")
+    return _body(function.__code__)
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:
@@ -44,6 +40,15 @@ def parameters(function: Callable[..., Any]) -> list[str]:
     ['p', 't']
     """
     return list(inspect.signature(function).parameters)
+
+
+@lru_cache(None)
+def _body(code: CodeType) -> str:
+    first, last = _span(code)
+    for lambda_, begins, ends in _lambdas(code.co_filename):
+        if begins <= first and last <= ends:
+            return ast.unparse(lambda_.body)
+    raise InputError(f"{code.co_name} is no lambda; a row's expressions must be lambdas")
 
 
 @lru_cache

@@ -32,6 +32,7 @@ from jaxmnist.verify.model_runs.leaves import paired_names
 from jaxmnist.verify.model_runs.noise import perturbed
 from jaxmnist.verify.model_runs.torch_model import Measured, Prepared, run_torch
 from jaxmnist.verify.precision import precision
+from jaxmnist.verify.programs import compiled
 from jaxmnist.verify.rounding import PERTURBATIONS, allowed_by_arithmetic
 
 VALUES, GRADIENTS = "values", "gradients"
@@ -151,7 +152,7 @@ class Pair:
         try:
             with precision(self.dtype):
                 ours = self._jax(self._f)
-                found = jax.device_get(jax.jit(ours.function)({}, flat))
+                found = jax.device_get(compiled(ours.function)({}, flat))
             pairs = self._pairs({name: x.shape for name, x in ours.shapes.items()}, {})
             pairs.run(None)
             return dict(pairs.ours(Measured(found, {}, {}))[VALUES])

@@ -11,6 +11,7 @@ import numpy as np
 from jaxmnist.errors import InputError
 from jaxmnist.verify.blame import blamed
 from jaxmnist.verify.precision import precision
+from jaxmnist.verify.programs import compiled
 
 
 def number_of_arrays(shape: tuple[int, ...], draws: int) -> int:
@@ -43,9 +44,9 @@ def drawn_here(
     with precision(dtype), blamed("init", f"for shape {shape}"):
         keys = jax.random.split(jax.random.key(seed), arrays)
         # The generator takes seconds to optimise, and no time to run.
-        draw = jax.jit(
+        draw = compiled(
             jax.vmap(lambda key: init(key, shape, jnp.dtype(dtype))),
-            compiler_options={"xla_backend_optimization_level": 0},
+            {"xla_backend_optimization_level": 0},
         )
         found = draw(keys)
     return _checked(np.asarray(found, np.float64), shape, "init")

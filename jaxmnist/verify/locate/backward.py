@@ -18,6 +18,7 @@ from jaxmnist.verify.locate.align import magnitude, ordered
 from jaxmnist.verify.locate.forward import Alignment
 from jaxmnist.verify.locate.jax_trace import size_of
 from jaxmnist.verify.locate.torch_trace import Call
+from jaxmnist.verify.programs import compiled
 
 
 class Backward(NamedTuple):
@@ -64,7 +65,7 @@ def gradients_in(
             terms = [jnp.sum(jnp.real(found[name]) * c) for name, c in cotangents.items()]
             return sum(terms, jnp.zeros(()))
 
-        found = jax.device_get(jax.jit(jax.grad(total))(zeros))
+        found = jax.device_get(compiled(jax.grad(total))(zeros))
         return {number: np.asarray(x) for number, x in found.items()}
 
     return gradients

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmnist.verify.jaxprs import bind, called, evaluate
+from jaxmnist.verify.programs import compiled
 
 
 @dataclass
@@ -103,7 +104,7 @@ def record(
         }
         return [_numbers(x) for x in evaluator.computed]
 
-    arrays = jax.device_get(jax.jit(run)([jnp.asarray(x) for x in flat]))
+    arrays = jax.device_get(compiled(run)([jnp.asarray(x) for x in flat]))
     for value, array in zip(trace.values, arrays, strict=True):
         value.array = np.asarray(array)
         # NumPy's own floats alone are known as such.

@@ -11,6 +11,7 @@ from jaxmnist.verify.blame import blamed, blamed_on
 from jaxmnist.verify.model_runs.leaves import Arguments, leaves_by_name
 from jaxmnist.verify.model_runs.noise import signs, with_perturbed_intermediates
 from jaxmnist.verify.model_runs.torch_model import Measured
+from jaxmnist.verify.programs import compiled
 
 WHO = "apply_fn"
 STATE = "updated state."
@@ -92,7 +93,8 @@ class JaxModel:
             InputError: The function cannot be differentiated.
         """
         with blamed(self._who, "when differentiated"):
-            return self._measured(jax.jit(self._gradients(cotangents, dtype))(*self._arguments()))
+            run = compiled(self._gradients(cotangents, dtype))
+            return self._measured(run(*self._arguments()))
 
     def perturbed(self, cotangents: Cotangents, dtype: str, times: int) -> list[Measured]:
         """Compute the same again, with every intermediate value perturbed.
@@ -105,7 +107,7 @@ class JaxModel:
         Returns:
             What was computed each time.
         """
-        again = jax.jit(with_perturbed_intermediates(self._gradients(cotangents, dtype), dtype))
+        again = compiled(with_perturbed_intermediates(self._gradients(cotangents, dtype), dtype))
         arguments = self._arguments()
         return [self._measured(again(signs(seed), *arguments)) for seed in range(times)]
 
