@@ -96,6 +96,7 @@ def test_predictions_err_by_the_next_power_of_the_rate():
     assert 7.6 < second[0] / second[1] < 8.4
 
 
+@pytest.mark.slow
 def test_hessian_vector_product_matches_full_hessian():
     with jax.enable_x64(True):
         params = small_params()

@@ -288,6 +288,7 @@ def test_every_command_is_parsed_without_any_option():
         assert callable(parser.parse([name]))
 
 
+@pytest.mark.slow
 def test_max_bytes_holds_for_one_command_and_is_refused_in_short(capsys, monkeypatch, tmp_path):
     monkeypatch.delenv("JAXMNIST_MAX_BYTES", raising=False)
     race = ["race", "valley", "--optimizers", "sgd", "--steps", "1000"]

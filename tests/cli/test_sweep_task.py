@@ -142,6 +142,7 @@ def test_a_task_without_accuracy_has_no_picture(signs, tmp_path, run_command):
     assert not list((tmp_path / "out").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_whole_numbers_and_batch_sizes_are_axes(signs, tmp_path, run_command):
     words = ("--warmup", "1..3", "--batch-size", "8", "16", "--eval-batch-size", "8")
     run_command("sweep", signs, *words, "--epochs", "1", "--out", tmp_path / "out")
@@ -269,6 +270,7 @@ def test_only_a_python_file_is_a_task(refused):
     refused(["sweep", "signs"], "sweep takes no 'signs'", "jaxmnist sweep --help")
 
 
+@pytest.mark.slow
 def test_field_dtype_turns_64_bit_numbers_on(signs, tmp_path, run_command):
     signs.write_text(
         SIGNS.replace("width: int = 3", 'width: int = 3\n    dtype: str = "float64"')

@@ -341,6 +341,7 @@ def test_killed_run_is_resumed_to_the_same_bytes(line, trained, tmp_path, run_co
     assert results(out) == results(whole)
 
 
+@pytest.mark.slow
 def test_changed_file_is_refused_unless_accepted(line, trained, tmp_path, refused, run_command):
     run = stop_after(trained[0], tmp_path / "run", 3)
     line.write_text(LINE.replace("0.1 * jax", "0.2 * jax"))

@@ -131,7 +131,7 @@ def save(picture: Image.Image, path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow_except("small sheet", "smooth", "dark on light")
+@pytest.mark.slow_except("small sheet", "dark on light")
 @pytest.mark.parametrize(("name", "draw", "suffix"), DRAWINGS, ids=[name for name, *_ in DRAWINGS])
 def test_disguised_digit_comes_back(name, draw, suffix, digits, classify, tmp_path):
     path = tmp_path / f"digit.{suffix}"
@@ -280,6 +280,7 @@ def files(mnist) -> list[bytes]:
     return contents
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), cut=st.booleans())
 def test_damaged_picture_is_a_digit_or_an_input_error(files, tmp_path_factory, data, cut):

@@ -196,6 +196,9 @@ def test_pages_code_runs(capsys):
     assert "df/dx = df/dq · ∂q/∂x = -4 × 1 = -4" in capsys.readouterr().out
 
 
+@pytest.mark.slow_except(
+    "chain_rule", "terminal_velocity", "bias_correction", "training", "taylor", "step_sizes"
+)
 @pytest.mark.parametrize("name", figures.PICTURES)
 def test_committed_picture_is_drawn_from_its_numbers(name):
     """Every committed JSON is what today's code draws from, and its own command made it."""

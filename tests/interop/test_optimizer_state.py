@@ -104,6 +104,7 @@ def test_run_begun_in_torch_goes_on_here(sequential, name, convention):
     assert_same_displacement(params, as_params(module), start)
 
 
+@pytest.mark.slow_except("sgd-document", "momentum-pytorch")
 @pytest.mark.parametrize(("name", "convention"), CASES)
 def test_run_begun_here_goes_on_in_torch(sequential, name, convention):
     start = initial_params()
@@ -124,6 +125,7 @@ def test_run_begun_here_goes_on_in_torch(sequential, name, convention):
     assert_same_displacement(as_params(module), params, start)
 
 
+@pytest.mark.slow_except("sgd-document")
 @pytest.mark.parametrize(("name", "convention"), CASES)
 def test_state_comes_back_as_it_went(name, convention):
     params = initial_params()
@@ -316,6 +318,7 @@ def test_to_torch_refuses_what_torch_cannot_compute(name, arguments, complaint):
         interop.opt_state_to_state_dict(name, state, params, **arguments)
 
 
+@pytest.mark.slow
 def test_to_torch_refuses_another_state():
     params = initial_params()
     with pytest.raises(jm.InputError, match="opt_state is a SgdState, and adam's is a AdamState"):

@@ -34,6 +34,7 @@ def loop(function, optimizer, start, steps: int) -> np.ndarray:
     return np.stack(path)
 
 
+@pytest.mark.slow_except("rmsprop")
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_row_of_a_race_is_a_python_loop(name, float64):
     function, steps = SURFACES["himmelblau"].function, 8

@@ -18,6 +18,7 @@ def float64():
         yield
 
 
+@pytest.mark.slow_except("rosenbrock", "beale", "saddle", "himmelblau")
 @pytest.mark.parametrize("name", SURFACES)
 def test_minima_are_stationary_and_curve_upwards(name):
     surface = SURFACES[name]

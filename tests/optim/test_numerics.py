@@ -79,6 +79,9 @@ def test_dtypes_with_strong_float32_hyperparameters(name: str, convention: str, 
                 assert accumulator.dtype == ("int32" if field == "count" else expected)
 
 
+@pytest.mark.slow_except(
+    "momentum-float16", "adagrad-float16", "rmsprop-float16", "adadelta-float16", "sgd-float16"
+)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_half_precision_follows_the_float64_recurrence(name: str, dtype: str) -> None:

@@ -56,6 +56,7 @@ def create(name: str, *arguments: Any, **overrides: Any) -> Any:
 # --- JAX's transformations ---
 
 
+@pytest.mark.slow_except("momentum")
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_scan_equals_loop_and_jit_equals_eager(name: str) -> None:
     optimizer = create(name)
@@ -107,6 +108,9 @@ def test_one_trace_serves_all_hyperparameters(name: str, convention: str) -> Non
     assert len(traces) == 1
 
 
+@pytest.mark.slow_except(
+    "sgd-optax", "adadelta-optax", "adam-optax", "sgd-pytorch", "momentum-optax", "adagrad-pytorch"
+)
 @pytest.mark.parametrize(("name", "convention"), EVERY)
 def test_traced_hyperparameters_equal_static_ones(name: str, convention: str) -> None:
     """In float32, where a traced decay is a rounded one: 0.999 moves 1 - 0.999 by 1.3e-5."""
@@ -180,6 +184,7 @@ def test_masked_leaves_pass_through_and_have_no_state(name: str) -> None:
     assert all(leaf.shape in {(), (3,)} for leaf in jax.tree.leaves(state))
 
 
+@pytest.mark.slow_except("momentum")
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_multi_steps_updates_with_the_mean_gradient(name: str) -> None:
     optimizer = create(name)

@@ -27,6 +27,14 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow_except(
+    "sgd-named_chain",
+    "momentum-masked",
+    "adagrad-masked",
+    "adam-masked",
+    "sgd-partition",
+    "sgd-masked",
+)
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_extra_arguments_are_taken_and_change_nothing(name: str, wrapper: str) -> None:

@@ -28,6 +28,7 @@ def last(tx: Any, params: Any, gradients: Any = GRADIENTS) -> Any:
     return params, state
 
 
+@pytest.mark.slow_except("adamax", "rmsprop", "adam", "adadelta", "radam")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_row_of_a_vmap_is_a_run_of_its_own(name):
     """Over the learning rate and every other number that the drop-in takes."""

@@ -129,6 +129,7 @@ SCHEDULERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow_except("exponential", "polynomial", "linear", "cosine")
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_schedule_continues_from_its_step(name):
     """With Adam, whose first beta a cycle changes, or SGD, which does not count its steps."""
@@ -185,6 +186,7 @@ def test_matched_parameters_have_their_state_in_the_other_layout():
         np.testing.assert_allclose(array, weights[name].detach().numpy(), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_tutorials_network_needs_no_names(sequential):
     params = jm.MLP(hidden=(5,)).init(jax.random.key(0), jnp.zeros((1, 784)))
     params = jax.tree.map(lambda w: w.astype(jnp.float64), params)

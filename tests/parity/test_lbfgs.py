@@ -119,6 +119,7 @@ def test_lbfgs_matches_torch_in_steps_and_counts(case, numbers):
         assert memory.num_old == len(kept["old_dirs"])
 
 
+@pytest.mark.slow
 def test_lbfgs_each_row_of_a_vmap_is_a_run_of_its_own():
     with jax.enable_x64(True):
         w, state = jax.tree.map(jnp.asarray, START), start_state(FEW)

@@ -67,6 +67,7 @@ def muon_direction(u):
     return made.float().numpy()
 
 
+@pytest.mark.slow_except("shape2")
 @pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 16), (64, 64)])
 def test_muon_iterates_in_bfloat16_as_torch_does(shape):
     """Small sums bit by bit; large ones, which are summed in another order, nearer than rounding.
@@ -106,6 +107,7 @@ def test_nadam_and_asgd_round_to_float32_what_torch_does():
 # ------------------------------------------------------------------------------- complex
 
 
+@pytest.mark.slow_except("adadelta", "adamw", "adam", "nadam", "adagrad", "rmsprop")
 @pytest.mark.parametrize(
     "name", [name for name in FIRST if name not in ("muon", "adafactor", "sparse_adam")]
 )

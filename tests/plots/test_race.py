@@ -40,6 +40,7 @@ def colors_of(figure: Figure) -> set[str]:
     return {str(line.get_color()) for axes in figure.axes for line in axes.lines}
 
 
+@pytest.mark.slow_except("dark")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_race_shows_all_six_in_every_panel(theme, data):
     with style.theme(theme):
@@ -230,6 +231,7 @@ def test_mp4_that_fails_or_cannot_be_made_is_refused(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------- the pictures
 
 
+@pytest.mark.slow
 def test_valley_picture_goes_through_json(tmp_path):
     picture = valley_momentum.PICTURE._replace(themes=("light", "dark"))
     files = make(picture, tmp_path)

@@ -52,6 +52,7 @@ def logits(run, npz):
     return np.asarray(trained.model.apply(params, x), np.float64)
 
 
+@pytest.mark.slow
 def test_page_describes_the_run(described, run, npz):
     rows = dict(described["rows"])
     assert rows["Network"] == "784-16-8-10, 12,786 parameters"
@@ -147,6 +148,7 @@ def test_damaged_checkpoint_is_left_out_with_a_line(run, tmp_path, data_of):
     assert said == [f"{copy / 'checkpoints' / '2'} is damaged and was left out"]
 
 
+@pytest.mark.slow
 def test_run_of_another_task_has_a_page_without_a_drawing(npz, tmp_path, data_of):
     task = tmp_path / "linear.py"
     task.write_text(TASK)

@@ -161,6 +161,7 @@ def flip(path: Path, place: float) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_flipped_bits_in_a_checkpoint_are_noticed(stopped, whole, tmp_path):
     sound = resume(Path(shutil.copytree(stopped, tmp_path / "sound"))).state
     files = [

@@ -15,6 +15,14 @@ from jaxmnist import cli
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
+@pytest.mark.slow_except(
+    "--overwrite-omit --overwrite",
+    "--out-omit --out",
+    "--dataset-dataset is mnist",
+    "--batch-size-batch_size is 32",
+    "--learning_rate-learning_rate is 0.1",
+    "--seed-seed is 0",
+)
 @pytest.mark.parametrize(
     ("option", "words"),
     [

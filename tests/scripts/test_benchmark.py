@@ -151,6 +151,7 @@ def test_a_wrong_peer_is_an_error(small, curve, wrong, words):
         curves.check("peer", wrong(small), curve)
 
 
+@pytest.mark.slow
 def test_pytorch_is_right_as_the_tutorial_has_it_in_memory_and_many_at_once(torch, small, curve):
     many_torch = import_module("benchmarks.many_torch")
     for name in ("the tutorial's program", "PyTorch in memory"):
@@ -162,6 +163,7 @@ def test_pytorch_is_right_as_the_tutorial_has_it_in_memory_and_many_at_once(torc
             many_torch.check_first("wrong", 1.01 * measured, small)
 
 
+@pytest.mark.slow
 def test_keras_and_equinox_are_right(small, curve):
     for name in ("Equinox", "Keras on JAX"):
         if not peers.missing(name):
@@ -230,6 +232,7 @@ PRODUCTS = 14
 OTHERS = 36
 
 
+@pytest.mark.slow_except("sgd-1-0")
 @pytest.mark.parametrize(("optimizer", "arrays", "corrections"), [("sgd", 1, 0), ("adam", 3, 4)])
 def test_a_step_runs_few_kernels_and_talks_to_no_host(small, optimizer, arrays, corrections):
     config = jm.Config(optimizer=optimizer, epochs=1)
@@ -248,6 +251,7 @@ def test_a_step_runs_few_kernels_and_talks_to_no_host(small, optimizer, arrays, 
     assert state.params
 
 
+@pytest.mark.slow
 def test_the_floors_are_the_products_and_nothing_else(small):
     """A loop of which the compiler takes the products out would be a floor of nothing."""
     few = small._replace(test_images=small.test_images[:400], test_labels=small.test_labels[:400])

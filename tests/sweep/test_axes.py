@@ -138,6 +138,7 @@ def test_impossible_sweep_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow_except("values0-100,000,000")
 @pytest.mark.parametrize(
     ("values", "count"),
     [

@@ -95,6 +95,7 @@ def test_lbfgs_is_given_the_loss_of_the_batch(line):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), moved.params, wanted)
 
 
+@pytest.mark.slow_except("polyak_sgd", "reduce_on_plateau")
 @pytest.mark.parametrize("tx", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_train_step_takes_any_optimizer(tx):
     params = {"w": jnp.zeros((784, 10))}
@@ -116,6 +117,7 @@ def test_train_step_takes_any_optimizer(tx):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_rows_of_map_and_vmap_are_single_runs(line):
     train = jm.make_train(line.task(), **SIZES)
     hypers = {"learning_rate": jnp.array([0.01, 0.1]), "weight_decay": jnp.array([0.0, 0.5])}
@@ -136,6 +138,7 @@ def test_rows_of_map_and_vmap_are_single_runs(line):
     assert abs(singles[0][1]["eval_loss"][-1] - singles[1][1]["eval_loss"][-1]) > 0.1
 
 
+@pytest.mark.slow
 def test_hypergradients_equal_finite_differences_in_float64(line):
     def optimizer(hyper):
         shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, 2, 6)

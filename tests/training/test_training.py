@@ -172,6 +172,7 @@ def test_one_program_serves_every_hyperparameter_and_seed(dataset, optimizer):
     assert len(set(losses)) == (3 if hyper else 2)
 
 
+@pytest.mark.slow
 def test_row_of_a_vmapped_sweep_equals_the_single_run(dataset):
     with jax.enable_x64(True):
         rates = jnp.array([0.03, 0.1, 0.3])
@@ -209,6 +210,7 @@ def test_training_is_differentiable_in_the_learning_rate(dataset):
     np.testing.assert_allclose(reverse, finite, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_train_step_takes_any_model_and_any_optax_optimizer(dataset):
     def apply_fn(params, x):
         return x.reshape(len(x), -1) @ params
@@ -227,6 +229,7 @@ def test_train_step_takes_any_model_and_any_optax_optimizer(dataset):
     assert losses[0] > losses[1] > losses[2]
 
 
+@pytest.mark.slow
 def test_batches_larger_than_the_data_are_refused(dataset):
     for field, largest in (("batch_size", 650), ("eval_batch_size", 245)):
         config = dataclasses.replace(CONFIG, epochs=1, **{field: largest + 1})
@@ -304,6 +307,7 @@ def test_second_fit_traces_nothing(dataset, monkeypatch):
         jm.fit(dataclasses.replace(CONFIG, batch_size=65), dataset)
 
 
+@pytest.mark.slow_except("6-3", "3-3", "2-3")
 @pytest.mark.parametrize(("rows", "batch_size"), [(7, 3), (6, 3), (2, 3), (3, 3), (5, 1)])
 def test_scan_batches_gives_every_batch_of_a_plain_loop(rows, batch_size):
     x, y = np.arange(rows), np.arange(2 * rows).reshape(rows, 2)

@@ -258,6 +258,7 @@ def test_a_rate_in_the_velocity_is_reported_though_the_steps_are_the_same() -> N
     )
 
 
+@pytest.mark.slow
 def test_what_no_convention_explains_is_said_to_be_so() -> None:
     root = optax.stateless(
         lambda updates, params: jax.tree.map(

@@ -68,6 +68,7 @@ def test_the_same_network_passes_and_is_as_close_as_the_dtype_allows(
     assert rounding < result["logits"].tolerance < 1e-3
 
 
+@pytest.mark.slow
 def test_the_tutorials_network_passes(images, labels):
     mlp = jm.MLP()
     params = mlp.init(jax.random.key(0), jnp.zeros((1, 784)))

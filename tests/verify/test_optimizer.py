@@ -170,6 +170,7 @@ def test_first_divergence_is_where_the_two_diverge(step: int) -> None:
     assert result["sum of squares"].passed
 
 
+@pytest.mark.slow_except("no bias correction-tx4")
 @pytest.mark.parametrize(
     ("what", "tx"),
     [

@@ -49,12 +49,14 @@ class TimesLoss(torch.optim.Optimizer):
         return value
 
 
+@pytest.mark.slow
 def test_a_loss_is_given_to_both() -> None:
     result = verify.optimizer(scale_by_value(), TimesLoss, params=PARAMS, loss=bowl, steps=STEPS)
     assert result.passed, result
     assert result.name == "loss's gradients"
 
 
+@pytest.mark.slow
 def test_lbfgs_with_its_closure_is_compared_with_ones_own() -> None:
     """The first step of PyTorch's: along the gradient, min(1, 1 / |g|_1) times the rate."""
 

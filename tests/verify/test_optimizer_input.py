@@ -36,6 +36,14 @@ class BrokenStep(torch.optim.SGD):
         raise RuntimeError("no step today")
 
 
+@pytest.mark.slow_except(
+    "arguments2-need params",
+    "arguments3-gradients is empty",
+    "arguments5-steps is 0",
+    "arguments6-tolerance is nan",
+    "arguments11-parameters of their own",
+    "arguments1-gradients is a float",
+)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -139,6 +147,7 @@ def test_without_torch_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert verify.optimizer(optim.sgd(), SGD, steps=1).passed
 
 
+@pytest.mark.slow
 def test_importing_verify_does_not_import_torch() -> None:
     program = "import sys, jaxmnist.verify; assert not {'torch', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

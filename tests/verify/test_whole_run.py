@@ -33,7 +33,7 @@ def config_for(optimizer, convention, epochs):
     )
 
 
-@pytest.mark.slow_except("rmsprop")
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", jm.optim.NAMES)
 def test_three_epochs_agree_with_torch_optim_but_for_rounding(dataset, optimizer):
     result = verify.training(config_for(optimizer, "pytorch", 3), dataset)
@@ -117,6 +117,7 @@ def nudged(at, by, parameter=-1):
     return lambda parameters: Nudged(parameters, 1e-3)
 
 
+@pytest.mark.slow_except("17-1e-09")
 @pytest.mark.parametrize(("at", "by"), [(0, 1e-12), (17, 1e-9), (10, 1e-3), (31, 1e-11)])
 def test_the_first_divergent_step_is_the_one_after_the_wrong_update(dataset, at, by):
     result = verify.training(CONFIG, dataset, reference=nudged(at, by))
@@ -145,6 +146,7 @@ def test_a_wrong_last_update_shows_in_the_evaluation_and_the_weights(dataset):
     assert weights[:3] == (3 * BATCHES - 1, "4.bias", (0,))
 
 
+@pytest.mark.slow
 def test_another_optimizer_is_told_apart(dataset):
     config = config_for("rmsprop", "pytorch", 1)
     rate = config.learning_rate
@@ -223,6 +225,7 @@ def test_margins_are_relative_to_the_largest_logit():
     assert np.all(torch_run._margins(np.ones((2, 1))) == np.inf)
 
 
+@pytest.mark.slow
 def test_a_network_without_hidden_layers(dataset):
     assert verify.training(dataclasses.replace(CONFIG, hidden=()), dataset, epochs=1).passed
 
