@@ -12,7 +12,7 @@ import re
 import shutil
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ from jaxmnist.data.catalogue import StandardSet
 from jaxmnist.data.idx import FILE_NAMES
 
 # Where PyTorch is not installed, as on a Python that is too new for it, tests that compare with it
-# are left out: whole files that import it, and tests that ask for it by the fixture `torch`.
-if importlib.util.find_spec("torch") is None:
+# are left out: whole files that import it, tests that ask for it by the fixture `torch`, and those
+# in which the package looks for it.
+WITHOUT_TORCH = importlib.util.find_spec("torch") is None
+if WITHOUT_TORCH:
     collect_ignore = [
         str(path.parent if path.name == "conftest.py" else path)
         for path in Path(__file__).parent.rglob("*.py")
@@ -51,6 +53,25 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("commands"))
         for decoded in cache.mkdir("commands").glob("jaxmnist/*.npz"):
             decoded.unlink(missing_ok=True)  # Of temporary folders of an earlier session.
+
+
+def _looked_for_torch(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Skip a test in which PyTorch was looked for and is not installed."""
+    try:
+        return (yield)
+    except Exception as error:
+        if WITHOUT_TORCH and _looked_for_torch(error):
+            pytest.skip("compares with PyTorch, which is not installed")
+        raise
 
 
 @pytest.hookimpl(tryfirst=True)
