@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -63,7 +64,7 @@ def test_float64_comes_back_where_an_event_loop_runs(tmp_path):
         with jax.enable_x64(True):
             state = jm.training.init(jax.random.key(0), jm.default_hyper(config), config)
             runs.create(run)
-            runs.record_epoch(run, 0, state, jm.History(*(np.float64(0.1),) * 8))
+            runs.record_epoch(run, 0, state, jm.History(*(jnp.float32(0.1),) * 8))
             return state, runs.rewind(run)[1]
 
     written, read = asyncio.run(written_and_read())
