@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -67,7 +68,8 @@ def test_float64_comes_back_where_an_event_loop_runs(tmp_path):
             runs.record_epoch(run, 0, state, jm.History(*(jnp.float32(0.1),) * 8))
             return state, runs.rewind(run)[1]
 
-    written, read = asyncio.run(written_and_read())
+    with ThreadPoolExecutor() as thread:  # In this one a browser's event loop may run already.
+        written, read = thread.submit(asyncio.run, written_and_read()).result()
     for one, other in zip(jax.tree.leaves(written), jax.tree.leaves(read), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
