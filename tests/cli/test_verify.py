@@ -42,6 +42,7 @@ def verify(tmp_path: Path, *arguments: object) -> tuple[Any, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("torch")
 def test_everything_passes(tmp_path, capsys):
     status, written = verify(tmp_path)
     said = capsys.readouterr().out
@@ -96,6 +97,7 @@ def test_a_convention_against_another_home_fails_and_says_why(tmp_path, capsys):
     assert first["actual"] != first["expected"]
 
 
+@pytest.mark.usefixtures("torch")
 def test_a_changed_default_is_caught(tmp_path, monkeypatch):
     table = {**conventions.TABLE["rmsprop"]["pytorch"], "decay": 0.991}
     monkeypatch.setitem(conventions.TABLE["rmsprop"], "pytorch", table)
