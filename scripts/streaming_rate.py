@@ -25,7 +25,6 @@ images is measured by its name, such as `--dataset fashion_mnist`.
 import contextlib
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -36,6 +35,7 @@ from typing import Any
 import jax
 import numpy as np
 import tyro
+from benchmarks.rounds import Program, in_turns, ratios, summary
 
 import jaxmnist as jm
 from jaxmnist import provenance
@@ -109,12 +109,11 @@ def measure(name: str, data_dir: Path | None, rounds: int, folder: Path) -> dict
                 sys.exit("the weights differ from those of the epoch before")
         return seconds
 
-    seconds: dict[str, list[float]] = {each: [] for each in programs}
-    for turn in range(rounds + 1):
-        for each, program in programs.items():
-            took = program()
-            if turn:
-                seconds[each].append(took)
+    def timed(program: Callable[[], float]) -> Program:
+        return lambda: {"seconds": program()}
+
+    turns = in_turns({each: timed(program) for each, program in programs.items()}, rounds, pause=0)
+    seconds = {each: found["seconds"] for each, found in turns.items()}
     reference = seconds["trained in memory"]
     return {
         "dataset": name,
@@ -122,22 +121,11 @@ def measure(name: str, data_dir: Path | None, rounds: int, folder: Path) -> dict
         "rounds": rounds,
         "images_per_second": {
             each: {
-                **spread([images / each_took for each_took in took]),
-                "of_in_memory": spread([b / a for a, b in zip(took, reference, strict=True)]),
+                **summary([images / each_took for each_took in took]),
+                "of_in_memory": summary(ratios(reference, took)),
             }
             for each, took in seconds.items()
         },
-    }
-
-
-def spread(values: list[float]) -> dict[str, Any]:
-    """Return the median, the extremes and all values, to four digits."""
-    rounded = [float(f"{value:.4g}") for value in values]
-    return {
-        "median": statistics.median(rounded),
-        "min": min(rounded),
-        "max": max(rounded),
-        "all": rounded,
     }
 
 
