@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras reads it when it is loaded.
 
-import keras
+import keras  # pyright: ignore[reportMissingImports]
 import numpy as np
 
 from benchmarks.problem import Peer, Problem, batches, normalized
