@@ -13,6 +13,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from doctest import UnexpectedException
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from jaxmnist.data.idx import FILE_NAMES
 
 # Where PyTorch is not installed, as on a Python that is too new for it, tests that compare with it
 # are left out: whole files that import it, tests that ask for it by the fixture `torch`, and those
-# in which the package looks for it.
+# in which it is looked for, examples in the package too.
 WITHOUT_TORCH = importlib.util.find_spec("torch") is None
 if WITHOUT_TORCH:
     collect_ignore = [
@@ -53,25 +54,31 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("commands"))
         for decoded in cache.mkdir("commands").glob("jaxmnist/*.npz"):
             decoded.unlink(missing_ok=True)  # Of temporary folders of an earlier session.
+    # As a plugin, since this file's own hooks are not called for the examples in the package.
+    if WITHOUT_TORCH:
+        config.pluginmanager.register(_WithoutTorch())
 
 
 def _looked_for_torch(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":
             return True
-        error = error.__cause__ or error.__context__
+        inside = error.exc_info[1] if isinstance(error, UnexpectedException) else None
+        error = inside or error.__cause__ or error.__context__
     return False
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Skip a test in which PyTorch was looked for and is not installed."""
-    try:
-        return (yield)
-    except Exception as error:
-        if WITHOUT_TORCH and _looked_for_torch(error):
-            pytest.skip("compares with PyTorch, which is not installed")
-        raise
+class _WithoutTorch:
+    """Skips tests in which PyTorch is looked for."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        try:
+            return (yield)
+        except Exception as error:
+            if _looked_for_torch(error):
+                pytest.skip("compares with PyTorch, which is not installed")
+            raise
 
 
 @pytest.hookimpl(tryfirst=True)

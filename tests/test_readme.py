@@ -41,7 +41,7 @@ print("losses", *history.eval_loss[:, -1])
 """
 
 
-def test_python_snippets_run_one_after_the_other(tmp_path):
+def test_python_snippets_run_one_after_the_other(torch, tmp_path):
     """What each row reaches after an epoch depends on rounding, so it is no number to compare with.
 
     The accuracies are compared with those of the weights that came with them, in the same process:

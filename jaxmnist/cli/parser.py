@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import io
 import itertools
 import logging
@@ -227,7 +228,8 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
         if option.replace("_", "-") not in known:
             fail(f"{own} has no option {option}; see {name} --help{nearest(option, known)}")
 
-    about, args, options = (command.__doc__ or "").partition("    Args:")
+    # From Python 3.13 on a docstring comes without its indentation, before that with it.
+    about, args, options = inspect.cleandoc(command.__doc__ or "").partition("\nArgs:")
 
     @functools.wraps(command)
     def defer(*args: Any, **kwargs: Any) -> Callable[[], None]:
@@ -235,10 +237,8 @@ def _parse_command(command: Command, name: str, words: list[str]) -> Callable[[]
             kwargs["given"] = frozenset(option[2:].replace("-", "_") for option in given)
         return functools.partial(command, *args, **kwargs)
 
-    examples = "".join(f"\n\n    {example}" for example in EXAMPLES.get(own, ()))
-    defer.__doc__ = (
-        f"{about.rstrip()}\n\n    {_EVERYWHERE}\n\n    For example:{examples}\n\n{args}{options}"
-    )
+    examples = "".join(f"\n\n{example}" for example in EXAMPLES.get(own, ()))
+    defer.__doc__ = f"{about.rstrip()}\n\n{_EVERYWHERE}\n\nFor example:{examples}\n{args}{options}"
     read = functools.partial(
         tyro.cli, defer, prog=name, args=words, config=_CONFIG, return_unknown_args=True
     )

@@ -146,7 +146,7 @@ def evaluate(home: Path, code: str, expression: str):
     return json.loads(run(home, "-c", code).splitlines()[-1])
 
 
-def test_the_seventh_is_found_by_name_and_moves_to_torch(home):
+def test_the_seventh_is_found_by_name_and_moves_to_torch(home, torch):
     code = """
 import jax, jax.numpy as jnp, torch
 from jaxmnist import optim
@@ -190,7 +190,7 @@ def test_commands_offer_the_seventh_and_sweep_its_argument(home, first_digits_np
     assert len({json.dumps(row, sort_keys=True) for row in rows}) == 2
 
 
-def test_verify_compares_the_seventh_with_its_formula_and_notices_a_wrong_one(home):
+def test_verify_compares_the_seventh_with_its_formula_and_notices_a_wrong_one(home, torch):
     code = """
 import jax
 from jaxmnist import optim, verify

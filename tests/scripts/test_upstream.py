@@ -22,7 +22,7 @@ print(json.dumps(found))
 """
 
 
-def test_faults_of_other_libraries_are_still_there():
+def test_faults_of_other_libraries_are_still_there(torch):
     """In one process, since most of the time is that of loading JAX and PyTorch."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", RUN_ALL, *map(str, UPSTREAM)],

@@ -1,6 +1,7 @@
 """The distance of two arrays, element by element: absolute, relative, and in ULPs."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +9,8 @@ from jaxtyping import Shaped
 
 Leaves = Mapping[str, Shaped[np.ndarray, "..."]]
 """Arrays by name."""
+_EXPONENT: Final = np.int64(0x7FF << 52)
+"""The bits of a float64's exponent; with them alone it is the power of two at or below it."""
 
 
 def distance(
@@ -58,8 +61,10 @@ def relative_error(
     [0.0, inf, 0.25]
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        quotient = np.divide(absolute, scale, out=np.zeros_like(absolute), where=absolute > 0)
-    return np.where(np.isnan(quotient), np.inf, quotient)
+        quotient = np.asarray(absolute / scale)
+    quotient[np.isnan(quotient)] = np.inf
+    quotient[absolute == 0] = 0.0
+    return quotient
 
 
 def unit_in_last_place(
@@ -80,8 +85,9 @@ def unit_in_last_place(
     >>> float(unit_in_last_place(np.array(3.0), *precision_of(np.dtype("float32")))) == 2.0**-22
     True
     """
-    unit = np.ldexp(epsilon, np.frexp(size)[1] - 1)
-    return np.asarray(np.maximum(np.where(size > 0, unit, 0.0), smallest))
+    bits = np.asarray(size, np.float64).view(np.int64)
+    power = (bits & _EXPONENT).view(np.float64)  # 0 where it is below all normal numbers.
+    return np.asarray(np.maximum(epsilon * power, smallest))
 
 
 def precision_of(dtype: np.dtype) -> tuple[float, float]:

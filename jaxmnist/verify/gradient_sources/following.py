@@ -73,7 +73,7 @@ def quadratic(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients:
         trees = (Layout.of(params).tree(each) for each in (mirrors, curvatures))
         return sum(jax.tree.leaves(jax.tree.map(half_square, tree, *trees)))
 
-    return Gradients("quadratic", params, at, follows=True, origin=origin, loss=loss)
+    return Gradients("quadratic", params, at, follows=True, origin=origin, loss=jax.jit(loss))
 
 
 def _reflected(w: np.ndarray, mirror: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def rosenbrock(params: Any, steps: int, dtype: np.dtype, seed: int) -> Gradients
 
         return sum(banana(leaf) for leaf in jax.tree.leaves(tree))
 
-    return Gradients("rosenbrock", params, at, follows=True, origin=origin, loss=loss)
+    return Gradients("rosenbrock", params, at, follows=True, origin=origin, loss=jax.jit(loss))
 
 
 def _started(
