@@ -206,7 +206,7 @@ def _nearest(starts: list[FittedRule]) -> list[FittedRule]:
 
 _GRID_STEPS: Final = 16  # enough to choose a start by
 
-_SHARES: Final = ("momentum", "b1", "b2", "b3", "decay", "dampening", "eta_minus")
+_SHARES: Final = ("momentum", "b1", "b2", "b3", "share", "decay", "dampening", "eta_minus")
 _LEAST: Final = {
     "alpha": 1e-6,
     "optimism": 1e-6,
@@ -224,6 +224,7 @@ _STARTS: Final[Mapping[str, tuple[float, ...]]] = {
     "b1": (0.5, 0.9, 0.99),
     "b2": (0.92,),
     "b3": (0.99, 0.9999),
+    "share": (0.5, 0.9),
     "alpha": (1.0, 5.0),
     "dampening": (0.1, 0.5, 0.9),
     "decay": (0.9, 0.99, 0.999),
@@ -242,6 +243,9 @@ _STARTS_OF: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
     "lion": {"b1": _DECAYS, "decay": _DECAYS, "weight_decay": (0.01,)},
     "muon": {"momentum": _DECAYS},
     "novograd": {"decay": (0.25, 0.9)},
+    "simplified ademamix": {"alpha": (0.5, 5.0, 50.0)},
+    # The gradient of its cost is zero where alpha is too small to be seen.
+    "cocob": {"alpha": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)},
     "adan": {"b1": (0.98,), "decay": (0.99,), "epsilon": (1e-8,), "epsilon_root": (1e-8,)},
     "adafactor": {"weight_decay": (0.01, 0.1, 1.0, 10.0)},
 }
