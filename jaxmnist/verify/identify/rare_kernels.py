@@ -67,7 +67,7 @@ def _simplified(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf
 
 
 def _acprop(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
-    """Each gradient is scaled by how far those before it were from their average; the first by 1."""
+    """Each gradient is over how far those before it were from their average; the first is not."""
     outside = epsilons(spec, n)[1]
     first: Any = 0.0
     square: Any = 0.0

@@ -155,7 +155,7 @@ class RuleSpec:
 
 
 def _plainly_corrected(spec: RuleSpec) -> str:
-    """Which averages are corrected plainly; those in Schedule-Free's Adam, without momentum, too."""
+    """Which averages are corrected plainly; Schedule-Free's Adam is RMSProp with a correction."""
     if spec.kind == "rmsprop":
         return "second" if spec.averaged else "none"
     return "both"

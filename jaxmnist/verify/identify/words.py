@@ -14,7 +14,9 @@ PLACES: Final = {
     "before correction": "outside the root, before the bias correction",
     "both": "outside the root, with another inside it",
     "accumulated": "in the average square, at every step",
-    "accumulated, and outside": "outside the root, with another in the average square, at every step",
+    "accumulated, and outside": (
+        "outside the root, with another in the average square, at every step"
+    ),
     "clamped": "the least root that is divided by",
 }
 CORRECTED: Final = {
