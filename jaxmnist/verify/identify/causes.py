@@ -211,7 +211,10 @@ def _placed(
     if name == "weight_decay":
         yield from _weight_decay_difference(here, there)
     else:
-        yield from _number_difference(name, f"{what}'s size", here, there, there)
+        size = f"{what}'s size"
+        if places == ("accumulated, and outside",) * 2:
+            size = "the size of the epsilon outside the root"
+        yield from _number_difference(name, size, here, there, there)
 
 
 def _weight_decay_difference(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
@@ -250,7 +253,9 @@ def _number_difference(
         return
     changed = base._replace(numbers={**base.numbers, name: x})
     mine, theirs = (
-        number_text(shown(name, rule) if name in rule.numbers else value)
+        "none that shows"
+        if name == "epsilon" and value == 0
+        else number_text(shown(name, rule) if name in rule.numbers else value)
         for rule, value in ((here, x), (there, y))
     )
     yield _Difference(what, mine, theirs, changed)

@@ -59,7 +59,7 @@ def identify(probe: Probe) -> FittedRule | None:
             for spec in specs[scheduled]
             if spec.deviations == deviations and spec.is_rare == is_rare
         ]
-        for start in _nearest([_best_start(spec, probe) for spec in level]):
+        for start in _nearest([start_of(spec, probe) for spec in level]):
             rule = fit(start.spec, start.numbers, probe)
             if rule.error < ACCEPTED_ERROR and _is_sane(rule):
                 return rule
@@ -273,7 +273,7 @@ def _sizes(probe: Probe) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:
+def start_of(spec: RuleSpec, probe: Probe) -> FittedRule:
     """The best of a grid of numbers, all tried at once."""
     names = spec.numbers
     known = {} if probe.initial is None else {"initial": (probe.initial,)}
