@@ -106,6 +106,8 @@ class RuleSpec:
             averaged=self.averaged,
             factored=self.factored,
             single=self.single,
+            # Optax's optimistic Adam has Nesterov's momentum unless it is told not to.
+            nesterov=self.nesterov and self.kind == "optimistic adam",
         )
         free = ("kind", "has_momentum", "epsilon", "scheduled", "weight_decay", "trust")
         different = [
