@@ -207,3 +207,11 @@ def test_a_shorter_last_batch_of_an_accumulation_is_not_explained_away(
     assert explanation.reference is None
     assert explanation.here is not None
     assert explanation.here.accumulated == 4
+
+
+@pytest.mark.slow
+def test_the_contributed_rules_crowd_no_other_out() -> None:
+    """Adafactor's fits start far from it, and are tried only if few others start nearer."""
+    rule = identify(probed(optax.adafactor(0.01)))
+    assert rule is not None
+    assert rule.spec.kind == "adafactor"

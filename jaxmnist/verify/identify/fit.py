@@ -53,11 +53,11 @@ def identify(probe: Probe) -> FittedRule | None:
     if not (np.isfinite(probe.changes).all() and probe.changes.any()):
         return None
     specs = {scheduled: list(rule_specs(probe, scheduled)) for scheduled in (False, True)}
-    for deviations, scheduled, is_rare in _ORDER:
+    for deviations, scheduled, rarity in _ORDER:
         level = [
             spec
             for spec in specs[scheduled]
-            if spec.deviations == deviations and spec.is_rare == is_rare
+            if spec.deviations == deviations and spec.rarity == rarity
         ]
         for start in _nearest([start_of(spec, probe) for spec in level]):
             rule = fit(start.spec, start.numbers, probe)
@@ -67,17 +67,20 @@ def identify(probe: Probe) -> FittedRule | None:
 
 
 _ORDER: Final = (
-    (0, False, False),
-    (1, False, False),
-    (0, False, True),
-    (0, True, False),
-    (1, False, True),
-    (2, False, False),
-    (1, True, False),
-    (2, False, True),
-    (0, True, True),
+    (0, False, 0),
+    (1, False, 0),
+    (0, False, 1),
+    (0, False, 2),
+    (0, True, 0),
+    (1, False, 1),
+    (1, False, 2),
+    (2, False, 0),
+    (1, True, 0),
+    (2, False, 1),
+    (0, True, 1),
+    (0, True, 2),
 )
-"""Deviations from the plain choices, whether the learning rate changes, and rare rules."""
+"""Deviations from the plain choices, whether the learning rate changes, and `rarity`."""
 
 
 def _is_sane(rule: FittedRule) -> bool:

@@ -36,6 +36,8 @@ _NUMBERS: Final[dict[str, tuple[str, ...]]] = {
 TWO: Final = ("both", "accumulated, and outside")
 """The places of two epsilons, of which the one that is not outside is "epsilon_root"."""
 
+CONTRIBUTED: Final = ("simplified ademamix", "acprop", "cocob", "optimistic adam")
+
 KINDS: Final = tuple(_NUMBERS)
 
 
@@ -120,15 +122,16 @@ class RuleSpec:
         return len(different) + rare
 
     @property
-    def is_rare(self) -> bool:
-        """Whether it is tried after the others."""
+    def rarity(self) -> int:
+        """How late it is tried: 0 the usual rules, 1 the rare ones, 2 those of `CONTRIBUTED`.
+
+        Each is tried among its own, so that none is crowded out by others that start nearer.
+        """
+        if self.kind in CONTRIBUTED or self.averaged or self.epsilon == TWO[1]:
+            return 2
         plain = ("momentum", *ADAPTIVE, "adamax", "radam")
-        return (
-            self.kind not in plain
-            or "nesterov" in self.post
-            or self.averaged
-            or self.trust != "none"
-        )
+        rare = self.kind not in plain or self.trust != "none" or self.post == "nesterov"
+        return int(rare)
 
     @property
     def has_velocity(self) -> bool:
