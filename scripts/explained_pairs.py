@@ -132,6 +132,41 @@ PAIRS = (
         lambda params: optim.Adam(params), lambda: optax.contrib.ademamix(1e-3), ("the algorithm",)
     ),
     Pair(lambda params: optim.Adam(params), lambda: optax.contrib.adopt(1e-3), ("the algorithm",)),
+    Pair(lambda params: optim.Adam(params), lambda: optax.contrib.acprop(1e-3), ("the algorithm",)),
+    Pair(lambda params: optim.Adam(params), lambda: optax.contrib.cocob(), ("the algorithm",)),
+    Pair(
+        lambda params: optim.Adam(params),
+        lambda: optax.optimistic_adam_v2(1e-3),
+        ("the algorithm",),
+    ),
+    Pair(lambda params: optim.SGD(params), lambda: optax.fromage(1e-3), ("the algorithm",)),
+    Pair(lambda params: optim.SGD(params), lambda: optax.signum(1e-3), ("the algorithm",)),
+    Pair(
+        lambda params: optim.SGD(params, 0.1),
+        lambda: optax.contrib.schedule_free_sgd(0.1),
+        ("the algorithm",),
+    ),
+    Pair(
+        lambda params: optim.AdamW(params),
+        lambda: optax.contrib.schedule_free_adamw(1e-3),
+        ("the algorithm",),
+    ),
+    Pair(
+        lambda params: optim.Adam(params),
+        lambda: optax.contrib.simplified_ademamix(1e-3, alpha=20.0),
+        ("the algorithm",),
+    ),
+    # Without its newest gradient it is Adam without the first correction, at another rate.
+    Pair(
+        lambda params: optim.Adam(params),
+        lambda: optax.contrib.simplified_ademamix(1e-4, b1=0.9, b2=0.99),
+        ("bias correction", "b2"),
+    ),
+    Pair(
+        lambda params: optim.SGD(params, 0.1),
+        lambda: optax.contrib.schedule_free_sgd(0.1, warmup_steps=8),
+        (),
+    ),
     Pair(lambda params: optim.Adam(params), lambda: optax.contrib.prodigy(1.0), ()),
     Pair(lambda params: optim.SGD(params, 0.1), lambda: optax.contrib.dog(1.0), ()),
     Pair(lambda params: optim.Adam(params), lambda: optax.contrib.madgrad(0.01), ()),

@@ -33,7 +33,8 @@ def alike(
     """Write two rules so that what they have in common is the same in both.
 
     An average of gradients is a velocity whose every gradient is dampened; a mean of k gradients
-    is their sum over k; Muon's factor for a matrix's shape is part of its learning rate.
+    is their sum over k; one epsilon inside the root is two, of which
+    that outside it is 0; Muon's factor for a matrix's shape is part of its learning rate.
 
     Args:
         here: The optimizer.
@@ -44,6 +45,7 @@ def alike(
         Both, and the differences that are taken out of their numbers.
     """
     here, there = _dampened(here, there), _dampened(there, here)
+    here, there = _with_two_epsilons(here, there), _with_two_epsilons(there, here)
     causes: list[Cause] = []
     here, found = _of_accumulation(here, there)
     causes += found
@@ -65,6 +67,15 @@ def _dampened(rule: FittedRule, other: FittedRule) -> FittedRule:
         numbers={**rule.numbers, "dampening": other.numbers["dampening"]},
         rates=rule.rates / share,
     )
+
+
+def _with_two_epsilons(rule: FittedRule, other: FittedRule) -> FittedRule:
+    """A rule with one epsilon, as one with another of 0 outside the root, if the other has two."""
+    two = {"accumulated": "accumulated, and outside", "inside": "both"}.get(rule.spec.epsilon)
+    if two is None or other.spec.kind != rule.spec.kind or other.spec.epsilon != two:
+        return rule
+    numbers = {**rule.numbers, "epsilon_root": rule.numbers["epsilon"], "epsilon": 0.0}
+    return rule._replace(spec=replace(rule.spec, epsilon=two), numbers=numbers)
 
 
 def _of_accumulation(here: FittedRule, there: FittedRule) -> tuple[FittedRule, list[Cause]]:

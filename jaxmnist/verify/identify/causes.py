@@ -10,6 +10,7 @@ from jaxmnist.verify.identify.alike import Cause, alike
 from jaxmnist.verify.identify.fit import ACCEPTED_ERROR, same_rates
 from jaxmnist.verify.identify.probe import Probe
 from jaxmnist.verify.identify.recurrence import FittedRule, predict
+from jaxmnist.verify.identify.rules import TWO
 from jaxmnist.verify.identify.shapes import formula
 from jaxmnist.verify.identify.words import (
     CORRECTED,
@@ -137,8 +138,9 @@ def _differences(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
             changed(single=a.single),
         )
     yield from _placed("epsilon", PLACES, here, there, changed)
-    if "both" in (a.epsilon, b.epsilon):
-        yield from _number_difference("epsilon_root", _ROOT, here, there, there)
+    if a.epsilon in TWO or b.epsilon in TWO:
+        root = f"the size of the {number_name('epsilon_root', a if a.epsilon in TWO else b)}"
+        yield from _number_difference("epsilon_root", root, here, there, there)
     decays = {"none": "none", "coupled": "added to the gradient", "decoupled": "decoupled from it"}
     yield from _placed("weight_decay", decays, here, there, changed)
     if a.initial or b.initial:
@@ -152,7 +154,6 @@ def _differences(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
 
 
 _SINGLE: Final = {"adam": "the product of the momenta", "adafactor": "the decay of the squares"}
-_ROOT: Final = "the size of the epsilon inside the root"
 _OWN: Final = ("epsilon", "epsilon_root", "weight_decay", "initial")
 """Numbers that are compared with their places."""
 
@@ -210,7 +211,10 @@ def _placed(
     if name == "weight_decay":
         yield from _weight_decay_difference(here, there)
     else:
-        yield from _number_difference(name, f"{what}'s size", here, there, there)
+        size = f"{what}'s size"
+        if places == ("accumulated, and outside",) * 2:
+            size = "the size of the epsilon outside the root"
+        yield from _number_difference(name, size, here, there, there)
 
 
 def _weight_decay_difference(here: FittedRule, there: FittedRule) -> Iterator[_Difference]:
@@ -249,7 +253,9 @@ def _number_difference(
         return
     changed = base._replace(numbers={**base.numbers, name: x})
     mine, theirs = (
-        number_text(shown(name, rule) if name in rule.numbers else value)
+        "none that shows"
+        if name == "epsilon" and value == 0
+        else number_text(shown(name, rule) if name in rule.numbers else value)
         for rule, value in ((here, x), (there, y))
     )
     yield _Difference(what, mine, theirs, changed)

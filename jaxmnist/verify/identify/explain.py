@@ -117,14 +117,16 @@ def explain(
     Both are compared on random gradients, and probed with gradients made to tell the known update
     rules apart: those of torch.optim and of Optax that have a closed recurrence (SGD, momentum,
     Nesterov's, Adagrad, RMSProp, Adadelta, Adam, AMSGrad, NAdam, RAdam, Adamax, ASGD, Rprop,
-    AdaBelief, Yogi, Adan, AdEMAMix, ADOPT, Lion, NovoGrad, SM3, LAMB, LARS, optimistic descent,
+    AdaBelief, ACProp, Yogi, Adan, AdEMAMix and its simplification, ADOPT, Lion, NovoGrad, SM3,
+    LAMB, LARS, optimistic descent and Adam, COCOB, Schedule-Free SGD and Adam at a constant rate,
     Adafactor, Muon), with epsilon in any place and of any size, any initial accumulator, decays,
     dampening, bias corrections, a velocity of the steps, weight decay coupled or decoupled,
     gradients that are clipped or accumulated before, and a learning rate of either sign that may
-    change with the steps. Each is recognised by its steps alone, and believed when it also takes
-    the steps of longer, larger and sparser gradients; the causes are where the two differ.
-    Everything is in float64; a number that one of them has rounded to float32, or a schedule that
-    it has computed so, is a cause too.
+    change with the steps. Rules whose step depends on the norms of all leaves, on a loss or on
+    chance (D-Adaptation, Prodigy, DoG, Momo, Sophia) are not among them. Each is recognised by its
+    steps alone, and believed when it also takes the steps of longer, larger and sparser gradients;
+    the causes are where the two differ. Everything is in float64; a number that one of them has
+    rounded to float32, or a schedule that it has computed so, is a cause too.
 
     Args:
         tx: Any Optax gradient transformation, or `optax.MultiSteps`.

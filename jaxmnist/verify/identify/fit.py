@@ -53,13 +53,13 @@ def identify(probe: Probe) -> FittedRule | None:
     if not (np.isfinite(probe.changes).all() and probe.changes.any()):
         return None
     specs = {scheduled: list(rule_specs(probe, scheduled)) for scheduled in (False, True)}
-    for deviations, scheduled, is_rare in _ORDER:
+    for deviations, scheduled, rarity in _ORDER:
         level = [
             spec
             for spec in specs[scheduled]
-            if spec.deviations == deviations and spec.is_rare == is_rare
+            if spec.deviations == deviations and spec.rarity == rarity
         ]
-        for start in _nearest([_best_start(spec, probe) for spec in level]):
+        for start in _nearest([start_of(spec, probe) for spec in level]):
             rule = fit(start.spec, start.numbers, probe)
             if rule.error < ACCEPTED_ERROR and _is_sane(rule):
                 return rule
@@ -67,17 +67,20 @@ def identify(probe: Probe) -> FittedRule | None:
 
 
 _ORDER: Final = (
-    (0, False, False),
-    (1, False, False),
-    (0, False, True),
-    (0, True, False),
-    (1, False, True),
-    (2, False, False),
-    (1, True, False),
-    (2, False, True),
-    (0, True, True),
+    (0, False, 0),
+    (1, False, 0),
+    (0, False, 1),
+    (0, False, 2),
+    (0, True, 0),
+    (1, False, 1),
+    (1, False, 2),
+    (2, False, 0),
+    (1, True, 0),
+    (2, False, 1),
+    (0, True, 1),
+    (0, True, 2),
 )
-"""Deviations from the plain choices, whether the learning rate changes, and rare rules."""
+"""Deviations from the plain choices, whether the learning rate changes, and `rarity`."""
 
 
 def _is_sane(rule: FittedRule) -> bool:
@@ -206,7 +209,7 @@ def _nearest(starts: list[FittedRule]) -> list[FittedRule]:
 
 _GRID_STEPS: Final = 16  # enough to choose a start by
 
-_SHARES: Final = ("momentum", "b1", "b2", "b3", "decay", "dampening", "eta_minus")
+_SHARES: Final = ("momentum", "b1", "b2", "b3", "share", "decay", "dampening", "eta_minus")
 _LEAST: Final = {
     "alpha": 1e-6,
     "optimism": 1e-6,
@@ -224,6 +227,7 @@ _STARTS: Final[Mapping[str, tuple[float, ...]]] = {
     "b1": (0.5, 0.9, 0.99),
     "b2": (0.92,),
     "b3": (0.99, 0.9999),
+    "share": (0.5, 0.9),
     "alpha": (1.0, 5.0),
     "dampening": (0.1, 0.5, 0.9),
     "decay": (0.9, 0.99, 0.999),
@@ -242,6 +246,9 @@ _STARTS_OF: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
     "lion": {"b1": _DECAYS, "decay": _DECAYS, "weight_decay": (0.01,)},
     "muon": {"momentum": _DECAYS},
     "novograd": {"decay": (0.25, 0.9)},
+    "simplified ademamix": {"alpha": (0.5, 5.0, 50.0)},
+    # The gradient of its cost is zero where alpha is too small to be seen.
+    "cocob": {"alpha": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)},
     "adan": {"b1": (0.98,), "decay": (0.99,), "epsilon": (1e-8,), "epsilon_root": (1e-8,)},
     "adafactor": {"weight_decay": (0.01, 0.1, 1.0, 10.0)},
 }
@@ -269,7 +276,7 @@ def _sizes(probe: Probe) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _best_start(spec: RuleSpec, probe: Probe) -> FittedRule:
+def start_of(spec: RuleSpec, probe: Probe) -> FittedRule:
     """The best of a grid of numbers, all tried at once."""
     names = spec.numbers
     known = {} if probe.initial is None else {"initial": (probe.initial,)}

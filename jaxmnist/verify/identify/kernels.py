@@ -52,7 +52,7 @@ def _momentum(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) 
 
 
 def _adagrad(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
-    inside, outside = _epsilons(spec, n)
+    inside, outside = epsilons(spec, n)
     total = n["initial"] if spec.initial else 0.0
     for g in gradients:
         total = total + g * g
@@ -60,7 +60,7 @@ def _adagrad(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -
 
 
 def _adadelta(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
-    inside, outside = _epsilons(spec, n)
+    inside, outside = epsilons(spec, n)
     decay = n["decay"]
     squares: Any = 0.0
     changes: Any = 0.0
@@ -72,7 +72,7 @@ def _adadelta(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) 
 
 
 def _rmsprop(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
-    inside, outside = _epsilons(spec, n)
+    inside, outside = epsilons(spec, n)
     decay = n["decay"]
     square = n["initial"] if spec.initial else 0.0
     mean: Any = 0.0
@@ -85,7 +85,7 @@ def _rmsprop(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -
 
 def _adam(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
     """Adam, NAdam, RAdam, AMSGrad, AdaBelief and Yogi."""
-    inside, outside = _epsilons(spec, n)
+    inside, outside = epsilons(spec, n)
     b1, decay = n["b1"], n["decay"]
     square = n["initial"] if spec.initial else 0.0
     first = square if spec.kind == "yogi" else 0.0
@@ -98,7 +98,7 @@ def _adam(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> I
         first = b1 * first + (1 - b1) * g
         if spec.kind == "belief":
             square = decay * square + (1 - decay) * (g - first) ** 2
-            square = square + (n["epsilon"] if spec.epsilon == "accumulated" else 0.0)
+            square = square + accumulated(spec, n)
         elif spec.kind == "yogi":
             square = square - (1 - decay) * np.sign(np.real(square - g * g)) * g * g
         else:
@@ -142,7 +142,7 @@ def _rectified(spec: RuleSpec, decay: Any, t: int, u: Any, m: Any) -> Any:
 
 
 def _adamax(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
-    inside, outside = _epsilons(spec, n)
+    inside, outside = epsilons(spec, n)
     first: Any = 0.0
     largest: Any = 0.0
     for t, g in enumerate(gradients, spec.first_count):
@@ -152,12 +152,19 @@ def _adamax(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) ->
         yield first / correction / (largest + outside)
 
 
-def _epsilons(spec: RuleSpec, n: Numbers) -> tuple[Any, Any]:
+def epsilons(spec: RuleSpec, n: Numbers) -> tuple[Any, Any]:
     """What is added inside the root, and outside it."""
     eps = n["epsilon"] if spec.epsilon not in ("none", "accumulated") else 0.0
     if spec.epsilon == "both":
         return n["epsilon_root"], eps
     return (eps, 0.0) if spec.epsilon == "inside" else (0.0, eps)
+
+
+def accumulated(spec: RuleSpec, n: Numbers) -> Any:
+    """What is added to the average square at every step."""
+    if spec.epsilon == "accumulated, and outside":
+        return n["epsilon_root"]
+    return n["epsilon"] if spec.epsilon == "accumulated" else 0.0
 
 
 COMMON: Final[Mapping[str, Kernel]] = {

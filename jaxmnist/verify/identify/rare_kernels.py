@@ -6,7 +6,16 @@ from typing import Any, Final
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmnist.verify.identify.kernels import COMMON, Kernel, Leaf, Numbers, larger
+from jaxmnist.verify.identify.kernels import (
+    COMMON,
+    Kernel,
+    Leaf,
+    Numbers,
+    accumulated,
+    epsilons,
+    larger,
+    magnitude,
+)
 from jaxmnist.verify.identify.rules import RuleSpec
 
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
@@ -42,6 +51,48 @@ def _ademamix(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) 
         square = b2 * square + (1 - b2) * g * g
         m = fast / (1 - b1**t) + n["alpha"] * slow
         yield m / (np.sqrt(square / (1 - b2**t)) + n["epsilon"])
+
+
+def _simplified(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
+    """The simplified AdEMAMix: one sum of gradients, and the newest on top of it."""
+    inside, outside = epsilons(spec, n)
+    total: Any = 0.0
+    square: Any = 0.0
+    for t, g in enumerate(gradients, 1):
+        total = n["b1"] * total + g
+        square = n["decay"] * square + (1 - n["decay"]) * g * g
+        yield (total + n["alpha"] * g) / (
+            np.sqrt(square / (1 - n["decay"] ** t) + inside) + outside
+        )
+
+
+def _acprop(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
+    """Each gradient is over how far those before it were from their average; the first is not."""
+    outside = epsilons(spec, n)[1]
+    first: Any = 0.0
+    square: Any = 0.0
+    for step, g in enumerate(gradients):
+        root = np.sqrt(square / (1 - n["decay"] ** step)) if step else 1.0
+        square = n["decay"] * square + (1 - n["decay"]) * (g - first) ** 2
+        square = square + accumulated(spec, n)
+        first = n["b1"] * first + (1 - n["b1"]) * g
+        yield g / (root + outside)
+
+
+def _cocob(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
+    """A bet on the sum of gradients; a learning rate within it only scales its epsilon."""
+    start = leaf.weights[0]
+    total: Any = 0.0
+    sizes: Any = 0.0
+    reward: Any = 0.0
+    largest: Any = n["epsilon"]
+    for g, w in zip(gradients, leaf.weights, strict=False):
+        largest = larger(magnitude(g), largest)
+        sizes = sizes + magnitude(g)
+        reward = larger(reward - g * (w - start), 0.0)
+        total = total - g
+        bet = total / (largest * larger(sizes + largest, n["alpha"] * largest))
+        yield w - start - bet * (largest + reward)
 
 
 def _adopt(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
@@ -98,6 +149,12 @@ def _optimistic(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf
     for g in gradients:
         yield g if earlier is None else (1 + n["optimism"]) * g - n["optimism"] * earlier
         earlier = g
+
+
+def _optimistic_adam(
+    spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf
+) -> Iterator[Any]:
+    return _optimistic(spec, n, COMMON["adam"](spec, n, gradients, leaf), leaf)
 
 
 def _novograd(spec: RuleSpec, n: Numbers, gradients: Iterable[Any], leaf: Leaf) -> Iterator[Any]:
@@ -210,11 +267,15 @@ KERNELS: Final[Mapping[str, Kernel]] = {
     **COMMON,
     "adan": _adan,
     "ademamix": _ademamix,
+    "simplified ademamix": _simplified,
+    "acprop": _acprop,
+    "cocob": _cocob,
     "adopt": _adopt,
     "lion": _lion,
     "sign": _sign,
     "rprop": _rprop,
     "optimistic": _optimistic,
+    "optimistic adam": _optimistic_adam,
     "novograd": _novograd,
     "sm3": _sm3,
     "adafactor": _adafactor,

@@ -94,6 +94,8 @@ def _directions(spec: RuleSpec, numbers: Numbers, probe: Probe) -> Iterator[np.n
         steps = _decayed(steps, leaf, numbers["weight_decay"])
     if spec.trust == "update":
         steps = _trusted(steps, leaf)
+    if spec.averaged:
+        steps = _averaged(steps, numbers["share"])
     return (step if np.shape(step) == full else np.broadcast_to(step, full) for step in steps)
 
 
@@ -114,6 +116,22 @@ def _with_velocity(steps: Iterable[Any], momentum: Any, nesterov: bool) -> Itera
     for u in steps:
         velocity = momentum * velocity + u
         yield u + momentum * velocity if nesterov else velocity
+
+
+def _averaged(steps: Iterable[Any], share: Any) -> Iterator[Any]:
+    """The steps of weights between those of a rule and the average of these, from its steps.
+
+    The rule's own weights are z, their average is x, and y = share · x + (1 - share) · z is where
+    the gradients are. All rates being equal, every z has the same weight in the average.
+    """
+    z: Any = 0.0
+    x: Any = 0.0
+    y: Any = 0.0
+    for t, u in enumerate(steps, 1):
+        z = z - u
+        x = x + (z - x) / t
+        before, y = y, share * x + (1 - share) * z
+        yield before - y
 
 
 def residuals(

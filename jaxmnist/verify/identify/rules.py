@@ -18,16 +18,25 @@ _NUMBERS: Final[dict[str, tuple[str, ...]]] = {
     "adan": ("b1", "b2", "decay"),
     "adopt": ("b1", "decay"),
     "ademamix": ("b1", "b3", "decay", "alpha"),
+    "simplified ademamix": ("b1", "decay", "alpha"),
+    "acprop": ("b1", "decay"),
+    "cocob": ("alpha",),
     "lion": ("b1", "decay"),
     "sign": (),
     "rprop": ("eta_minus", "eta_plus", "least", "most"),
     "novograd": ("b1", "decay"),
     "sm3": ("momentum",),
     "optimistic": ("optimism",),
+    "optimistic adam": ("b1", "decay", "optimism"),
     "adafactor": ("power", "bound"),
     "muon": ("momentum",),
 }
 """The numbers that every rule of a kind has."""
+
+TWO: Final = ("both", "accumulated, and outside")
+"""The places of two epsilons, of which the one that is not outside is "epsilon_root"."""
+
+CONTRIBUTED: Final = ("simplified ademamix", "acprop", "cocob", "optimistic adam")
 
 KINDS: Final = tuple(_NUMBERS)
 
@@ -42,7 +51,8 @@ class RuleSpec:
     """Of "momentum" only."""
     epsilon: str = "none"
     """"none", "outside" the root, "inside" it, outside "before correction" of the average, "both"
-    outside and inside, "accumulated" in the average, or the least that is taken: "clamped"."""
+    outside and inside, "accumulated" in the average, or so "and outside" too, or the least that is
+    taken: "clamped"."""
     weight_decay: str = "none"
     """"none", "coupled" to the gradient, or "decoupled" from it."""
     nesterov: bool = False
@@ -72,6 +82,8 @@ class RuleSpec:
     """Of RAdam: the rho from which the step is adaptive."""
     trust: str = "none"
     """Whether a step is as large as its leaf: "none", of the "gradient" or of the "update"."""
+    averaged: bool = False
+    """Whether the weights lie between the rule's own and their average, as in Schedule-Free."""
     lag: bool = False
     """Of Rprop: whether a step is the one before's."""
     factored: bool = False
@@ -92,9 +104,12 @@ class RuleSpec:
             return 0  # Its libraries agree in none, and a handful of forms are all there are.
         plain = RuleSpec(
             self.kind,
-            corrected="none" if self.kind == "rmsprop" else "both",
+            corrected=_plainly_corrected(self),
+            averaged=self.averaged,
             factored=self.factored,
             single=self.single,
+            # Optax's optimistic Adam has Nesterov's momentum unless it is told not to.
+            nesterov=self.nesterov and self.kind == "optimistic adam",
         )
         free = ("kind", "has_momentum", "epsilon", "scheduled", "weight_decay", "trust")
         different = [
@@ -103,14 +118,20 @@ class RuleSpec:
             if field.name not in free and getattr(self, field.name) != getattr(plain, field.name)
         ]
         # The momentum's growth is NAdam's own, and comes with Nesterov's momentum.
-        rare = (self.epsilon in ("before correction", "both")) - self.momentum_decays
+        rare = (self.epsilon in ("before correction", *TWO)) - self.momentum_decays
         return len(different) + rare
 
     @property
-    def is_rare(self) -> bool:
-        """Whether it is tried after the others."""
+    def rarity(self) -> int:
+        """How late it is tried: 0 the usual rules, 1 the rare ones, 2 those of `CONTRIBUTED`.
+
+        Each is tried among its own, so that none is crowded out by others that start nearer.
+        """
+        if self.kind in CONTRIBUTED or self.averaged or self.epsilon == TWO[1]:
+            return 2
         plain = ("momentum", *ADAPTIVE, "adamax", "radam")
-        return self.kind not in plain or self.trust != "none" or self.post == "nesterov"
+        rare = self.kind not in plain or self.trust != "none" or self.post == "nesterov"
+        return int(rare)
 
     @property
     def has_velocity(self) -> bool:
@@ -128,10 +149,18 @@ class RuleSpec:
         return (
             *(("momentum",) if self.has_velocity else ()),
             *_NUMBERS[self.kind],
+            *(("share",) if self.averaged else ()),
             *(("momentum_decay",) if self.momentum_decays else ()),
             *(("dampening",) if self.dampened else ()),
             *(("epsilon",) if self.epsilon != "none" else ()),
-            *(("epsilon_root",) if self.epsilon == "both" else ()),
+            *(("epsilon_root",) if self.epsilon in TWO else ()),
             *(("initial",) if self.initial else ()),
             *(("weight_decay",) if self.weight_decay != "none" else ()),
         )
+
+
+def _plainly_corrected(spec: RuleSpec) -> str:
+    """Which averages are corrected plainly; Schedule-Free's Adam is RMSProp with a correction."""
+    if spec.kind == "rmsprop":
+        return "second" if spec.averaged else "none"
+    return "both"

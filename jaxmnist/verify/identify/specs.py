@@ -29,8 +29,9 @@ def rule_specs(probe: Probe, scheduled: bool) -> Iterator[RuleSpec]:
         common: dict[str, Any] = {"scheduled": scheduled, "weight_decay": weight_decay}
         if linear is not False:
             yield from _linear(common)
-        # RAdam's first steps are not scaled, and so are linear too.
+        # The first steps of RAdam and of ACProp are not scaled, and so are linear too.
         yield from _radams(common)
+        yield from _acprops(common)
         if linear is not True:
             yield from _of_squares(probe, common)
             yield from _adams(probe, common)
@@ -44,8 +45,10 @@ def _linear(common: dict[str, Any]) -> Iterator[RuleSpec]:
         yield RuleSpec("momentum", nesterov=nesterov, dampened=dampened, **common)
     if common["scheduled"]:
         yield RuleSpec("momentum", rate_inside=True, **common)
-    elif common["weight_decay"] != "coupled":
+    if not common["scheduled"] and common["weight_decay"] != "coupled":
         yield RuleSpec("optimistic", **common)
+    if not common["scheduled"] and common["weight_decay"] != "decoupled":
+        yield RuleSpec("momentum", has_momentum=False, averaged=True, **common)
     if common["weight_decay"] != "decoupled":
         yield RuleSpec("momentum", trust="gradient", **common)
     yield RuleSpec("momentum", has_momentum=False, trust="gradient", **common)
@@ -115,15 +118,31 @@ def _radams(common: dict[str, Any]) -> Iterator[RuleSpec]:
         yield RuleSpec("radam", epsilon=epsilon, threshold=threshold, nesterov=nesterov, **common)
 
 
+def _acprops(common: dict[str, Any]) -> Iterator[RuleSpec]:
+    for epsilon in ("accumulated", "outside", "none", "accumulated, and outside"):
+        yield RuleSpec("acprop", epsilon=epsilon, **common)
+
+
 def _rare(probe: Probe, common: dict[str, Any]) -> Iterator[RuleSpec]:
     """Those that are in Optax alone, and those that need a matrix."""
-    for epsilon, nesterov in product(("accumulated", "outside", "none"), (False, True)):
+    places = "accumulated", "outside", "none", "accumulated, and outside"
+    for epsilon, nesterov in product(places, (False, True)):
         yield RuleSpec("belief", epsilon=epsilon, nesterov=nesterov, **common)
     for epsilon in ("outside", "inside"):
         yield RuleSpec("yogi", epsilon=epsilon, initial=True, **common)
     for epsilon in ("both", "outside", "inside"):
         yield RuleSpec("adan", epsilon=epsilon, **common)
     yield RuleSpec("ademamix", epsilon="outside", **common)
+    for epsilon in ("outside", "inside", "none"):
+        if not common["scheduled"]:
+            of_rms: dict[str, Any] = {"epsilon": epsilon, "corrected": "second", **common}
+            yield RuleSpec("rmsprop", averaged=True, **of_rms)
+    for epsilon in ("outside", "inside"):
+        yield RuleSpec("simplified ademamix", epsilon=epsilon, **common)
+        for nesterov in (False, True):
+            yield RuleSpec("optimistic adam", epsilon=epsilon, nesterov=nesterov, **common)
+    if not common["scheduled"] and common["weight_decay"] != "decoupled":
+        yield RuleSpec("cocob", epsilon="outside", **common)
     yield RuleSpec("adopt", epsilon="clamped", **common)
     yield RuleSpec("lion", **common)
     yield RuleSpec("sign", **common)

@@ -14,6 +14,9 @@ PLACES: Final = {
     "before correction": "outside the root, before the bias correction",
     "both": "outside the root, with another inside it",
     "accumulated": "in the average square, at every step",
+    "accumulated, and outside": (
+        "outside the root, with another in the average square, at every step"
+    ),
     "clamped": "the least root that is divided by",
 }
 CORRECTED: Final = {
@@ -36,12 +39,16 @@ _ALGORITHMS: Final = {
     "adan": "Adan",
     "adopt": "ADOPT",
     "ademamix": "AdEMAMix",
+    "simplified ademamix": "the simplified AdEMAMix",
+    "acprop": "ACProp",
+    "cocob": "COCOB",
     "lion": "Lion",
     "sign": "the sign of the gradient",
     "rprop": "Rprop",
     "novograd": "NovoGrad",
     "sm3": "SM3",
     "optimistic": "optimistic gradient descent",
+    "optimistic adam": "optimistic Adam",
     "adafactor": "Adafactor",
     "muon": "Muon",
 }
@@ -54,6 +61,7 @@ _NAMES: Final = {
     "least": "least step",
     "most": "largest step",
     "power": "power of the decay",
+    "share": "b1",
     "bound": "bound of the update's root mean square",
 }
 
@@ -87,6 +95,8 @@ def describe(rule: FittedRule) -> str:
 
 def algorithm(spec: RuleSpec) -> str:
     """Name the algorithm of a specification."""
+    if spec.averaged:
+        return "Schedule-Free SGD" if spec.kind == "momentum" else "Schedule-Free Adam"
     if spec.kind == "momentum":
         plain = "momentum" if spec.has_momentum else "SGD"
         return plain if spec.trust == "none" else f"{plain} with a trust ratio"
@@ -95,7 +105,9 @@ def algorithm(spec: RuleSpec) -> str:
 
 def number_name(name: str, spec: RuleSpec) -> str:
     """Name a number as the algorithm's authors do."""
-    if name == "decay" and spec.kind != "rmsprop":
+    if name == "epsilon_root" and spec.epsilon != "both":
+        return "epsilon in the average square"
+    if name == "decay" and (spec.kind != "rmsprop" or spec.averaged):
         return {"adadelta": "rho", "adan": "b3"}.get(spec.kind, "b2")
     return _NAMES.get(name, name)
 
