@@ -5,8 +5,9 @@ pipeline is a whole piece of several batches: its bookkeeping for an element cos
 decoding a digit does, and the device runs a piece as one program.
 
 Threads rather than processes: they start at once, need no guard in the script that uses them,
-and propagate errors unchanged. What they share is the interpreter's lock, so decoding takes one
-core however many there are. So a record is decoded once: `jaxmnist.data.kept` has it from then on.
+and propagate errors unchanged. What they share is the interpreter's lock, which reading a record
+holds and decompressing it does not. A record is decoded once: `jaxmnist.data.kept` has it from then
+on.
 """
 
 import os
