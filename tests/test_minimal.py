@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 import jaxmnist as jm
 from jaxmnist import training
@@ -51,6 +52,7 @@ def test_it_is_short_and_needs_jax_flax_optax_and_numpy_only():
     assert modules == {"sys", "functools", "pathlib", "typing", "jax", "flax", "optax", "numpy"}
 
 
+@pytest.mark.slow
 def test_its_own_weights_are_drawn_as_ours():
     """The same shapes, and uniform within ±1/√fan_in: to the bound, and not beyond."""
     params = load().model.init(jax.random.key(0), np.zeros((1, 784), np.float32))

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
@@ -41,6 +43,7 @@ print("losses", *history.eval_loss[:, -1])
 """
 
 
+@pytest.mark.slow
 def test_python_snippets_run_one_after_the_other(torch, tmp_path):
     """What each row reaches after an epoch depends on rounding, so it is no number to compare with.
 
@@ -65,6 +68,7 @@ def test_python_snippets_run_one_after_the_other(torch, tmp_path):
     assert "They differ by epsilon's place: inside the root here, outside the root in" in output
 
 
+@pytest.mark.slow
 def test_commands_run_one_after_the_other(tmp_path):
     (commands,) = (block for block in SHELL if not is_setup(block))
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")  # They are typed in a clone.

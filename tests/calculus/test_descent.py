@@ -193,6 +193,7 @@ def test_largest_eigenvalue_is_the_largest_with_its_sign(name):
     assert pair.iterations < 600 or name in ("both signs of it", "twice")
 
 
+@pytest.mark.slow
 def test_largest_eigenvalue_of_a_network_matches_full_hessian():
     with jax.enable_x64(True):
         params = small_params()

@@ -287,6 +287,7 @@ def test_inputs_gradients_are_jax_grads(name):
             np.testing.assert_allclose(node.gradient, grad, rtol=1e-12, atol=1e-15, err_msg=label)
 
 
+@pytest.mark.slow_except("cond, false", "jitted", "custom_jvp", "unused input")
 @pytest.mark.parametrize("name", CASES)
 def test_a_gradient_is_the_sum_of_what_comes_along_the_edges(name):
     graph = traced(name)

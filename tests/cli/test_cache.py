@@ -26,6 +26,7 @@ def programs(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.glob("jaxmnist/xla/*-cache")}
 
 
+@pytest.mark.slow
 def test_programs_are_kept_and_damaged_ones_compiled_again(evaluate, tmp_path):
     printed = evaluate()
     assert "Eval Acc" in printed[0]
@@ -39,17 +40,20 @@ def test_programs_are_kept_and_damaged_ones_compiled_again(evaluate, tmp_path):
     assert evaluate() == printed
 
 
+@pytest.mark.slow
 def test_no_cache_leaves_nothing(evaluate, tmp_path):
     printed, complaint = evaluate("--no-cache")
     assert "Eval Acc" in printed
     assert (complaint, programs(tmp_path)) == ("", {})
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_done_without(evaluate, tmp_path):
     (tmp_path / "jaxmnist").write_text("a file")
     assert evaluate()[1] == ""
 
 
+@pytest.mark.slow
 def test_jaxs_own_setting_wins(evaluate, tmp_path):
     own = tmp_path / "own"
     evaluate(JAX_COMPILATION_CACHE_DIR=str(own), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")

@@ -33,6 +33,7 @@ def named(run, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_predictions_are_shown_by_their_names(
     named, dataset, fitted, logits_of, digit, run_command, rows_of, run_on_terminal
 ):

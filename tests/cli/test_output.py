@@ -57,6 +57,7 @@ def test_closed_standard_output_is_told_in_a_line():
     assert_refused(ended, "standard output is closed")
 
 
+@pytest.mark.slow
 def test_reader_that_leaves_stops_a_training_that_keeps_its_epoch(npz, options, tmp_path, contents):
     reader, writer = os.pipe()
     os.close(reader)

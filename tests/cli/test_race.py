@@ -23,6 +23,7 @@ def rows(printed: str) -> dict[str, list[str]]:
     return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
 
 
+@pytest.mark.slow
 def test_race_prints_each_optimizers_rate_loss_steps_and_end():
     printed = rows(run_command("valley", "--optimizers", "sgd", "adagrad", "--steps", 100))
     assert list(printed) == ["SGD", "Adagrad"]

@@ -25,6 +25,7 @@ def steps(monkeypatch) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_run_is_logged_traced_and_told_of(
     npz, options, tmp_path, run_command, steps, monkeypatch, refused
 ):
@@ -66,6 +67,7 @@ def test_place_of_a_trace_that_cannot_be_written_is_refused(npz, options, tmp_pa
     refused([*words, "--profile", tmp_path / "file"], "cannot write a trace to")
 
 
+@pytest.mark.slow
 def test_quiet_holds_for_every_command_and_contradicts_verbose(run, tmp_path, run_command, refused):
     assert run_command("evaluate", run, "-q") == ""
     assert run_command("runs", tmp_path, "--json", "-q") == "[]\n"

@@ -72,6 +72,7 @@ def edit(path: Path, change: Callable[[dict], None], line: int | None = None) ->
         path.write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.slow
 def test_same_numbers_end_with_zero_and_the_folder_is_only_read(
     run, run_command, contents, rows_of
 ):
@@ -149,6 +150,7 @@ def test_what_cannot_be_made_again_is_refused_in_a_line(copy, tmp_path, refused,
     refused(["reproduce", copy], "no whole epoch")
 
 
+@pytest.mark.slow
 def test_task_is_made_again_from_the_recorded_text(tmp_path, run_command, refused):
     file, folder = tmp_path / "line.py", tmp_path / "run"
     file.write_text(TASK)

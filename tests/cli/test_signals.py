@@ -129,6 +129,7 @@ def test_signal_while_starting_ends_with_a_line(start, module, number, npz, opti
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_first_signal_ends_a_start_in_compiled_code_within_seconds(start, npz, options, tmp_path):
     process = start(*train_words(npz, tmp_path / "run", options), code=LONG_START)
     read_until(process, "busy")

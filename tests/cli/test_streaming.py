@@ -36,6 +36,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "_PIECE", 128)
 
 
+@pytest.mark.slow
 def test_train_stream_writes_what_train_writes(root, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(
@@ -71,6 +72,7 @@ def test_train_stream_writes_what_train_writes(root, tmp_path, monkeypatch):
     assert "the same: 8 metrics of 2 epochs" in shown.getvalue()
 
 
+@pytest.mark.slow
 def test_streamed_run_goes_on_after_a_stop_with_the_same_weights(root, tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "write_picture", lambda _, path: path.touch())
     where = ["--dataset", "kmnist", "--data-dir", str(root), "--stream"]

@@ -139,6 +139,7 @@ def test_sweep_prints_its_table_and_leaves_its_pictures(digits, tmp_path):
     assert "8 of 8 runs were finished before" in run_command(*kept[1:])
 
 
+@pytest.mark.slow
 def test_more_axes_than_a_picture_has_are_a_table_alone(digits, tmp_path):
     axes = ("--hidden", "none", "--learning-rate", 0.1, "--batch-size", 64, "--init-scale", 0.5)
     printed = run_command(*command(digits, tmp_path / "sweep", *axes))

@@ -134,6 +134,7 @@ def test_table_has_the_tasks_metrics_and_accuracies_are_drawn(swept, rows_of):
     assert (out / "sweep-dark.png").exists()
 
 
+@pytest.mark.slow
 def test_a_task_without_accuracy_has_no_picture(signs, tmp_path, run_command):
     signs.write_text(SIGNS.replace('"accuracy": right', '"share_right": right'))
     printed = run_command("sweep", signs, "--seed", "0..1", *SIZES, "--out", tmp_path / "out")

@@ -112,6 +112,7 @@ def test_evaluate_gives_the_last_epochs_metrics(cnn, line, run_command):
         assert f"eval_{metric}: {last[f'eval_{metric}_per_sample']:.6f}" in lines[2]
 
 
+@pytest.mark.slow
 def test_predict_shows_the_outputs_of_test_samples_and_pictures(
     cnn, digit, dataset, run_command, rows_of
 ):
@@ -155,6 +156,7 @@ def test_field_dtype_turns_64_bit_numbers_on(line):
     assert model.params.dtype == np.float64
 
 
+@pytest.mark.slow
 def test_pendulum_is_trained_in_float64(tmp_path, run_command):
     file = Path(__file__).parents[2] / "scripts" / "tasks" / "pendulum.py"
     sizes = ("--hidden", "4", "--samples", "20", "--batch-size", "10", "--eval-batch-size", "5")

@@ -161,6 +161,7 @@ def test_train_prints_a_folders_name_as_it_is(npz, tmp_path, run_command, option
     assert printed.endswith(f"wrote: {out}\n")
 
 
+@pytest.mark.slow
 def test_train_overwrites_a_run_and_leaves_what_is_not_its_own(
     run, npz, tmp_path, run_command, contents, options
 ):

@@ -26,6 +26,7 @@ def stopped_after(done: int, epochs: int) -> str:
     return f"stopped by Ctrl-C after epoch {done} of {epochs}; {reason}"
 
 
+@pytest.mark.slow
 def test_train_diverging_says_the_step_and_keeps_whole_epochs(
     npz, dataset, tmp_path, refused, epoch_lines, assert_reached, files
 ):
@@ -88,6 +89,7 @@ def test_train_interrupted_keeps_whole_epochs(npz, dataset, tmp_path, assert_rea
     assert_reached(tmp_path / "run", dataset, epochs)
 
 
+@pytest.mark.slow
 def test_train_interrupted_between_two_files_writes_both(
     npz, dataset, tmp_path, monkeypatch, capsys, assert_reached, options
 ):

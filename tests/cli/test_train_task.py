@@ -364,6 +364,7 @@ def test_changed_file_is_refused_unless_accepted(line, trained, tmp_path, refuse
     assert whole.splitlines()[3:] != changed.splitlines()[3:]
 
 
+@pytest.mark.slow
 def test_run_whose_file_is_gone_is_resumed_with_the_recorded_text(trained, tmp_path, run_command):
     run = stop_after(trained[0], tmp_path / "run", 3)
     about = json.loads((run / "config.json").read_text())

@@ -107,6 +107,7 @@ def test_a_changed_default_is_caught(tmp_path, monkeypatch):
     assert failed == ["rmsprop (pytorch)"]
 
 
+@pytest.mark.slow
 def test_without_torch_the_rest_is_run(tmp_path, capsys, without_torch):
     status, written = verify(tmp_path, "losses")
     assert status == 0

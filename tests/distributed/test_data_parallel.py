@@ -118,6 +118,7 @@ def test_eight_devices_compute_the_run_of_one(found):
     assert found["rest"] < 1e-13
 
 
+@pytest.mark.slow
 def test_batches_that_the_devices_do_not_divide_are_taken(found):
     """Batches of 70, nine images for each of seven devices and seven for one, and a last of 2."""
     assert found["uneven"] < 1e-13
@@ -136,6 +137,7 @@ def test_step_of_ones_own_is_shared_out(found):
     assert found["sums"] >= 1
 
 
+@pytest.mark.slow
 def test_command_on_several_devices_writes_the_run_of_one(found, run):
     out, npz = run
     config = jm.Config(hidden=(8,), epochs=2, eval_batch_size=48)
@@ -149,6 +151,7 @@ def test_command_on_several_devices_writes_the_run_of_one(found, run):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_device_gives_the_same_bits(run):
     config = jm.Config(hidden=(8,), epochs=1, eval_batch_size=48)
     dataset = jm.load_dataset(run[1])

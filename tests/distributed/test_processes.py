@@ -196,6 +196,7 @@ def test_processes_refuse_by_themselves_before_they_join(
         assert message in err
 
 
+@pytest.mark.slow
 def test_what_the_first_process_refuses_all_refuse(npz, tmp_path, running, by_options, ended):
     (tmp_path / "curves.png").write_text("mine")
     words = ["--dataset", npz, *OPTIONS, "--out", tmp_path]
@@ -236,6 +237,7 @@ def test_process_with_other_options_or_data_stops_all_with_what_differs(
     assert not (tmp_path / "0" / "run").exists()
 
 
+@pytest.mark.slow
 def test_processes_that_do_not_meet_say_so(npz, tmp_path, running, by_options, ended):
     """Only one of two comes to one address, and no one at all to the other."""
     words = ["--dataset", npz, *OPTIONS, "--out", tmp_path / "run"]

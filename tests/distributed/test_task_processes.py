@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+import pytest
 
 import jaxmnist as jm
 from jaxmnist import runs
@@ -34,6 +35,7 @@ def data(config):
 """
 
 
+@pytest.mark.slow
 def test_task_is_trained_by_two_processes_as_by_one(tmp_path, running, by_options, ended):
     """Started by two for 2 epochs of 4 steps, and resumed by two for 2 more."""
     file, folder = tmp_path / "network.py", tmp_path / "run"

@@ -216,6 +216,7 @@ def test_committed_picture_is_drawn_from_its_numbers(name):
 # -------------------------------------------------------------------------------- command
 
 
+@pytest.mark.slow
 def test_command_makes_and_redraws(tmp_path, capsys):
     out = tmp_path / "new" / "pictures"
     cli.main(["figures", "digits", "--out", str(out)])

@@ -103,6 +103,7 @@ def test_gradient_descent_multiplies_the_error(data):
         assert falls.all() if rate < 1 else not falls.any()
 
 
+@pytest.mark.slow
 def test_taylor_errors_are_those_of_the_series(data):
     given = data("taylor")
     errors = np.array(given["errors"])

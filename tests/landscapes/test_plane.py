@@ -51,6 +51,7 @@ def bent(params) -> dict[str, jax.Array]:
 # ------------------------------------------------------------------------------- planes
 
 
+@pytest.mark.slow
 def test_random_directions_have_the_rows_norms_of_the_parameters(x64):
     params = tree(0)
     plane = random_plane(jax.random.key(0), params)
@@ -67,6 +68,7 @@ def test_random_directions_have_the_rows_norms_of_the_parameters(x64):
         np.testing.assert_array_equal(direction["bias"], 0)
 
 
+@pytest.mark.slow
 def test_lengths_have_a_derivative_at_zero(x64):
     # A row's direction is g |w|/|g|: |w| has the slope w/|w|, and 0 is one of those at w = 0.
     weight = jnp.array([[3.0, 4.0], [0.0, 0.0]])

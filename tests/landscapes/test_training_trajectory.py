@@ -60,6 +60,7 @@ def test_trajectory_takes_every_hyperparameter_that_make_train_takes(dataset):
     )
 
 
+@pytest.mark.slow
 def test_every_point_is_where_a_loop_of_steps_comes(dataset, run):
     _, trajectory = run
     key, data = jax.random.key(KEY), dataset.arrays()

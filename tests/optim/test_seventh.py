@@ -146,6 +146,7 @@ def evaluate(home: Path, code: str, expression: str):
     return json.loads(run(home, "-c", code).splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_seventh_is_found_by_name_and_moves_to_torch(home, torch):
     code = """
 import jax, jax.numpy as jnp, torch
@@ -177,6 +178,7 @@ same = jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), back, state
     }
 
 
+@pytest.mark.slow
 def test_commands_offer_the_seventh_and_sweep_its_argument(home, first_digits_npz):
     help_of = {name: run(home, "-m", "jaxmnist", name, "--help") for name in ("train", "sweep")}
     assert all("adamax, sgd, momentum" in text for text in help_of.values())
@@ -190,6 +192,7 @@ def test_commands_offer_the_seventh_and_sweep_its_argument(home, first_digits_np
     assert len({json.dumps(row, sort_keys=True) for row in rows}) == 2
 
 
+@pytest.mark.slow
 def test_verify_compares_the_seventh_with_its_formula_and_notices_a_wrong_one(home, torch):
     code = """
 import jax
@@ -216,6 +219,7 @@ wrong = verify.optimizer(optim.create("adamax"), wrong, steps=20)
     assert result["wrong"] is False
 
 
+@pytest.mark.slow
 def test_the_seventh_races(home):
     printed = run(home, "-m", "jaxmnist", "race", "valley", "--steps", 30, "--out", "race.png")
     assert re.search(r"│ Adamax +│ [\d.]+", printed)

@@ -52,6 +52,7 @@ def test_neuron_shows_the_documents_numbers(data):
     assert {"w0", "x0", "w1", "x1", "w2", "exp", "1/·"} <= {t.get_text() for t in drawn(figure)}
 
 
+@pytest.mark.slow
 def test_chain_rule_shows_the_documents_numbers(data):
     figure = PICTURES["chain_rule"].draw(data["chain_rule"])
     assert texts(figure, style.GOOD) == ["-2", "5", "-4", "q = 3", "f = -12"]

@@ -19,6 +19,7 @@ def default_page(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_twenty_seven_of_thirty_drawn_digits_are_recognised(
     default_page, open_page, hands, settled
 ):

@@ -27,6 +27,7 @@ def moved(strokes, degrees=0.0, size=1.0, squeeze=1.0, shift=(0.0, 0.0)):
     ]
 
 
+@pytest.mark.slow
 def test_a_drawing_becomes_what_predict_makes_of_it(
     run_page, open_page, hands, picture_of, tmp_path
 ):
@@ -62,6 +63,7 @@ def test_of_two_strokes_far_apart_the_larger_is_shown(run_page, open_page, pictu
     assert np.abs(np.array(image) - expected).max() <= 1
 
 
+@pytest.mark.slow_except("float32-(16, 8)")
 @pytest.mark.parametrize(
     ("dtype", "hidden"),
     [("float32", ()), ("float32", (16, 8)), ("float64", (16, 8)), ("bfloat16", (16, 8))],

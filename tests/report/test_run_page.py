@@ -64,6 +64,7 @@ def test_page_describes_the_run(described, run, npz):
     assert described["metrics"] == [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 def test_confusion_and_images_are_those_of_the_test_set(described, logits, npz):
     data, test = jm.load_dataset(npz), described["test"]
     labels, guesses = data.test_labels, logits.argmax(axis=1)

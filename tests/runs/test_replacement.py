@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 # ------------------------------------------------------------------------------- --overwrite
 
 
+@pytest.mark.slow
 def test_old_run_stays_until_the_new_one_has_an_epoch(copy, npz, config, contents):
     (copy / "notes.txt").write_text("mine")
     before = contents(copy)

@@ -50,6 +50,7 @@ def test_option_that_contradicts_the_run_is_refused(option, words, stopped, refu
     assert contents(stopped) == before
 
 
+@pytest.mark.slow
 def test_options_that_agree_with_the_run_are_taken(stopped, whole, npz, train, results, options):
     train("--resume", stopped, "--dataset", npz, *options)
     assert results(stopped) == results(whole)

@@ -128,6 +128,7 @@ def another_test_set(small):
     return peers.build("NumPy by hand", tested)
 
 
+@pytest.mark.slow_except("JAX, a jitted step per batch")
 @pytest.mark.parametrize("name", ["NumPy by hand", "JAX, a jitted step per batch", "jaxmnist"])
 def test_a_right_peer_passes(small, curve, name):
     share = curves.check(name, peers.build(name, small), curve)

@@ -35,6 +35,7 @@ def test_a_fault_has_a_place_and_a_keyword_and_a_reason_for_several_places() -> 
         assert not case.fault or bool(case.why) == (len(case.locations) > 1), case.name
 
 
+@pytest.mark.slow
 def test_a_fault_is_judged() -> None:
     case = CASES["MLP/Linen/leaky slope 0.15 for 0.2"]
     row = planted_faults.run(case, "float64")

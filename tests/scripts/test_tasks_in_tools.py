@@ -47,6 +47,7 @@ def test_row_of_a_sweep_is_the_single_run(name, example, fitted):
     assert len({*found.history["eval_loss"][:, 0].tolist()}) == 4
 
 
+@pytest.mark.slow_except("pendulum", "nnx_mlp")
 @pytest.mark.parametrize("name", NAMES)
 def test_checkpoint_is_restored_bit_by_bit(name, example, fitted, tmp_path, assert_same_arrays):
     """With `test_jit_has_the_bits_of_fit`: a stopped run is resumed to the same bytes."""

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 UPSTREAM = sorted((Path(__file__).parents[2] / "scripts/upstream").glob("*.py"))
 
 RUN_ALL = """
@@ -22,6 +24,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_faults_of_other_libraries_are_still_there(torch):
     """In one process, since most of the time is that of loading JAX and PyTorch."""
     done = subprocess.run(

@@ -48,6 +48,7 @@ def test_folder_tells_what_the_sweep_was_and_found(swept):
     assert whole["rows"] == sweep.rows(found)
 
 
+@pytest.mark.slow
 def test_tables_have_a_row_per_cell_and_epoch_with_every_bit(swept):
     found, out = swept
     with (out / "results.csv").open() as file:
@@ -62,6 +63,7 @@ def test_tables_have_a_row_per_cell_and_epoch_with_every_bit(swept):
             assert np.float32(row[name]) == getattr(found.history, name)[cell, epoch]
 
 
+@pytest.mark.slow_except("8", "12", "5", "1")
 @pytest.mark.parametrize("kept", [0, 1, 5, 8, 12])
 def test_stopped_sweep_goes_on_where_it_was(kept, dataset, swept, tmp_path):
     _, whole = swept

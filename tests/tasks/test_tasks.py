@@ -235,6 +235,7 @@ def test_transform_is_given_each_step_a_key_of_its_own():
     assert history["train_loss"][0] != history["train_loss"][1]
 
 
+@pytest.mark.slow
 def test_make_train_takes_numpy_data_without_jit(line):
     """To rounding: step by step XLA compiles smaller programs."""
     train = jm.make_train(line.task(), epochs=1, batch_size=4)

@@ -79,7 +79,7 @@ def test_float32_is_the_plain_program_to_the_last_bit(dataset):
     assert {leaf.dtype for leaf in history} == {np.dtype("float32")}
 
 
-@pytest.mark.slow_except("bfloat16", "float64")
+@pytest.mark.slow_except("bfloat16")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_parameters_optimizer_and_metrics_have_their_dtype(fitted, dtype):
     state, history = fitted[dtype]
@@ -97,6 +97,7 @@ def test_parameters_optimizer_and_metrics_have_their_dtype(fitted, dtype):
         assert loss != loss.astype(narrow).astype(loss.dtype)
 
 
+@pytest.mark.slow
 def test_a_seed_starts_from_the_same_weights_in_every_precision(fitted, dataset):
     starts = []
     for dtype in DTYPES:

@@ -117,6 +117,7 @@ def test_piece_has_whole_batches_and_at_least_one():
     ]
 
 
+@pytest.mark.slow
 def test_progress_is_told_within_the_epochs(stream):
     told = []
     jm.fit(CONFIG, stream, on_progress=told.append)

@@ -48,6 +48,7 @@ def assert_same_run(streamed, in_memory, assert_same_arrays) -> None:
         np.testing.assert_allclose(streamed[1][name], values, rtol=5 * 2**-24)
 
 
+@pytest.mark.slow
 def test_images_in_colour_with_batch_statistics_and_dropout(prepared_colours, assert_same_arrays):
     def transform(batch, key, training):
         images = jm.normalize(batch[0])
@@ -67,6 +68,7 @@ def test_images_in_colour_with_batch_statistics_and_dropout(prepared_colours, as
     assert in_memory[1]["train_accuracy"][-1] > 0.1
 
 
+@pytest.mark.slow
 def test_trees_of_floats_in_float64(tmp_path, assert_same_arrays):
     """Memory-mapped features in a dict, and no targets."""
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(430, 3)))

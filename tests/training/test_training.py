@@ -124,6 +124,7 @@ def test_fit_gives_the_numbers_of_the_jitted_run(dataset, trained):
     np.testing.assert_array_equal([row.eval_loss for _, row in epochs], history.eval_loss)
 
 
+@pytest.mark.slow
 def test_same_seed_same_numbers_and_other_seed_others(dataset):
     runs = [jm.fit(dataclasses.replace(CONFIG, epochs=1, seed=seed), dataset) for seed in (1, 1, 2)]
     first, again, other = (np.concatenate([*map(np.ravel, jax.tree.leaves(run))]) for run in runs)

@@ -117,6 +117,7 @@ def plain(name: str) -> tuple[FittedRule, Probe]:
     return fitted(name, probe), probe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments", "causes"), NUMBERS)
 def test_numbers_that_differ_are_named(
     name: str, arguments: dict[str, float], causes: dict[str, str]

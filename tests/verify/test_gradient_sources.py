@@ -75,6 +75,7 @@ def test_a_perturbed_start_is_one_unit_in_the_last_place_off(dtype: Any) -> None
         np.testing.assert_array_equal(np.abs(other.origin[leaf] - start), np.spacing(np.abs(start)))
 
 
+@pytest.mark.slow
 def test_network_gradients_are_the_networks() -> None:
     """The mean cross-entropy of the first batch, by PyTorch."""
     with jax.enable_x64(True):

@@ -16,7 +16,7 @@ from jaxmnist.verify.calculus import _EXAMPLES
 CALCULUS = importlib.import_module("jaxmnist.verify.calculus")
 
 
-@pytest.mark.slow_except("torch-float64", "torch-float32")
+@pytest.mark.slow_except("torch-float64")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("against", ["numpy", "torch", "optax"])
 def test_losses_pass(against, dtype):

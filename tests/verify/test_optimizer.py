@@ -209,6 +209,7 @@ def test_a_large_weight_neither_hides_an_error_nor_makes_one(size: float) -> Non
     assert first.step == 0
 
 
+@pytest.mark.slow
 def test_what_follows_the_trajectory_is_judged_by_its_error_growth() -> None:
     """On a cliff an error grows by e a step: rounding may, and a changed rate may not."""
 

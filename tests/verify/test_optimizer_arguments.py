@@ -73,6 +73,7 @@ def test_lbfgs_with_its_closure_is_compared_with_ones_own() -> None:
     assert not verify.optimizer(other, reference, params=PARAMS, loss=bowl, steps=2).passed
 
 
+@pytest.mark.slow
 def test_polyaks_rate_comes_from_the_loss() -> None:
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
         square = sum((g**2).sum() for g in jax.tree.leaves(updates))

@@ -12,6 +12,7 @@ from jaxmnist import optim, verify
 from jaxmnist.verify import rounding
 
 
+@pytest.mark.slow_except("20")
 @pytest.mark.parametrize("factor", [10, 20])
 def test_error_growth_is_allowed_as_many_times_by_every_verifier(
     monkeypatch: pytest.MonkeyPatch, first_digits: Any, factor: int
@@ -48,6 +49,7 @@ def tolerances() -> list[float]:
     return [part.tolerance for result in results for part in result] + [by_hand.tolerance]
 
 
+@pytest.mark.slow
 def test_operations_are_allowed_an_epsilon_each_by_every_verifier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -65,6 +65,7 @@ def compare(torch_program: verify.TorchProgram, **options):
         return verify.training(TASK, DATA, torch=torch_program, **sizes, **options)
 
 
+@pytest.mark.slow
 def test_counterpart_of_a_task_agrees_to_the_error_growth():
     result = compare(program())
     assert result.passed, result

@@ -47,7 +47,7 @@ def test_three_epochs_agree_with_torch_optim_but_for_rounding(dataset, optimizer
     assert result["weights"].max_error < 1e-11
 
 
-@pytest.mark.slow_except("momentum")
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", jm.optim.NAMES)
 def test_the_tutorials_conventions_agree_with_its_formulas(dataset, optimizer):
     config = dataclasses.replace(config_for(optimizer, "document", 1), learning_rate=None)
@@ -79,6 +79,7 @@ def test_the_perturbation_is_one_ulp_up_or_down():
         assert 400 < up.sum() < 600
 
 
+@pytest.mark.slow
 def test_what_is_allowed_grows_with_the_perturbation(dataset):
     config = dataclasses.replace(CONFIG, learning_rate=0.1)
     result = verify.training(config, dataset)
@@ -92,6 +93,7 @@ def test_what_is_allowed_grows_with_the_perturbation(dataset):
     assert result["batch loss"].tolerance == result.allowed[-1]
 
 
+@pytest.mark.slow
 def test_without_a_perturbed_run_half_of_the_digits_must_agree(dataset):
     result = verify.training(CONFIG, dataset, epochs=1, perturb=False)
     assert result.passed

@@ -10,7 +10,7 @@ from jaxmnist import verify
 torch = pytest.importorskip("torch")
 
 
-@pytest.mark.slow_except("softmax-None-1-extra softmax")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("middle", "end", "location", "cause"),
     [
