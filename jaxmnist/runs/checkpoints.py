@@ -264,7 +264,8 @@ def _content(run: Run, state: TrainState) -> Any:
 def _manager(run: Run, clean: bool = True) -> Iterator[Any]:
     """Open the run's checkpoints, without what a writer left or, if another writes now, with it.
 
-    Of several processes only the first does so.
+    Of several processes only the first does so, which Orbax's v1 interface (0.12.8) cannot: its
+    `Checkpointer` refuses `active_processes`, and its `save` waits for the other processes.
     """
     from orbax import checkpoint as ocp
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +74,59 @@ def test_float64_comes_back_where_an_event_loop_runs(tmp_path):
     for one, other in zip(jax.tree.leaves(written), jax.tree.leaves(read), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+# ------------------------------------------------------------------------------- Orbax's interfaces
+
+
+class Held(NamedTuple):
+    """What a checkpoint of the tutorial's task has held since the first version."""
+
+    params: Any
+    opt_state: Any
+
+
+def held(run: Path) -> Held:
+    """What the newest checkpoint of a run holds, as this version reads it."""
+    epoch, state, _ = runs.rewind(runs.read(run))
+    assert epoch == 4
+    assert state is not None
+    return jax.device_get(Held(state.params, state.opt_state))
+
+
+def check_same_bits(one: Held, other: Held) -> None:
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for mine, others in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert (mine.dtype, mine.shape) == (others.dtype, others.shape)
+        assert mine.tobytes() == others.tobytes()
+
+
+def test_checkpoint_that_orbaxs_v0_interface_wrote_is_gone_on_from(stopped, whole, train, results):
+    """Written here without this version's own code, which may come to use another interface."""
+    from orbax import checkpoint as v0
+
+    place = stopped / "checkpoints"
+    record = json.loads((place / "4" / "record" / "metadata").read_text())
+    content = held(stopped)
+    shutil.rmtree(place)
+    with v0.CheckpointManager(place) as manager:
+        default, record = v0.args.StandardSave(content), v0.args.JsonSave(record)
+        manager.save(4, args=v0.args.Composite(default=default, record=record))
+    check_same_bits(held(stopped), content)
+    assert train("--resume", stopped).startswith("resuming after epoch 4 of 5\n")
+    assert results(stopped) == results(whole)
+
+
+def test_checkpoint_is_read_by_orbaxs_v1_interface(stopped):
+    """So that it stays readable when that replaces the other; its arrays as NumPy's."""
+    from orbax.checkpoint import v1
+
+    content = held(stopped)
+    like = jax.tree.map(np.zeros_like, content)
+    place = stopped / "checkpoints" / "4"
+    read = v1.load_checkpointables(place, {"default": like, "record": None})
+    check_same_bits(read["default"], content)
+    assert read["record"] == json.loads((place / "record" / "metadata").read_text())
 
 
 # ------------------------------------------------------------------------------- killed runs
