@@ -80,7 +80,7 @@ def test_float32_passes(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_convention_against_another_home_fails_and_says_why(tmp_path, capsys):
+def test_a_convention_against_another_home_fails_and_says_why(tmp_path, torch, capsys):
     status, written = verify(
         tmp_path, "optimizers", "--convention", "document", "--against", "torch"
     )

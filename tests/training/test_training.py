@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -117,10 +118,10 @@ def test_fit_gives_the_numbers_of_the_jitted_run(dataset, trained):
         CONFIG, dataset, on_epoch=lambda epoch, state, metrics: epochs.append((epoch, metrics))
     )
     assert [epoch for epoch, _ in epochs] == [0, 1, 2]
-    for fitted, jitted in zip(
-        jax.tree.leaves((state, history)), jax.tree.leaves(trained), strict=True
-    ):
-        np.testing.assert_array_equal(fitted, jitted)
+    jax.tree.map(np.testing.assert_array_equal, state, trained[0])
+    # A mean over 11 batches, which another program may sum in another order.
+    close = partial(np.testing.assert_allclose, rtol=11 * np.finfo(np.float32).eps)
+    jax.tree.map(close, history, trained[1])
     np.testing.assert_array_equal([row.eval_loss for _, row in epochs], history.eval_loss)
 
 
