@@ -150,8 +150,8 @@ CASES: Final = tuple(
             "adafactor",
             "Adafactor",
             {},
-            # From the fifth step on the relative step is smaller than the rate.
-            {"lr": 0.5, "beta2_decay": -0.5, "eps": (1e-3, 1e-2), "d": 2, "weight_decay": 0.02},
+            # From step 400 on the relative step is smaller than the rate.
+            {"lr": 0.05, "beta2_decay": -0.5, "eps": (1e-3, 1e-2), "d": 2, "weight_decay": 0.02},
         ),
         (
             "muon",

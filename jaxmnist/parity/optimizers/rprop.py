@@ -1,5 +1,6 @@
 """torch.optim.Rprop: steps that grow while a gradient keeps its sign, whatever its size."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -84,13 +85,25 @@ def _rprop(
         del params
 
         def size(g: Array, p: Array, s: Array) -> Array:
-            sign = jnp.sign(g * p)
+            sign = _sign_of_product(g, p)
             factor = jnp.where(sign > 0, etaplus, jnp.where(sign < 0, etaminus, 1.0))
             return jnp.clip(s * factor, smallest, largest)
 
         sizes = jax.tree.map(size, updates, state.prev, state.step_size)
-        kept = jax.tree.map(lambda g, p: jnp.where(g * p < 0, 0.0, g), updates, state.prev)
+        kept = jax.tree.map(
+            lambda g, p: jnp.where(_sign_of_product(g, p) < 0, 0.0, g), updates, state.prev
+        )
         new = jax.tree.map(lambda g, s: -jnp.sign(g) * s, kept, sizes)
         return new, RpropState(kept, sizes)
 
     return optax.GradientTransformation(init, update)
+
+
+def _sign_of_product(g: Array, p: Array) -> Array:
+    """The sign of g·p: 0 where PyTorch's product is, which is less than half the smallest number.
+
+    XLA on a CPU would have 0 for every product below the smallest normal number already.
+    """
+    half = math.frexp(float(jnp.finfo(g.dtype).smallest_subnormal))[1] - 2  # Its power of two.
+    scaled = jnp.abs(g) * 2.0 ** (-half // 2) * (jnp.abs(p) * 2.0 ** (-half - -half // 2))
+    return jnp.where(scaled > 1, jnp.sign(g) * jnp.sign(p), 0)
