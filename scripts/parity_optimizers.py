@@ -7,7 +7,8 @@
 A case is a drop-in with arguments, which PyTorch's class of that name is given too. Each runs on
 the six sources of gradients of `jaxmnist.verify`, or on those that have shapes which the optimizer
 takes: Muon's parameters are matrices, so that it has no "stream" and no "network". What climbs runs
-on given gradients alone, since it leaves every bound where they follow it.
+on given gradients alone, since it leaves every bound where they follow it. Adafactor with a large
+rate has no "network": one unit in the last place of its start grows to 0.6 of the displacement.
 
 What is allowed: a relative error of 1e-12 where the gradients are given (random, sparse, stream);
 where they follow the trajectory (quadratic, rosenbrock, network) ten times what one unit in the
@@ -57,6 +58,8 @@ class Case(NamedTuple):
         without = ("stream", "network") if self.name == "muon" else ()
         if "maximize" in self.arguments:
             without = FOLLOWING
+        if self.name == "adafactor" and self.arguments:
+            without = ("network",)
         return tuple(source for source in verify.SOURCES if source not in without)
 
     def params(self, source: str) -> Any:
@@ -150,8 +153,8 @@ CASES: Final = tuple(
             "adafactor",
             "Adafactor",
             {},
-            # From step 400 on the relative step is smaller than the rate.
-            {"lr": 0.05, "beta2_decay": -0.5, "eps": (1e-3, 1e-2), "d": 2, "weight_decay": 0.02},
+            # From the fifth step on the relative step is smaller than the rate.
+            {"lr": 0.5, "beta2_decay": -0.5, "eps": (1e-3, 1e-2), "d": 2, "weight_decay": 0.02},
         ),
         (
             "muon",
