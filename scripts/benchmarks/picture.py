@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.parts.models import ALONE, IN_LOCKSTEP
+from benchmarks.parts.start_up import IMPORTS
 from jaxmnist import plots
 from jaxmnist.plots import style
 from jaxmnist.plots.save import write_picture
@@ -49,15 +50,16 @@ def epoch(axes: Axes, found: Mapping[str, Any]) -> None:
 
 def start_up(axes: Axes, found: Mapping[str, Any]) -> None:
     """Seconds to the first epoch's line."""
-    bars(axes, found["seconds"])
-    axes.set_title("Seconds to the imports, and to the first epoch's line")
+    imports = {IMPORTS: "importing JAX, Flax and Optax"}
+    bars(axes, {imports.get(name, name): values for name, values in found["seconds"].items()})
+    axes.set_title("Seconds to the first epoch's line")
 
 
 def optimizers(axes: Axes, found: Mapping[str, Any]) -> None:
     """Every optimizer's epoch in epochs of SGD."""
     (ratios,) = found["ratios"].values()
     bars(axes, {style.OPTIMIZERS[name].label: values for name, values in ratios.items()})
-    axes.set_title("Training an epoch takes, in epochs of SGD")
+    axes.set_title("Training takes, in epochs of SGD")
     axes.axvline(1, color=style.ink(), linewidth=1)
 
 
@@ -75,7 +77,7 @@ def models(axes: Axes, found: Mapping[str, Any]) -> None:
     logarithmic(axes)
     axes.set_xlabel("Models trained together")
     axes.set_title(f"A model costs, in runs of {ALONE[0]}")
-    axes.legend(loc="upper left", fontsize="small")
+    axes.legend(loc="upper right", fontsize="small")
 
 
 def growth(axes: Axes, found: Mapping[str, Any]) -> None:
@@ -83,12 +85,26 @@ def growth(axes: Axes, found: Mapping[str, Any]) -> None:
     for look, (kind, values) in zip(LOOKS, found["by_size"].items(), strict=False):
         sizes = np.array([float(size) for size in values["seconds"]])
         seconds = np.array([x["median"] for x in values["seconds"].values()])
-        line = {**look.line, "label": f"{kind}, p = {values['exponent']:.2f}"}
-        axes.plot(sizes / sizes[0], seconds / seconds[0], marker=look.marker, **line)
+        x, y = sizes / sizes[0], seconds / seconds[0]
+        axes.plot(x, y, marker=look.marker, **look.line)
+        text = f"{kind}, p = {values['exponent']:.2f}"
+        across, (right, up) = _BESIDE.get(kind, ("left", (8, -3)))
+        axes.annotate(
+            text,
+            (x[-1], y[-1]),
+            xytext=(right, up),
+            textcoords="offset points",
+            ha=across,
+            color=look.color,
+            fontsize="small",
+        )
     logarithmic(axes)
     axes.set_xlabel("Size, in the smallest one's")
-    axes.set_title("An epoch takes, in epochs of the smallest size")
-    axes.legend(loc="upper left", fontsize="small")
+    axes.set_title("An epoch takes, in the smallest one's")
+
+
+_BESIDE = {"batch size": ("right", (6, 26)), "width": ("left", (8, -8))}
+"""Where the names of lines stand that would meet another: side, and distance in points."""
 
 
 def memory(axes: Axes, found: Mapping[str, Any]) -> None:
@@ -113,7 +129,7 @@ def logarithmic(axes: Axes) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(ScalarFormatter())
+        axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
 
 

@@ -1,4 +1,4 @@
-"""Run commands as a shell does, and note when their lines appear and how much memory they take."""
+"""Run commands as a shell does, and note when their lines appear, or how much memory they take."""
 
 import os
 import re
@@ -22,8 +22,6 @@ class Ran(NamedTuple):
 
     seconds: float
     """From its start to the line that was waited for, or to its end."""
-    mebibytes: float
-    """The most memory that was resident, of a command that ran to its end."""
     accuracies: list[float]
     """The test accuracy of every epoch that it printed."""
 
@@ -68,13 +66,11 @@ def run(
     Raises:
         RuntimeError: It failed, or ended without having printed enough.
     """
-    own = {} if cache is None else {"XDG_CACHE_HOME": str(cache)}
-    inherited = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     with tempfile.TemporaryFile("w+") as errors:
         clock = time.perf_counter()
         process = subprocess.Popen(
             typed,
-            env={**inherited, **own, "PYTHONUNBUFFERED": "1"},
+            env=_variables(cache),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -89,19 +85,52 @@ def run(
                     seconds = time.perf_counter() - clock
                     process.kill()
                     break
-        _, status, usage = os.wait4(process.pid, 0)
+        process.wait()
         ended = time.perf_counter() - clock
         process.stdout.close()
-        process.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
         if seconds is None and (process.returncode or until is not None):
             raise RuntimeError(
                 f"{' '.join(typed)} ended with status {process.returncode} after "
                 f"{len(accuracies)} epochs: {errors.read()[-2000:]}"
             )
+    return Ran(seconds or ended, accuracies)
+
+
+def peak_memory(typed: Sequence[str], cache: Path) -> float:
+    """Run a command to its end and measure its memory.
+
+    A small process starts it, since Linux counts the memory of who starts a process as its own.
+
+    Args:
+        typed: The command.
+        cache: As in `run`.
+
+    Returns:
+        The most memory that was resident, in MiB.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    typed = [sys.executable, "-c", _MEASURED, *typed]
+    done = subprocess.run(typed, env=_variables(cache), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(typed)} failed: {done.stderr[-2000:]}")
     # Linux counts in KiB, macOS in bytes.
-    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return Ran(seconds or ended, round(peak, 1), accuracies)
+    return round(int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+_MEASURED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def _variables(cache: Path | None) -> dict[str, str]:
+    own = {} if cache is None else {"XDG_CACHE_HOME": str(cache)}
+    inherited = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    return {**inherited, **own, "PYTHONUNBUFFERED": "1"}
 
 
 def environment() -> Mapping[str, str]:
