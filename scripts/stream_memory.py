@@ -16,8 +16,9 @@ same.
 Result on two x86-64 cores that much other work shared (50 minutes, the generation included): after
 all of the ten million images (7.8 GB in memory) 726 MiB resident; medians of 774 MiB in the
 first quarter of the epoch and 780 in the last; 417 after the 60,000. The peak, 1.9 GB, is the
-shuffle's before the first batch: random tags for every image. An epoch from disk, of which nothing was
-kept, took 3.4 to 3.8 times one in memory; `streaming_rate.py` measures what it takes today.
+shuffle's before the first batch: random tags for every image. An epoch from disk, of which
+nothing was kept, took 3.4 to 3.8 times one in memory; `streaming_rate.py` measures what it takes
+today.
 """
 
 import contextlib
