@@ -50,8 +50,8 @@ def epoch(axes: Axes, found: Mapping[str, Any]) -> None:
 
 def start_up(axes: Axes, found: Mapping[str, Any]) -> None:
     """Seconds to the first epoch's line."""
-    imports = {IMPORTS: "importing JAX, Flax and Optax"}
-    bars(axes, {imports.get(name, name): values for name, values in found["seconds"].items()})
+    seconds = dict(found["seconds"])
+    bars(axes, {"importing JAX, Flax and Optax": seconds.pop(IMPORTS), **seconds})
     axes.set_title("Seconds to the first epoch's line")
 
 
