@@ -90,8 +90,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-_MOST_RESIDENT = 1 << 30
-"""Bytes of memory beyond which a worker gives back what a file's tests took."""
+_MOST_RESIDENT = 1300 << 20
+"""Bytes of memory beyond which a worker gives back what a file's tests took.
+
+A file takes up to 500 MB more. Less would cost more: what is forgotten is compiled or read again.
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
