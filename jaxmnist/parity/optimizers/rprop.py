@@ -84,15 +84,13 @@ def _rprop(
     ) -> tuple[optax.Updates, RpropState]:
         del params
 
-        def size(g: Array, p: Array, s: Array) -> Array:
-            sign = _sign_of_product(g, p)
+        def size(sign: Array, s: Array) -> Array:
             factor = jnp.where(sign > 0, etaplus, jnp.where(sign < 0, etaminus, 1.0))
             return jnp.clip(s * factor, smallest, largest)
 
-        sizes = jax.tree.map(size, updates, state.prev, state.step_size)
-        kept = jax.tree.map(
-            lambda g, p: jnp.where(_sign_of_product(g, p) < 0, 0.0, g), updates, state.prev
-        )
+        signs = jax.tree.map(_sign_of_product, updates, state.prev)
+        sizes = jax.tree.map(size, signs, state.step_size)
+        kept = jax.tree.map(lambda g, sign: jnp.where(sign < 0, 0.0, g), updates, signs)
         new = jax.tree.map(lambda g, s: -jnp.sign(g) * s, kept, sizes)
         return new, RpropState(kept, sizes)
 
