@@ -21,6 +21,9 @@ from jaxmnist.errors import InputError
 
 NAME: Final = ".lock"
 
+_PATIENCE: Final = 0.2
+"""Seconds that another process gets to write who it is, or to end a look at whether it is free."""
+
 _held: dict[Path, contextlib.ExitStack] = {}
 
 
@@ -42,7 +45,7 @@ def take(folder: Path, at_release: Callable[[], None] = lambda: None) -> bool:
         return True
     import filelock
 
-    lock = filelock.FileLock(place / NAME, timeout=0, on_acquired=_write_holder)
+    lock = filelock.FileLock(place / NAME, timeout=_PATIENCE, on_acquired=_write_holder)
     try:
         lock.acquire()
     except filelock.Timeout:

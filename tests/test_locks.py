@@ -1,5 +1,6 @@
 """A folder has one writer: who comes second is told who that is, and death frees the folder."""
 
+import fcntl
 import os
 import re
 import signal
@@ -51,6 +52,24 @@ def test_second_process_is_told_who_holds_the_lock_and_death_frees_it(holder, tm
     locks.take(tmp_path)
     locks.release(tmp_path)
     assert not (tmp_path / locks.NAME).exists()
+
+
+def test_look_at_whether_a_folder_is_free_refuses_nobody(monkeypatch, tmp_path):
+    """A look holds the lock for an instant: who takes it then waits, and is not refused."""
+    looking = os.open(tmp_path / locks.NAME, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    monkeypatch.setattr("time.sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+    assert locks.take(tmp_path)
+    os.close(looking)
+    locks.release(tmp_path)
+
+
+def test_holder_that_is_just_writing_who_it_is_is_named(holder, monkeypatch, tmp_path):
+    about = (tmp_path / locks.NAME).read_bytes()
+    (tmp_path / locks.NAME).write_bytes(b"")
+    monkeypatch.setattr("time.sleep", lambda _: (tmp_path / locks.NAME).write_bytes(about))
+    with pytest.raises(jm.InputError, match=f"is in use by process {holder.pid} "):
+        locks.take(tmp_path)
 
 
 def test_process_may_take_its_own_lock_again_and_a_block_releases_it(tmp_path):

@@ -95,7 +95,7 @@ def settle(path: Path) -> None:
     Raises:
         InputError: It cannot be ended: the folder cannot be written.
     """
-    for attempts_left in reversed(range(100)):
+    for attempts_left in reversed(range(20)):
         if not any((path / name).exists() for name in (REPLACING, OLD)):
             return
         try:
