@@ -13,6 +13,7 @@ from jaxmnist import locks, signals
 from jaxmnist.cli.console import fail, make_console, say, say_more
 from jaxmnist.cli.epochs import standing, train_epochs
 from jaxmnist.cli.joining import check_alone, check_given
+from jaxmnist.cli.loading import begun
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.cli.recording import LogKind, check_installed, kinds_of, starting
 from jaxmnist.config import Config
@@ -143,11 +144,18 @@ def train_run(
     _check_together(given, stream=stream, devices=devices, distributed=distributed, resume=resume)
     check_installed(log)
     on_abort = processes.hush() if distributed else None
+    from jaxmnist.data import load_arrays, load_dataset, open_arrays, open_stream
+
+    in_memory, on_disk = (
+        (load_dataset, open_stream) if task_file is None else (load_arrays, open_arrays)
+    )
+    load = functools.cache(on_disk if stream else in_memory)
+    if dataset is not None and resume is None and not (stream or distributed):
+        load = begun(load, dataset, data_dir)
     import jax
     import jax.numpy as jnp
 
     from jaxmnist import logs, runs
-    from jaxmnist.data import load_arrays, load_dataset, open_arrays, open_stream
     from jaxmnist.training import by_name
 
     imported = time.perf_counter()
@@ -155,10 +163,6 @@ def train_run(
     options |= {"checkpoint_every": checkpoint_every, "keep": keep}
     options |= task_file.options if task_file else {}
     options = {name: value for name, value in options.items() if name in given}
-    in_memory, on_disk = (
-        (load_dataset, open_stream) if task_file is None else (load_arrays, open_arrays)
-    )
-    load = functools.cache(on_disk if stream else in_memory)
     file = None if is_recorded else task_file
     if distributed:
         new = runs.Run(

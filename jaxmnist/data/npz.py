@@ -234,15 +234,19 @@ def _map_member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
 def _read_member(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
     try:
         size = archive.getinfo(f"{key}.npy").file_size
-        member: Any  # The type checker's has no `readinto`.
         with archive.open(f"{key}.npy") as member:
-            shape, in_columns, dtype = _header(member, size)
-            content = bytearray(expected := size - member.tell())
-            if member.readinto(content) != expected:
-                raise ValueError("it ends before its header says")
+            # Whole: by parts, header first, zipfile would copy what it has with each part.
+            content = member.read(size)
             # Reading to the end is also what makes zipfile compare the checksum.
             member.read(1)
-            array = np.frombuffer(content, dtype).reshape(shape, order="F" if in_columns else "C")
+        if len(content) != size:
+            raise ValueError("it ends before the archive says")
+        file = BytesIO(content)
+        shape, in_columns, dtype = _header(file, size)
+        order = "F" if in_columns else "C"
+        array = (
+            np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order=order).copy("K")
+        )
     # Damaged bytes surface as any of a dozen types (zlib.error, EOFError, NotImplementedError, …),
     # and all of them mean the same to the reader.
     except Exception as error:
