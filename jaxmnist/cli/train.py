@@ -150,7 +150,8 @@ def train_run(
         (load_dataset, open_stream) if task_file is None else (load_arrays, open_arrays)
     )
     load = functools.cache(on_disk if stream else in_memory)
-    if dataset is not None and resume is None and not (stream or distributed):
+    if dataset == "mnist" and resume is None and not (stream or distributed):
+        # Others may need imports, which two threads should not do at once.
         load = begun(load, dataset, data_dir)
     import jax
     import jax.numpy as jnp
