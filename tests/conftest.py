@@ -54,7 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("commands"))
         for decoded in cache.mkdir("commands").glob("jaxmnist/*.npz"):
             decoded.unlink(missing_ok=True)  # Of temporary folders of an earlier session.
-    # As a plugin, since this file's own hooks are not called for the examples in the package.
+    # As plugins, since this file's own hooks are not called for the examples in the package.
+    config.pluginmanager.register(_BoundedMemory())
     if WITHOUT_TORCH:
         config.pluginmanager.register(_WithoutTorch())
 
@@ -97,20 +98,26 @@ A file takes up to 500 MB more. Less would cost more: what is forgotten is compi
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _memory_given_back():
-    """Forget a file's compiled programs where they take much memory: a worker stays below 2 GB."""
-    yield
-    sizes = Path("/proc/self/statm")
-    if sizes.exists():
-        resident = int(sizes.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        if resident < _MOST_RESIDENT:
+class _BoundedMemory:
+    """Forgets a file's compiled programs where they take much memory: a worker stays below 2 GB."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Iterator[None]:
+        yield
+        if nextitem is not None and nextitem.path == item.path:
             return
-    jax.clear_caches()
-    gc.collect()
-    # The C library keeps what is freed, unless it is told to return it.
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-        trim(0)
+        sizes = Path("/proc/self/statm")
+        if sizes.exists():
+            resident = int(sizes.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            if resident < _MOST_RESIDENT:
+                return
+        jax.clear_caches()
+        gc.collect()
+        # The C library keeps what is freed, unless it is told to return it.
+        if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+            trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def write_run_in(dtype: str, folder: Path) -> tuple[jm.MLP, Any]:
     return model, weights
 
 
-@pytest.mark.slow_except("bfloat16")
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_run_in_another_precision_is_exported_as_it_computes(dtype, tmp_path):
     folder = tmp_path / "run"
@@ -99,6 +99,7 @@ def test_onnx_computes_a_float64_run_in_float64(tmp_path):
     np.testing.assert_allclose(found, expected.astype(np.float32), rtol=2**-23, atol=0)
 
 
+@pytest.mark.slow
 def test_onnx_refuses_a_bfloat16_run(tmp_path, capsys):
     folder = tmp_path / "run"
     write_run_in("bfloat16", folder)
@@ -107,6 +108,7 @@ def test_onnx_refuses_a_bfloat16_run(tmp_path, capsys):
     assert not (folder / "model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_safetensors_load_into_torch_unchanged(run, tmp_path, torch):
     from safetensors.torch import load_file
 

@@ -115,6 +115,7 @@ def test_derivatives_by_layer_sum_to_that_by_the_common_rate(dataset):
         assert is_still == (layer == "dense_1")
 
 
+@pytest.mark.slow
 def test_any_run_and_any_loss_of_it_can_be_differentiated(dataset):
     def train(key, hyper, data):
         del data
@@ -204,6 +205,7 @@ def test_memory_grows_as_the_root_of_the_steps_when_checkpointed_and_not_at_all_
     assert growth["reverse", jm.checkpointed_scan] < 4.4
 
 
+@pytest.mark.slow
 def test_what_cannot_be_differentiated_is_refused(dataset):
     train = jm.make_train(dataclasses.replace(CONFIG, optimizer="adadelta", dtype="float32"))
     with pytest.raises(jm.InputError, match=r"mode is 'backward'; choose forward or reverse"):

@@ -122,6 +122,7 @@ def test_cross_entropy_with_integer_labels_matches_torch_and_the_general_formula
     np.testing.assert_allclose(grads, z_torch.grad, rtol=1e-12, atol=1e-17)
 
 
+@pytest.mark.slow
 def test_accuracy_gives_ties_to_the_first_class():
     logits = jnp.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [0.0, 0.0, 1.0], [3.0, 0.0, 1.0]])
     assert losses.accuracy(logits, jnp.array([0, 2, 2, 1])) == 0.5

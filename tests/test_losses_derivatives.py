@@ -46,6 +46,9 @@ def on_all(derivative: Callable, dtype: str) -> np.ndarray:
         return np.asarray(jax.jit(jax.vmap(derivative))(Z.astype(dtype), P.astype(dtype)))
 
 
+@pytest.mark.slow_except(
+    "grad-each_by_itself-float32", "grad-each_by_itself-float64", "grad-batched-float64"
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", [of_logits, batched, each_by_itself])
 @pytest.mark.parametrize("mode", [jax.grad, jax.jacfwd])
@@ -62,6 +65,7 @@ def test_gradient_is_q_minus_p_without_jit():
     np.testing.assert_allclose(same, 0, atol=1e-30)
 
 
+@pytest.mark.slow_except("hessian-float64")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "mode", [jax.hessian, lambda f: jax.jacrev(jax.jacrev(f)), lambda f: jax.jacfwd(jax.jacfwd(f))]
@@ -85,6 +89,7 @@ def test_entropy_of_a_softmax_has_its_gradient():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_derivatives_of_cross_entropy_are_its_own():
     p, q = np.array([0.3, 0.0, 0.7]), np.array([0.4, 1e-30, 0.6])
     by_p, by_q = jax.grad(losses.cross_entropy, argnums=(0, 1))(

@@ -38,6 +38,7 @@ def test_mlp_matches_torch_in_value_and_every_gradient(hidden, sequential, torch
         np.testing.assert_allclose(gradient, torch_gradient, rtol=1e-9, atol=1e-14, err_msg=name)
 
 
+@pytest.mark.slow
 def test_mlp_has_the_tutorials_parameters_in_pytorchs_layout():
     params = MLP().init(jax.random.key(0), jnp.zeros((1, 784)))
     shapes = {name: leaf.shape for name, leaf in interop.flatten(params).items()}
@@ -49,6 +50,7 @@ def test_mlp_has_the_tutorials_parameters_in_pytorchs_layout():
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == 243_622
 
 
+@pytest.mark.slow
 def test_mlp_takes_flat_and_square_images_alike():
     model = MLP((5,))
     params = model.init(jax.random.key(0), jnp.zeros((1, 784)))
@@ -77,6 +79,7 @@ def test_mlp_starts_uniform_in_fan_in():
     assert abs((biases**2).mean() - 1 / 3) < 5 * (4 / 45 / biases.size) ** 0.5
 
 
+@pytest.mark.slow
 def test_mlp_starts_from_one_draw_cut_into_its_leaves_in_order():
     program = jax.make_jaxpr(lambda key: MLP().init(key, jnp.zeros((1, 784))))(jax.random.key(0))
     assert str(program).count("random_bits") == 1
@@ -96,6 +99,7 @@ def test_mlp_starts_from_one_draw_cut_into_its_leaves_in_order():
         np.testing.assert_array_equal(np.ravel(leaf), numbers * np.float32(fan_in**-0.5))
 
 
+@pytest.mark.slow
 def test_mlp_layers_are_drawn_independently():
     leaves = interop.flatten(MLP((64, 64, 64)).init(jax.random.key(0), jnp.zeros((1, 784))))
     first, second = np.ravel(leaves["2.weight"]), np.ravel(leaves["4.weight"])

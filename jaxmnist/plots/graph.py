@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -75,6 +74,8 @@ def _lay_out(
     graph: Graph,
 ) -> tuple[dict[_Stop, np.ndarray], list[list[_Stop]], tuple[float, float]]:
     """Places in inches, in columns by networkx; the way of each edge; and the size of it all."""
+    import networkx as nx  # Here alone: every run's pictures would wait for it.
+
     back = nx.DiGraph()
     back.add_nodes_from(graph.nodes)
     back.add_edges_from((edge.target, edge.source) for edge in graph.edges)

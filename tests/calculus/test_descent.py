@@ -85,6 +85,7 @@ def test_second_order_is_exact_on_a_quadratic():
     np.testing.assert_allclose(steps.second_order, measured, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_predictions_err_by_the_next_power_of_the_rate():
     with jax.enable_x64(True):
         rates = jnp.array([4e-3, 2e-3])

@@ -318,6 +318,9 @@ def test_a_gradient_is_the_sum_of_what_comes_along_the_edges(name):
 # ------------------------------------------------------------------------------- text
 
 
+@pytest.mark.slow_except(
+    "cond, false", "custom_jvp", "checkpoint", "checkpoint, folded", "unused input", "identity"
+)
 @pytest.mark.parametrize("name", CASES)
 def test_chain_rule_has_a_line_for_every_value_and_every_gradient(name):
     graph = traced(name)
@@ -327,6 +330,7 @@ def test_chain_rule_has_a_line_for_every_value_and_every_gradient(name):
     assert len(backward.splitlines()) == len(gradients)
 
 
+@pytest.mark.slow
 def test_dot_dashes_an_edge_without_a_gradient():
     dashed = to_dot(trace_graph(mlp, PARAMS, normal(6, 4), LABELS))
     assert '"labels" -> "broadcast(labels)" [style=dashed];' in dashed

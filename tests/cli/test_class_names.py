@@ -51,6 +51,7 @@ def test_predictions_are_shown_by_their_names(
     assert "\u202e" not in shown
 
 
+@pytest.mark.slow
 def test_pictures_and_the_table_have_the_names(named, dataset, tmp_path):
     run, params = runs.load(named)
     assert run.class_names == HOSTILE

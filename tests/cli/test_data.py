@@ -37,6 +37,7 @@ def test_data_show_refuses_a_picture_of_another_kind(name, npz, tmp_path, refuse
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_data_show_refuses_a_place_that_cannot_be_written(npz, tmp_path, refused):
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()

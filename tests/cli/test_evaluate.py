@@ -5,10 +5,12 @@ import json
 import re
 
 import numpy as np
+import pytest
 
 import jaxmnist as jm
 
 
+@pytest.mark.slow
 def test_evaluate_equals_the_runs_last_line(run, npz, run_command):
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert run_command("evaluate", run).splitlines() == [
@@ -21,6 +23,7 @@ def test_evaluate_equals_the_runs_last_line(run, npz, run_command):
     assert last["eval_loss"] != last["eval_loss_per_sample"]
 
 
+@pytest.mark.slow
 def test_evaluate_on_another_set_with_fewer_classes_and_images(
     run, fitted, tmp_path, run_command, logits_of, write_npz
 ):
@@ -41,6 +44,7 @@ def test_evaluate_on_another_set_with_fewer_classes_and_images(
         assert found[2] == f"{share:.6f}"
 
 
+@pytest.mark.slow
 def test_evaluate_takes_a_set_that_declares_more_classes_than_occur(
     npz, dataset, tmp_path, run_command, untrained_run, monkeypatch
 ):
@@ -52,6 +56,7 @@ def test_evaluate_takes_a_set_that_declares_more_classes_than_occur(
     assert run_command("evaluate", folder) == expected
 
 
+@pytest.mark.slow
 def test_evaluate_refuses_labels_that_the_model_lacks(npz, tmp_path, refused, untrained_run):
     untrained_run(tmp_path / "run", npz, num_classes=4)
     words = (str(npz), "class 9", str(tmp_path / "run"), "0 to 3")

@@ -104,6 +104,7 @@ def test_too_little_memory_is_told_in_a_line(error, monkeypatch, refused):
     refused(["evaluate", "run"], "this machine's memory is too small", status=1)
 
 
+@pytest.mark.slow
 def test_full_disk_is_told_by_a_preparation(tmp_path, monkeypatch, refused):
     def write(*_: object) -> None:  # What ArrayRecord's writer makes of it.
         raise RuntimeError("Failed to finalize writing:\nwrite() failed: File too large")

@@ -23,6 +23,7 @@ def expected_row(name: str, label: str, logits: np.ndarray) -> list[str]:
     return [name, label, str(first), f"{share[first]:.4f}", str(second), f"{share[second]:.4f}"]
 
 
+@pytest.mark.slow
 def test_predict_by_index_and_by_image(
     run, fitted, dataset, digit, run_command, rows_of, logits_of
 ):
@@ -36,6 +37,7 @@ def test_predict_by_index_and_by_image(
     assert "\x1b" not in printed
 
 
+@pytest.mark.slow
 def test_predict_piped_gives_names_in_full(run, digit, tmp_path, run_command, rows_of):
     names = ["x" * 120 + ".png", "two words.png", "[bold]b.png", "[", "[red", ":smile:.png"]
     for name in names:

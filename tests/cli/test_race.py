@@ -37,6 +37,7 @@ def test_race_prints_each_optimizers_rate_loss_steps_and_end():
     assert printed["Adagrad"][2] == "36"
 
 
+@pytest.mark.slow
 def test_one_learning_rate_holds_for_all_and_a_diverged_run_says_so():
     options = ("--optimizers", "sgd", "adam", "sgd", "--learning-rate", 0.5, "--steps", 200)
     printed = rows(run_command("valley", *options))
@@ -45,6 +46,7 @@ def test_one_learning_rate_holds_for_all_and_a_diverged_run_says_so():
     assert float(printed["Adam"][1]) < 1
 
 
+@pytest.mark.slow_except("gif")
 @pytest.mark.parametrize("suffix", ["png", "gif"])
 def test_race_writes_what_was_asked_for(suffix, tmp_path):
     path = tmp_path / f"race.{suffix}"
@@ -56,6 +58,7 @@ def test_race_writes_what_was_asked_for(suffix, tmp_path):
         assert getattr(picture, "n_frames", 1) == (9 if suffix == "gif" else 1)
 
 
+@pytest.mark.slow
 def test_race_writes_an_mp4_where_ffmpeg_is(tmp_path, monkeypatch):
     monkeypatch.setattr(animation, "has_ffmpeg", lambda: True)
     monkeypatch.setattr(animation, "mp4", lambda frames: b"%d frames" % len(frames))

@@ -61,6 +61,7 @@ def test_run_is_logged_traced_and_told_of(
     refused(["train", "--log", "wandbb"], "wandbb")
 
 
+@pytest.mark.slow
 def test_place_of_a_trace_that_cannot_be_written_is_refused(npz, options, tmp_path, refused):
     (tmp_path / "file").write_text("")
     words = ["train", "--dataset", npz, "--out", tmp_path / "run", *options]

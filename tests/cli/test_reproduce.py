@@ -87,6 +87,7 @@ def test_same_numbers_end_with_zero_and_the_folder_is_only_read(
     assert contents(run) == before
 
 
+@pytest.mark.slow
 def test_other_metric_is_named_with_its_epoch_and_what_has_changed(copy, differs, rows_of):
     edit(copy / "metrics.jsonl", lambda row: row.update(eval_loss=1.25), line=1)
 
@@ -203,6 +204,7 @@ def test_first_difference_is_found(recorded, found, first):
     assert reproduction.Compared("x", recorded, found).first_different == first
 
 
+@pytest.mark.slow
 def test_run_that_diverges_when_it_is_made_again_differs_from_there(tmp_path, differs):
     file, folder = tmp_path / "line.py", tmp_path / "run"
     file.write_text(TASK)

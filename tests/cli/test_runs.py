@@ -106,6 +106,7 @@ def test_every_run_is_listed_with_its_state(folder, run_command, rows_of, conten
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_hostile_name_reaches_neither_terminal_nor_markup(folder, run_on_terminal, run_command):
     status, shown = run_on_terminal("runs", folder)
     assert status == 0

@@ -118,6 +118,7 @@ def test_sigterm_saves_the_epochs_state_and_the_resumed_run_has_the_same_bytes(
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == again.read_bytes()
 
 
+@pytest.mark.slow_except("tyro-2", "jaxlib._jax-2")
 @pytest.mark.parametrize(
     ("module", "number"),
     [("tyro", signal.SIGINT), ("jaxlib._jax", signal.SIGINT), ("optax", signal.SIGTERM)],

@@ -109,6 +109,7 @@ def test_streamed_run_goes_on_after_a_stop_with_the_same_weights(root, tmp_path,
         assert (stopped / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_train_stream_refuses_in_one_line_and_writes_nothing(root, tmp_path, capsys):
     for dataset, message in (
         ("mnist", "jaxmnist data prepare mnist"),

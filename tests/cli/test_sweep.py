@@ -96,6 +96,7 @@ def test_killed_sweep_goes_on_and_gives_what_the_undisturbed_one_gives(digits, t
                 assert row[name] == pytest.approx(single, rel=2e-6, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_sweep_prints_its_table_and_leaves_its_pictures(digits, tmp_path):
     out = tmp_path / "sweep"
     axes = ("--hidden", 8, "--learning-rate", "0.01..1:log3", "1e30", "--seed", "0..1")

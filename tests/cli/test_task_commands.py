@@ -127,6 +127,7 @@ def test_predict_shows_the_outputs_of_test_samples_and_pictures(
     assert rows[1][2:4] == [str(outputs[3].argmax()), f"{outputs[3].max():.4f}"]
 
 
+@pytest.mark.slow
 def test_exported_task_gives_its_predictions(cnn, dataset, run_command):
     run_command("export", cnn, "--format", "stablehlo")
     call = jax.export.deserialize(bytearray((cnn / "model.stablehlo").read_bytes())).call
@@ -139,6 +140,7 @@ def test_exported_task_gives_its_predictions(cnn, dataset, run_command):
     np.testing.assert_allclose(call(batch[0]), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_a_task_cannot_do_is_refused(cnn, line, digit, refused):
     refused(["predict", line, "--indices", "0"], "has no predict")
     refused(["predict", cnn, "--indices", "100"], "no test sample 100; indices go from 0 to 99")
@@ -149,6 +151,7 @@ def test_what_a_task_cannot_do_is_refused(cnn, line, digit, refused):
     refused(["evaluate", cnn, *words], "nowhere.npz")
 
 
+@pytest.mark.slow
 def test_field_dtype_turns_64_bit_numbers_on(line):
     found = runs.read(line)
     with jax.enable_x64(True):
@@ -167,6 +170,7 @@ def test_pendulum_is_trained_in_float64(tmp_path, run_command):
     assert {leaf.dtype for leaf in jax.tree.leaves(model.params)} == {np.dtype("float64")}
 
 
+@pytest.mark.slow
 def test_diverged_task_keeps_its_whole_epochs(line, tmp_path, refused):
     file, data = line.parent / "line.py", line.parent / "xy.npz"
     words = ("--batch-size", "8", "--eval-batch-size", "4", "--epochs", "90", "--rate", "1e9")

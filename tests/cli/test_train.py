@@ -137,6 +137,7 @@ def test_train_shows_a_bar_with_rate_and_time_left_on_a_terminal(npz, tmp_path, 
     assert f"wrote: {out}" in text
 
 
+@pytest.mark.slow
 def test_train_takes_a_learning_rate_of_zero(npz, tmp_path, run_command, options):
     run_command("train", "--dataset", npz, "--out", tmp_path / "run", *options, "--learning-rate=0")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
@@ -155,6 +156,7 @@ def test_train_makes_a_new_folder_under_runs_by_default(
     assert sorted(path.name for path in folder.iterdir()) == files
 
 
+@pytest.mark.slow
 def test_train_prints_a_folders_name_as_it_is(npz, tmp_path, run_command, options):
     out = tmp_path / "[red] :smile: [" / ("long " * 30)
     printed = run_command("train", "--dataset", npz, "--out", out, *options, "--epochs", 1)

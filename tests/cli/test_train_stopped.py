@@ -51,6 +51,7 @@ def test_train_diverging_says_the_step_and_keeps_whole_epochs(
     assert_reached(tmp_path / "run", dataset, epoch)
 
 
+@pytest.mark.slow
 def test_train_diverging_at_once_keeps_no_epoch(npz, tmp_path, refused):
     arguments = ["train", "--dataset", npz, "--out", tmp_path / "run", *DIVERGING]
     words = ("the loss became nan at step 1 of epoch 0", "0 whole epochs")

@@ -111,6 +111,7 @@ def test_kind_of_the_reference_decides_what_is_compared(module, capsys, line, st
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_has_the_result_and_the_explanation(module, capsys):
     line = "--ours mine_of_test:tx --reference mine_of_test:make_torch --steps 3 --json"
     assert ran(line) == 0

@@ -66,6 +66,7 @@ def test_npz_without_the_arrays_that_are_needed_is_refused(changed, words, tmp_p
         load_arrays(save(tmp_path / "a.npz", **changed))
 
 
+@pytest.mark.slow
 def test_names_of_data_sets_are_taken_as_before():
     (images, labels), _ = load_arrays("mnist")
     np.testing.assert_array_equal(images, jm.load_dataset("mnist").train_images)

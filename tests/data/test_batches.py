@@ -59,6 +59,7 @@ def test_permutation_makes_every_order_equally_likely():
     assert chi_square < 58
 
 
+@pytest.mark.slow
 def test_permutation_moves_first_and_last_anywhere():
     """A wrong pass of the radix sort would leave large sizes partly in order."""
     size = 60_000
@@ -73,6 +74,7 @@ def test_permutation_moves_first_and_last_anywhere():
     assert abs(rank) < 5 / np.sqrt(size)
 
 
+@pytest.mark.slow
 def test_permutation_is_the_keys():
     first, again, other = (permutation(jax.random.key(k), 500) for k in (0, 0, 1))
     np.testing.assert_array_equal(first, again)

@@ -67,7 +67,7 @@ def picked(mnist, classify) -> tuple[np.ndarray, np.ndarray]:
     return mnist.test_images[indices], mnist.test_labels[indices]
 
 
-@pytest.mark.slow_except("faint, 56x56", "dark edge")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_picture_is_read_right(name, picked, classify, tmp_path):
     digits, labels = picked

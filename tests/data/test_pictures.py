@@ -131,7 +131,7 @@ def save(picture: Image.Image, path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow_except("dark on light")
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "draw", "suffix"), DRAWINGS, ids=[name for name, *_ in DRAWINGS])
 def test_disguised_digit_comes_back(name, draw, suffix, digits, classify, tmp_path):
     path = tmp_path / f"digit.{suffix}"

@@ -62,6 +62,7 @@ assert "tensorflow" not in sys.modules
     assert sorted(out.splitlines()) == sorted(expected)
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_tensorflow_stays_out(source, tmp_path):
     code = """
 import sys

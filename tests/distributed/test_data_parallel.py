@@ -124,10 +124,12 @@ def test_batches_that_the_devices_do_not_divide_are_taken(found):
     assert found["uneven"] < 1e-13
 
 
+@pytest.mark.slow
 def test_results_are_on_one_device(found):
     assert found["places"] == 1
 
 
+@pytest.mark.slow
 def test_step_of_ones_own_is_shared_out(found):
     # float32 rounding of one step.
     assert found["step"] < 1e-6

@@ -60,6 +60,7 @@ def test_task_is_trained_by_two_processes_as_by_one(tmp_path, running, by_option
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_task_that_uses_jax_before_the_processes_meet_is_refused(
     tmp_path, running, by_options, ended
 ):
@@ -72,6 +73,7 @@ def test_task_that_uses_jax_before_the_processes_meet_is_refused(
     assert "move such lines into task or data" in err
 
 
+@pytest.mark.slow
 def test_task_on_named_data_refuses_them_before_it_joins(tmp_path, running, by_options, ended):
     """One of two, whose partner never comes."""
     (tmp_path / "named.py").write_text(TASK.partition("\n\ndef data")[0])

@@ -80,6 +80,7 @@ def test_softmax_of_shifted_scores_never_changes(data):
     np.testing.assert_allclose(plain[np.abs(shifts) < 80], expected.max(), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_clamped_cross_entropy_loses_its_gradient_where_the_stable_one_has_it(data):
     given = data("cross_entropy")
     z = np.array(given["logits"])
@@ -115,6 +116,7 @@ def test_taylor_errors_are_those_of_the_series(data):
     np.testing.assert_allclose(given["curves"]["5"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_dimensional_limits(data):
     constant, falling, rising = data("descent_1d")["cases"]
     np.testing.assert_allclose(constant["largest_rate"], 1, rtol=1e-5)
@@ -127,6 +129,7 @@ def test_one_dimensional_limits(data):
     assert rising["largest_rate"] < 2 / rising["curvature"]
 
 
+@pytest.mark.slow
 def test_two_dimensional_steps_are_steepest_at_180_degrees_when_short(data):
     given = data("descent_2d")
     degrees, changes = np.array(given["degrees"]), np.array(given["changes"])
@@ -145,6 +148,7 @@ def test_momentum_reaches_its_terminal_velocity(data):
     np.testing.assert_allclose(ends, [1, 2, 10 * (1 - 0.9**60)], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_under_a_constant_gradient_follow_their_formulas(data):
     given = data("step_sizes")
     t, found = np.array(given["updates"]), given["constant"]

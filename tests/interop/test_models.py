@@ -293,6 +293,7 @@ def test_equinox_examples_have_keys_of_their_own():
     assert 60 < (one == two).sum() < 196
 
 
+@pytest.mark.slow
 def test_equinox_keeps_arrays_that_are_no_floats_as_state():
     class Counting(eqx.Module):
         table: jax.Array
@@ -310,6 +311,7 @@ def test_equinox_keeps_arrays_that_are_no_floats_as_state():
     np.testing.assert_array_equal(state.model_state["arrays"].rows, [1, 0])
 
 
+@pytest.mark.slow_except("nnx_built", "equinox_built", "plain", "nnx", "equinox_plain")
 @pytest.mark.parametrize("name", MODELS)
 def test_evaluation_needs_no_key_and_changes_nothing(name):
     task: Any = jm.task(MODELS[name][0], TX, squares)

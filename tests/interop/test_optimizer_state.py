@@ -82,7 +82,7 @@ def as_params(module: torch.nn.Module) -> Any:
     return interop.params_from_state_dict(copy.deepcopy(module.state_dict()))
 
 
-@pytest.mark.slow_except("momentum-pytorch")
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "convention"), CASES)
 def test_run_begun_in_torch_goes_on_here(sequential, name, convention):
     start = initial_params()

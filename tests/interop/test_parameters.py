@@ -74,6 +74,7 @@ def test_round_trip_keeps_special_values(special, tmp_path):
     assert_same_bits(interop.load_safetensors(tmp_path / "model.safetensors"), params)
 
 
+@pytest.mark.slow_except("hidden0")
 @pytest.mark.parametrize("hidden", [(), (7,), (7, 5, 3)])
 def test_safetensors_file_is_loaded_by_torch_with_the_same_logits(hidden, tmp_path):
     model, params = network(hidden)

@@ -82,6 +82,7 @@ def test_lengths_have_a_derivative_at_zero(x64):
     np.testing.assert_array_equal(by_end, 0)
 
 
+@pytest.mark.slow
 def test_random_directions_are_drawn_independently_for_each_leaf_direction_and_key(x64):
     same = jnp.ones((40, 50))
     planes = [random_plane(jax.random.key(seed), {"a": same, "b": same}) for seed in (0, 1)]
@@ -113,6 +114,7 @@ def test_three_points_lie_in_their_plane_at_their_distances(x64):
         np.testing.assert_allclose(flat(there), flat(point), rtol=0, atol=32 * EPS * size)
 
 
+@pytest.mark.slow
 def test_loss_at_the_three_points_is_their_own(x64):
     points = tree(1), tree(2), tree(3)
     plane = plane_through(*points)
@@ -164,6 +166,7 @@ def test_unlike_trees_are_refused_by_leaf_and_shapes():
 # ------------------------------------------------------------------------------- the grid
 
 
+@pytest.mark.slow_except("12")
 @pytest.mark.parametrize("batch_size", [1, 5, 12, 100])
 def test_grid_is_what_a_loop_finds(x64, batch_size):
     plane = random_plane(jax.random.key(2), tree(0))
@@ -245,6 +248,7 @@ def test_share_of_no_way_is_nan(x64):
     assert np.isnan(share_in_plane(oblique_plane(), tree(1), tree(1)))
 
 
+@pytest.mark.slow
 def test_path_is_projected_under_vmap(x64):
     plane = oblique_plane()
     path = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(tree(seed) for seed in (1, 2, 3)))

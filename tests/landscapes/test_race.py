@@ -63,6 +63,7 @@ def by_hand(name: str, rate: float, steps: int) -> tuple[np.ndarray, np.ndarray]
         return np.array(path), (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
+@pytest.mark.slow
 def test_chosen_rate_is_the_one_with_the_lowest_second_half_inside_the_box(float64):
     rates, steps, names = 10.0 ** np.linspace(-4, 0.5, 19), 41, ("sgd", "adagrad")
     race = landscapes.race(ROSENBROCK, names, steps, rates)
@@ -94,6 +95,7 @@ def test_smallest_of_equal_rates_wins(float64):
     assert float(race.learning_rate[0]) == 0.5
 
 
+@pytest.mark.slow
 def test_diverging_rate_leaves_the_others_alone():
     tame = landscapes.race(SURFACES["beale"], steps=60, learning_rates=(1e-3, 2e-3, 5e-3))
     wild = landscapes.race(SURFACES["beale"], steps=60, learning_rates=(1e-3, 2e-3, 1e6))
@@ -167,6 +169,7 @@ def test_height_that_is_nan_never_wins(start, float64):
     assert np.isfinite(np.asarray(race.loss[:, -31:])).all()
 
 
+@pytest.mark.slow_except("inf-infinite")
 @pytest.mark.parametrize(
     ("beyond", "where"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "without bound")]
 )

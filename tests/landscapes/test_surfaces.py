@@ -166,6 +166,7 @@ def tilts(float64):
     return landscapes.tilts(jax.random.key(5), 12, 1.5)
 
 
+@pytest.mark.slow
 def test_tilts_average_to_nothing(tilts):
     assert tilts.shape == (12, 2)
     np.testing.assert_allclose(tilts.mean(axis=0), 0, atol=1e-15)
@@ -228,6 +229,7 @@ def test_batch_that_does_not_divide_the_samples_is_refused(batch_size, tilts):
         descend(0, tilts, batch_size)
 
 
+@pytest.mark.slow
 def test_step_too_large_for_the_dent_escapes_it_and_a_small_one_stays(tilts):
     pass_x = -1.0104719414646275
     ends = {rate: float(descend(0, tilts, 12, epochs=300, rate=rate)[-1, 0]) for rate in (0.1, 1.2)}

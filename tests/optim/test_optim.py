@@ -92,6 +92,9 @@ def test_vmap_row_equals_single_run(name: str, convention: str) -> None:
     assert not np.allclose(first[0], first[1], rtol=1e-3, atol=0) or name == "adadelta"
 
 
+@pytest.mark.slow_except(
+    "momentum-optax", "sgd-pytorch", "sgd-optax", "adagrad-optax", "rmsprop-optax", "adadelta-optax"
+)
 @pytest.mark.parametrize(("name", "convention"), EVERY)
 def test_one_trace_serves_all_hyperparameters(name: str, convention: str) -> None:
     traces = []
@@ -123,6 +126,7 @@ def test_traced_hyperparameters_equal_static_ones(name: str, convention: str) ->
     assert_trees_close(traced, scan_updates(static, PARAMS, stream), rtol=2e-5)
 
 
+@pytest.mark.slow_except("adadelta", "momentum", "rmsprop")
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_state_keeps_its_types_across_updates(name: str) -> None:
     """A state that became weakly typed or wider would retrace, or break a scan's carry."""
@@ -150,6 +154,14 @@ def test_create_gives_a_plain_gradient_transformation(name: str, convention: str
         np.testing.assert_array_equal(np.sign(u), -np.sign(g))
 
 
+@pytest.mark.slow_except(
+    "dict-rmsprop",
+    "tuple-adagrad",
+    "tuple-rmsprop",
+    "none-momentum",
+    "none-adadelta",
+    "dict-adagrad",
+)
 @pytest.mark.parametrize("name", optim.NAMES)
 @pytest.mark.parametrize(
     "params",

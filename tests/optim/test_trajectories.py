@@ -252,6 +252,7 @@ def harmonic(count: jax.Array) -> jax.Array:
     return 0.5 / (1.0 + count.astype(float))
 
 
+@pytest.mark.slow_except("sgd", "adagrad")
 @pytest.mark.parametrize("name", RECURRENCES)
 def test_schedule_matches_numpy_trajectory(name: str) -> None:
     """A rate that changes by the step; momentum's two forms part here."""

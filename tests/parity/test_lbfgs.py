@@ -97,6 +97,7 @@ def quick():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.slow_except("{}-{'lr': 0.1}", "{'line_search_fn': 'strong_wolfe'}-{}")
 @pytest.mark.parametrize(("case", "numbers"), CASES, ids=str)
 def test_lbfgs_matches_torch_in_steps_and_counts(case, numbers):
     """To 1e-12, or ten times what a unit in the last place of the start grows to by then."""

@@ -132,6 +132,14 @@ def of_jax(schedule, steps=STEPS):
         return np.asarray(rates)
 
 
+@pytest.mark.slow_except(
+    "exponential_lr",
+    "cosine_annealing_warm_restarts",
+    "cosine_annealing_lr",
+    "polynomial_lr",
+    "lambda_lr",
+    "linear_lr",
+)
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedule_matches_torch(name):
     ours, theirs = SCHEDULES[name]
@@ -168,6 +176,7 @@ def test_one_cycle_matches_torch_in_rate_and_momentum(arguments, strategy, three
     np.testing.assert_allclose(of_jax(cycle.momentum), momenta, atol=1e-12, rtol=0)
 
 
+@pytest.mark.slow
 def test_schedules_are_float32_without_x64_and_take_a_python_count():
     for schedule, _ in SCHEDULES.values():
         assert schedule(3).dtype == jnp.float32

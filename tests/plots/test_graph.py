@@ -60,6 +60,7 @@ def test_chain_rule_shows_the_documents_numbers(data):
     assert [text.get_text() for text in drawn(figure)][:2] == ["-4", "3"]
 
 
+@pytest.mark.slow
 def test_network_shows_shapes_and_norms(data):
     nodes = data["backpropagation"]["nodes"]
     figure = PICTURES["backpropagation"].draw(data["backpropagation"])
@@ -72,6 +73,13 @@ def test_network_shows_shapes_and_norms(data):
         assert shown[place + 1 : place + 4] == [norms[0], shape, norms[1]]
 
 
+@pytest.mark.slow_except(
+    "dark-chain_rule",
+    "dark-neuron",
+    "light-neuron",
+    "light-backpropagation",
+    "dark-backpropagation",
+)
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_overlaps_or_is_clipped(name, theme, data):

@@ -31,6 +31,7 @@ def drawn(figure):
     return figure
 
 
+@pytest.mark.slow
 def test_race_on_a_surface_with_an_edge_is_drawn_from_its_finite_heights():
     edge = Surface(
         "Edge",

@@ -40,7 +40,7 @@ def colors_of(figure: Figure) -> set[str]:
     return {str(line.get_color()) for axes in figure.axes for line in axes.lines}
 
 
-@pytest.mark.slow_except("dark")
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_race_shows_all_six_in_every_panel(theme, data):
     with style.theme(theme):
@@ -55,6 +55,7 @@ def test_race_shows_all_six_in_every_panel(theme, data):
     assert sorted(labels) == sorted(look.label for look in style.OPTIMIZERS.values())
 
 
+@pytest.mark.slow
 def test_race_draws_its_numbers(data):
     figure = race.draw_race(data)
     above, _, losses, rates = figure.axes
@@ -158,6 +159,7 @@ def test_frames_are_even_and_move(frames):
     assert all((one != other).any() for one, other in itertools.pairwise(frames))
 
 
+@pytest.mark.slow
 def test_gif_plays_and_shows_all_six_colours(frames):
     content = animation.gif(frames)
     assert len(content) < 3_000_000
@@ -240,6 +242,7 @@ def test_valley_picture_goes_through_json(tmp_path):
     np.testing.assert_allclose([run[-1] for run in speeds], [1, 2, 10 * (1 - 0.9**50)], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_local_minimum_colours_tell_who_escapes():
     x = np.linspace(-3, 3, 50)
     walks = {"stays": np.array([[-2.0, -1.0], [0.4, 0.1]]), "goes": np.array([[-2.0, 1], [0.4, 0]])}
@@ -254,6 +257,7 @@ def test_local_minimum_colours_tell_who_escapes():
     assert [axes.get_title() for axes in figure.axes[:4]] == ["stays", "goes", "one", "two"]
 
 
+@pytest.mark.slow
 def test_saddle_shows_both_eigenvalues_and_gaps_where_none_leaves():
     surface = landscapes.SURFACES["saddle"]
     x, y, height = (np.asarray(part) for part in landscapes.heights(surface, 21, 21))

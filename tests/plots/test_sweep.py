@@ -144,6 +144,7 @@ def test_sweep_without_a_result_and_one_of_three_axes():
         plots.sweep([row({"b1": 0.9, "b2": 0.9, "eps": 0.0}, 0.9)], HISTORY)
 
 
+@pytest.mark.slow_except("2-dark")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("columns", [2, 12])
 def test_nothing_is_cut_off(theme, columns):

@@ -43,5 +43,6 @@ def test_twenty_seven_of_thirty_drawn_digits_are_recognised(
     assert right >= 27
 
 
+@pytest.mark.slow
 def test_page_of_the_default_run_is_under_three_megabytes(default_page):
     assert default_page.stat().st_size < 3_000_000

@@ -42,6 +42,7 @@ def test_page_is_accessible_and_fits(width, scheme, run_page, open_page, violati
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_page_of_several_runs_compares_them(run, untrained, npz, tmp_path, open_page, violations):
     other = untrained(tmp_path / "other", npz)
     path = tmp_path / "page.html"
@@ -132,6 +133,7 @@ def test_matrix_is_walked_by_arrow_keys(run_page, open_page):
     assert page.locator("#cell h3").inner_text() == "2, predicted 9"
 
 
+@pytest.mark.slow
 def test_a_unit_shows_what_its_inputs_add(run, run_page, open_page):
     _, params = runs.load(run)
     page = open_page(run_page)
@@ -153,6 +155,7 @@ def test_a_unit_shows_what_its_inputs_add(run, run_page, open_page):
 # ------------------------------------------------------------------------------- drawing
 
 
+@pytest.mark.slow
 def test_strokes_are_drawn_by_mouse_undone_and_cleared(run_page, open_page, settled):
     page = open_page(run_page)
     easel = page.locator("#easel")
@@ -203,6 +206,7 @@ def test_a_finger_draws_and_the_page_does_not_scroll(run_page, open_page, settle
     assert (image.any(axis=1).sum(), image.any(axis=0).sum()) == (20, 2)
 
 
+@pytest.mark.slow
 def test_keys_draw(run_page, open_page, settled):
     page = open_page(run_page)
     page.locator("#easel").focus()

@@ -90,9 +90,7 @@ def spread_by_rounding(name: str, race, variants: int = 24) -> np.ndarray:
     return np.array(spread).T
 
 
-@pytest.mark.slow_except(
-    "rastrigin", "saddle", "rosenbrock", "monkey_saddle", "himmelblau", "turned_valley"
-)
+@pytest.mark.slow_except("himmelblau", "rosenbrock")
 @pytest.mark.parametrize("name", SURFACES)
 def test_race_is_jaxs_to_1e_12(name, race_page, races, open_page):
     """As far as rounding allows: RMSProp and Adadelta leap about a minimum, and forget it.
@@ -118,6 +116,7 @@ def test_race_is_jaxs_to_1e_12(name, race_page, races, open_page):
     assert whole >= 4
 
 
+@pytest.mark.slow_except("himmelblau", "saddle")
 @pytest.mark.parametrize("name", SURFACES)
 def test_every_step_of_every_race_is_jaxs(name, race_page, races, open_page):
     """Each step from JAX's own point: nothing can grow, so all 200 are held to 1e-12."""
@@ -170,6 +169,7 @@ def test_best_rates_are_those_of_the_race(name, race_page, races, open_page):
 # ------------------------------------------------------------------------------- the page
 
 
+@pytest.mark.slow_except("light-390")
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_race_page_is_accessible_and_fits(width, scheme, race_page, open_page, violations):
@@ -217,6 +217,7 @@ def test_start_is_dragged_and_moved_by_keys(race_page, open_page):
     assert state(page)["start"] == [-9, 1]
 
 
+@pytest.mark.slow
 def test_a_link_brings_the_race_back(race_page, open_page):
     page = open_page(race_page)
     page.select_option("#surface", "beale")
@@ -235,6 +236,7 @@ def test_a_link_brings_the_race_back(race_page, open_page):
     assert other.locator("#rate-adam").input_value() == page.locator("#rate-adam").input_value()
 
 
+@pytest.mark.slow
 def test_a_link_that_means_nothing_is_left_out(race_page, open_page):
     fragment = "#surface=nowhere&convention=__proto__&start=1e9,x&steps=-3&step=4.5&sgd=NaN&adam="
     assert state(open_page(race_page, fragment=fragment)) == state(open_page(race_page))

@@ -85,6 +85,7 @@ def test_confusion_and_images_are_those_of_the_test_set(described, logits, npz):
         assert len(samples) == (expected[row, column] if row != column else min(12, len(samples)))
 
 
+@pytest.mark.slow
 def test_worst_and_most_confidently_wrong_are_so(described, logits, npz):
     labels = jm.load_dataset(npz).test_labels
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -102,6 +103,7 @@ def test_worst_and_most_confidently_wrong_are_so(described, logits, npz):
     assert wrong[sure].all()
 
 
+@pytest.mark.slow
 def test_every_kept_checkpoint_has_its_confusion(described, run, npz):
     assert [each["epochs"] for each in described["test"]["snapshots"]] == [2, 3]
     made = runs.read(run)
@@ -178,6 +180,7 @@ def test_run_of_another_task_has_a_page_without_a_drawing(npz, tmp_path, data_of
     assert found["test"]["snapshots"][0]["right"] == int((guesses == data.test_labels).sum())
 
 
+@pytest.mark.slow
 def test_page_of_another_task_opens(npz, tmp_path, open_page):
     task = tmp_path / "linear.py"
     task.write_text(TASK.replace(", predict=outputs", ""))
@@ -232,6 +235,7 @@ def test_command_writes_the_page_into_the_runs_folder(run, run_page, tmp_path, c
     assert (copy / "report.html").read_text() == run_page.read_text()
 
 
+@pytest.mark.slow
 def test_mistake_is_refused_in_one_line(run, tmp_path, capsys):
     broken = shutil.copytree(run, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"no weights")
@@ -256,6 +260,7 @@ def test_mistake_is_refused_in_one_line(run, tmp_path, capsys):
         assert complaint in err
 
 
+@pytest.mark.slow
 def test_race_command_writes_a_page(tmp_path, capsys, data_of):
     path = tmp_path / "race.html"
     cli.main(["race", "saddle", "--optimizers", "adam", "--steps", "8", "--out", str(path)])

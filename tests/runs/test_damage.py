@@ -97,6 +97,7 @@ def test_metrics_that_cannot_be_trusted_are_refused_and_nothing_changes(kind, st
     assert contents(stopped) == before
 
 
+@pytest.mark.slow_except("line 3")
 @pytest.mark.parametrize("kind", ["missing", "line 3"])
 def test_the_ways_out_lead_to_the_same_bytes(kind, stopped, whole, train, results):
     path = stopped / "metrics.jsonl"
@@ -118,6 +119,7 @@ def test_the_ways_out_lead_to_the_same_bytes(kind, stopped, whole, train, result
     assert results(stopped) == results(whole)
 
 
+@pytest.mark.slow
 def test_what_a_run_was_further_with_is_kept_until_it_is_as_far(stopped, npz):
     """A resume that is stopped again, and again, loses nothing."""
     (stopped / "checkpoints" / "4" / "record" / "metadata").write_text("{")
@@ -225,6 +227,7 @@ def test_model_of_the_epoch_before_is_the_runs_too(copy):
 # ------------------------------------------------------------------------------- earlier versions
 
 
+@pytest.mark.slow
 def test_run_of_an_earlier_version_is_loaded_and_resumed(stopped, whole, train, results):
     """It has no digests, no copies of metrics and no record of data and machine."""
     for step in ("2", "4"):

@@ -235,6 +235,7 @@ def test_load_refuses_a_truncated_model(kept, run):
         runs.load(run.path)
 
 
+@pytest.mark.slow_except("hidden3-10-words3")
 @pytest.mark.parametrize(
     ("hidden", "num_classes", "words"),
     [

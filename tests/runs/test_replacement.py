@@ -46,6 +46,7 @@ def test_old_run_stays_until_the_new_one_has_an_epoch(copy, npz, config, content
     assert [path.name for path in (copy / "checkpoints").iterdir()] == ["1"]
 
 
+@pytest.mark.slow
 def test_run_that_cannot_be_trained_leaves_the_old_one(copy, npz, train, contents, capsys):
     before = contents(copy)
     words = ["--dataset", npz, "--out", copy, "--overwrite", "--epochs", "1"]
@@ -59,6 +60,7 @@ def test_run_that_cannot_be_trained_leaves_the_old_one(copy, npz, train, content
     assert contents(copy) == before
 
 
+@pytest.mark.slow_except("checkpoints")
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "checkpoints"])
 def test_file_that_cannot_be_replaced_leaves_the_old_run(name, copy, npz, monkeypatch, contents):
     before = contents(copy)
@@ -169,6 +171,7 @@ def test_killed_at_any_moment_the_folder_has_one_of_the_two_runs(copy, npz, tmp_
     assert len(found) > 10
 
 
+@pytest.mark.slow
 def test_leftover_of_a_killed_run_is_not_resumed(stopped, whole, train, results):
     shutil.copytree(stopped, stopped / ".new")
     (stopped / ".new" / "config.json").write_text("{")
@@ -188,6 +191,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_second_writer_is_told_who_the_first_is_and_readers_are_not_kept_out(
     stopped, npz, refused, contents, options
 ):

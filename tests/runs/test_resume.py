@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 # ------------------------------------------------------------------------------- the library
 
 
+@pytest.mark.slow_except("adam")
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_fit_goes_on_from_a_state_with_the_same_bits(optimizer, npz):
     config = jm.Config(hidden=(8,), optimizer=optimizer, epochs=4, eval_batch_size=48)
@@ -43,6 +44,7 @@ def test_fit_goes_on_from_a_state_with_the_same_bits(optimizer, npz):
     assert not np.array_equal(*(jax.tree.leaves(found[1].params)[1] for found in states[:2]))
 
 
+@pytest.mark.slow
 def test_rewind_gives_back_the_state_and_the_metrics(stopped, npz, config):
     states = []
     _, history = jm.fit(config, jm.load_dataset(npz), on_epoch=lambda *it: states.append(it[1]))
@@ -57,6 +59,7 @@ def test_rewind_gives_back_the_state_and_the_metrics(stopped, npz, config):
         np.testing.assert_array_equal(one, other[:4])
 
 
+@pytest.mark.slow
 def test_float64_comes_back_where_an_event_loop_runs(tmp_path):
     """As in a notebook: Orbax then works in a thread, where JAX's context does not hold."""
     config = jm.Config(hidden=(8,), optimizer="adam", epochs=2, dtype="float64")
@@ -101,6 +104,7 @@ def check_same_bits(one: Held, other: Held) -> None:
         assert mine.tobytes() == others.tobytes()
 
 
+@pytest.mark.slow
 def test_checkpoint_that_orbaxs_v0_interface_wrote_is_gone_on_from(stopped, whole, train, results):
     """Written here without this version's own code, which may come to use another interface."""
     from orbax import checkpoint as v0
@@ -220,6 +224,7 @@ def test_half_a_line_and_halves_of_files_are_dropped(stopped, whole, train, resu
     assert checkpoints(stopped) == checkpoints(whole)
 
 
+@pytest.mark.slow
 def test_folder_whose_name_reads_as_a_pattern(stopped, whole, train, results):
     folder = stopped.rename(stopped.with_name("runs [1]*?"))
     train("--resume", folder)
@@ -268,6 +273,7 @@ def test_finished_run_says_so_and_is_left_alone(copy, train, contents):
     assert contents(copy) == before
 
 
+@pytest.mark.slow
 def test_finished_run_goes_on_to_more_epochs(
     copy, npz, tmp_path, train, results, checkpoints, options
 ):
@@ -290,6 +296,7 @@ def test_checkpoints_can_be_left_away(npz, tmp_path, refused, train, options):
     refused(["--resume", tmp_path / "run", "--epochs", 2], tmp_path / "run", *words)
 
 
+@pytest.mark.slow
 def test_overwrite_drops_the_old_checkpoints(copy, npz, refused, train, checkpoints, options):
     for name in ("config.json", *files.RESULTS):
         (copy / name).unlink()

@@ -27,6 +27,7 @@ def test_open_run_starts_a_new_run(npz, config, tmp_path):
     assert [path.name for path in session.run.path.iterdir()] == ["config.json"]
 
 
+@pytest.mark.slow
 def test_session_trained_in_two_stretches_is_the_whole_run(npz, config, tmp_path):
     """The library's own loop, as `train` has it."""
 

@@ -128,7 +128,7 @@ def another_test_set(small):
     return peers.build("NumPy by hand", tested)
 
 
-@pytest.mark.slow_except("JAX, a jitted step per batch")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["NumPy by hand", "JAX, a jitted step per batch", "jaxmnist"])
 def test_a_right_peer_passes(small, curve, name):
     share = curves.check(name, peers.build(name, small), curve)
@@ -233,7 +233,7 @@ PRODUCTS = 14
 OTHERS = 36
 
 
-@pytest.mark.slow_except("sgd-1-0")
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "arrays", "corrections"), [("sgd", 1, 0), ("adam", 3, 4)])
 def test_a_step_runs_few_kernels_and_talks_to_no_host(small, optimizer, arrays, corrections):
     config = jm.Config(optimizer=optimizer, epochs=1)
@@ -268,6 +268,7 @@ def test_the_floors_are_the_products_and_nothing_else(small):
         assert finite
 
 
+@pytest.mark.slow
 def test_the_table_and_the_picture_are_drawn_from_the_json(tmp_path):
     one = rounds.summary([1.0, 2.0, 3.0])
     made = {

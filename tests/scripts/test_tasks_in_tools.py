@@ -47,7 +47,7 @@ def test_row_of_a_sweep_is_the_single_run(name, example, fitted):
     assert len({*found.history["eval_loss"][:, 0].tolist()}) == 4
 
 
-@pytest.mark.slow_except("pendulum", "nnx_mlp")
+@pytest.mark.slow_except("pendulum")
 @pytest.mark.parametrize("name", NAMES)
 def test_checkpoint_is_restored_bit_by_bit(name, example, fitted, tmp_path, assert_same_arrays):
     """With `test_jit_has_the_bits_of_fit`: a stopped run is resumed to the same bytes."""
@@ -98,7 +98,7 @@ def whole_batches(one) -> tuple:
     return data, {**one.sizes, "eval_batch_size": test}
 
 
-@pytest.mark.slow_except("pendulum")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_hypergradient_equals_finite_differences(name, example):
     """By the weight decay and by the peak of a schedule."""

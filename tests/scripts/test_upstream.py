@@ -43,6 +43,7 @@ def test_faults_of_other_libraries_are_still_there(torch):
         assert "; should be " in printed
 
 
+@pytest.mark.slow
 def test_each_shows_one_fault_in_few_lines_with_one_library():
     for path in UPSTREAM:
         text = path.read_text()

@@ -63,7 +63,7 @@ def test_tables_have_a_row_per_cell_and_epoch_with_every_bit(swept):
             assert np.float32(row[name]) == getattr(found.history, name)[cell, epoch]
 
 
-@pytest.mark.slow_except("8", "12", "5", "1")
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0, 1, 5, 8, 12])
 def test_stopped_sweep_goes_on_where_it_was(kept, dataset, swept, tmp_path):
     _, whole = swept
@@ -93,6 +93,7 @@ def cell_group(line: int, lines: list[bytes]) -> int:
     return json.loads(lines[line])["cell"] // 3 % 2
 
 
+@pytest.mark.slow
 def test_finished_sweep_trains_nothing_again(dataset, swept, monkeypatch):
     found, out = swept
     monkeypatch.delattr(programs, "make_train")

@@ -39,6 +39,7 @@ def left_behind(whole, out, kept: int) -> list[bytes]:
     return lines
 
 
+@pytest.mark.slow
 def test_next_start_takes_over_what_processes_left(dataset, swept, tmp_path, monkeypatch):
     _, whole = swept
     left_behind(whole, tmp_path, 12)

@@ -116,6 +116,7 @@ def test_numbers_and_seeds_are_one_program_however_many_chunks(dataset, monkeypa
     assert len(traces) == 2
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing_but_the_reports(dataset, swept):
     found, _ = swept
     reports = []

@@ -203,6 +203,7 @@ def test_metrics_of_a_batch_have_no_mean_over_samples(line):
     )
 
 
+@pytest.mark.slow
 def test_batches_of_dicts_and_data_without_labels(line):
     (x, y), (x_test, y_test) = line.data
     named = {"y": y, "more": {"x": x}}, {"y": y_test, "more": {"x": x_test}}
@@ -246,6 +247,7 @@ def test_make_train_takes_numpy_data_without_jit(line):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, other)
 
 
+@pytest.mark.slow
 def test_labels_out_of_range_are_nan_where_torch_refuses(torch):
     logits = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     labels = np.array([0, 3, 1])

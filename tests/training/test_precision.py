@@ -79,7 +79,7 @@ def test_float32_is_the_plain_program_to_the_last_bit(dataset):
     assert {leaf.dtype for leaf in history} == {np.dtype("float32")}
 
 
-@pytest.mark.slow_except("bfloat16")
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_parameters_optimizer_and_metrics_have_their_dtype(fitted, dtype):
     state, history = fitted[dtype]
@@ -118,6 +118,7 @@ def test_a_seed_starts_from_the_same_weights_in_every_precision(fitted, dataset)
     assert 1e-5 < np.abs(loss["bfloat16"] - loss["float64"]).max() < 0.03
 
 
+@pytest.mark.slow
 def test_float64_sees_the_images_in_float64(dataset):
     images = dataset.test_images[:48]
     exact = (images.astype(np.float64) / 255 - 0.5) / 0.5
@@ -145,6 +146,7 @@ def test_every_byte_is_normalised_as_numpy_does_it_in_float64():
     np.testing.assert_array_equal(ours, (pixels.astype(np.float64) / 255 - 0.5) / 0.5)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_products_in_bfloat16_and_the_loss_in_float32(dataset):
     config = in_dtype("bfloat16")
     model = jm.MLP(config.hidden, dtype="bfloat16")
@@ -182,7 +184,7 @@ def test_float64_without_64_bit_numbers_is_refused(dataset, tmp_path):
         runs.load(tmp_path)
 
 
-@pytest.mark.slow_except("float32")
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_commands_work_in_every_precision(dtype, fitted, dataset, tmp_path, capsys):
     np.savez(
@@ -234,6 +236,7 @@ def test_commands_work_in_every_precision(dtype, fitted, dataset, tmp_path, caps
         np.testing.assert_allclose(exported, logits, rtol=limit, atol=limit)
 
 
+@pytest.mark.slow
 def test_a_run_from_before_dtypes_is_float32(tmp_path):
     runs.create(runs.Run(tmp_path, CONFIG, 10))
     about = json.loads((tmp_path / "config.json").read_text())

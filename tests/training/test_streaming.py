@@ -148,6 +148,7 @@ def test_next_piece_is_dispatched_before_the_last_is_waited_for():
     ]
 
 
+@pytest.mark.slow
 def test_diverging_run_stops_in_the_midst_of_the_epoch(stream, dataset, reads, assert_same_arrays):
     config = dataclasses.replace(CONFIG, learning_rate=1e30)
     with pytest.raises(jm.DivergedError) as streamed:
@@ -164,6 +165,7 @@ def test_diverging_run_stops_in_the_midst_of_the_epoch(stream, dataset, reads, a
     assert streamed.value.history.train_loss.size == 0
 
 
+@pytest.mark.slow
 def test_second_fit_from_disk_traces_nothing(stream, monkeypatch):
     jm.fit(CONFIG, stream)
 

@@ -92,6 +92,7 @@ def test_trees_of_floats_in_float64(tmp_path, assert_same_arrays):
     assert_same_run(streamed, in_memory, assert_same_arrays)
 
 
+@pytest.mark.slow
 def test_piece_of_large_samples_has_fewer_of_them(monkeypatch):
     monkeypatch.setattr(streaming, "_PIECE_BYTES", 64 * 1000)
     sizes = [streaming._piece_size(16, width) for width in (1, 500, 1000, 2000, 10**6)]

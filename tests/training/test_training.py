@@ -133,6 +133,7 @@ def test_same_seed_same_numbers_and_other_seed_others(dataset):
     assert np.mean(first != other) > 0.9
 
 
+@pytest.mark.slow
 def test_init_scale_multiplies_the_initial_parameters_and_reaches_no_optimizer():
     key, hyper = jax.random.key(1), jm.default_hyper(CONFIG)
     drawn = training.init(key, hyper, CONFIG).params
@@ -272,6 +273,7 @@ def test_fit_stops_where_the_loss_stops_being_finite(dataset):
     assert np.flatnonzero(~np.isfinite(metrics.loss))[0] == error.step
 
 
+@pytest.mark.slow
 def test_fit_keeps_the_epochs_before_a_divergence(dataset, monkeypatch):
     train = in_memory._train
     calls = itertools.count()

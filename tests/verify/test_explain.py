@@ -216,6 +216,14 @@ def test_a_seeded_difference_is_named(case: str) -> None:
     assert f"They differ by {what}: {here} here, {there} in the reference" in str(explanation)
 
 
+@pytest.mark.slow_except(
+    "sgd-optax",
+    "sgd-pytorch",
+    "sgd-document",
+    "adadelta-optax",
+    "momentum-optax",
+    "adadelta-pytorch",
+)
 @pytest.mark.parametrize("convention", optim.CONVENTIONS)
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_every_optimizer_is_recognised_with_its_numbers(name: str, convention: str) -> None:
@@ -303,6 +311,7 @@ def test_a_reference_that_raises_is_named() -> None:
         verify.explain(optim.sgd(), reference)
 
 
+@pytest.mark.slow
 def test_descriptions_have_every_number() -> None:
     explanation = verify.explain(optax.adamw(1e-3), optax.nadam(1e-3), steps=5)
     assert explanation.here is not None

@@ -123,6 +123,7 @@ def test_a_seeded_difference_is_named(case: str) -> None:
     assert {cause[:3] for cause in explanation.causes} == causes, str(explanation)
 
 
+@pytest.mark.slow
 def test_a_row_without_a_gradient_is_told_from_one_with_zeros() -> None:
     params = {"w": np.zeros((8, 4))}
     explanation = verify.explain(optax.adam(1e-3), TORCH.SparseAdam, params=params, steps=5)

@@ -80,7 +80,7 @@ def test_another_small_difference_is_not_called_float32() -> None:
     assert not explanation.explained
 
 
-@pytest.mark.slow_except("6")
+@pytest.mark.slow
 @pytest.mark.parametrize("decades", [6, 8])
 def test_a_rate_that_falls_far_is_recognised(decades: int) -> None:
     def falling(count: Any) -> Any:
@@ -146,6 +146,7 @@ def test_a_small_leaf_has_its_scales_at_0_and_at_1(size: int) -> None:
     assert set(at_one) <= set(at_zero)
 
 
+@pytest.mark.slow
 def test_numbers_far_from_the_usual_are_not_another_rule() -> None:
     here, there = (
         optax.adamw(3e-2, b1=0.8, b2=b2, eps=1e-4, weight_decay=0.3) for b2 in (0.97, 0.96)
@@ -166,6 +167,7 @@ def test_an_optimizer_that_needs_a_matrix_is_given_one() -> None:
     }
 
 
+@pytest.mark.slow
 def test_velocities_of_steps_and_of_gradients_are_not_compared_as_one() -> None:
     tx = optax.rmsprop(0.01, 0.99, 1e-8, eps_in_sqrt=False, momentum=0.9)
     result = verify.optimizer(tx, lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.9), steps=20)

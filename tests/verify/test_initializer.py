@@ -140,6 +140,7 @@ def test_bad_input_is_refused_in_one_line(ours, theirs, options, words, refused)
         verify.initializer(ours, theirs, **{"shape": (20, 30), **options})
 
 
+@pytest.mark.slow
 def test_assert_same_takes_initializers():
     assert verify.assert_same(jn.normal(1.0), init.normal_, (20, 30), draws=8_000).passed
     with pytest.raises(AssertionError, match="the scale"):

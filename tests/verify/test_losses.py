@@ -153,6 +153,7 @@ def test_calculus_has_every_number_of_the_tutorial():
     assert [len(example.printed) for example in _EXAMPLES] == [6, 18]
 
 
+@pytest.mark.slow
 def test_numbers_that_json_lacks_are_text():
     result = verify.losses(softmax=lambda z: z * jnp.nan)
     check = suite.Check("losses", "losses", "numpy", lambda: result)

@@ -189,6 +189,7 @@ def test_nothing_given_is_changed(mlp, params, images, labels):
     assert jnp.zeros(1).dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_a_tolerance_of_ones_own_decides(mlp, params, images):
     assert not verify.model(mlp.apply, params, RIGHT, images, tolerance=1e-18).passed
     wrong = Named(WRONG["leaky by 1e-9"][0])

@@ -101,6 +101,7 @@ def test_optimizer_and_reference_may_be_of_any_kind() -> None:
     assert len(result.parts) == 3
 
 
+@pytest.mark.slow
 def test_weight_decay_sees_the_weights_that_were_given() -> None:
     params = {"w": np.linspace(-2, 2, 7), "b": np.array(0.5)}
     tx = optax.adamw(0.01, weight_decay=0.1)

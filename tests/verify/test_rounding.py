@@ -12,7 +12,7 @@ from jaxmnist import optim, verify
 from jaxmnist.verify import rounding
 
 
-@pytest.mark.slow_except("20")
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [10, 20])
 def test_error_growth_is_allowed_as_many_times_by_every_verifier(
     monkeypatch: pytest.MonkeyPatch, first_digits: Any, factor: int

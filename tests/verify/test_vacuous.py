@@ -126,6 +126,7 @@ def test_the_truth_of_a_result_is_refused() -> None:
             bool(result)
 
 
+@pytest.mark.slow
 def test_assert_same_takes_a_result_or_what_a_verifier_takes() -> None:
     module = torch.nn.Linear(5, 1)
     verify.assert_same(verify.optimizer(*SGD, steps=3))

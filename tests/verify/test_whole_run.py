@@ -119,7 +119,7 @@ def nudged(at, by, parameter=-1):
     return lambda parameters: Nudged(parameters, 1e-3)
 
 
-@pytest.mark.slow_except("17-1e-09")
+@pytest.mark.slow
 @pytest.mark.parametrize(("at", "by"), [(0, 1e-12), (17, 1e-9), (10, 1e-3), (31, 1e-11)])
 def test_the_first_divergent_step_is_the_one_after_the_wrong_update(dataset, at, by):
     result = verify.training(CONFIG, dataset, reference=nudged(at, by))
@@ -138,6 +138,7 @@ def test_the_first_divergent_step_is_the_one_after_the_wrong_update(dataset, at,
     assert "a bug" in str(result)
 
 
+@pytest.mark.slow
 def test_a_wrong_last_update_shows_in_the_evaluation_and_the_weights(dataset):
     result = verify.training(CONFIG, dataset, reference=nudged(3 * BATCHES - 1, 1e-9))
     assert result["batch loss"].passed
@@ -174,6 +175,7 @@ def test_another_optimizer_is_told_apart(dataset):
     assert verify.training(config, dataset, reference=same).passed
 
 
+@pytest.mark.slow
 def test_another_order_is_told_apart(dataset, monkeypatch):
     right = jax_run.permutation
     monkeypatch.setattr(jax_run, "permutation", lambda key, size: jnp.roll(right(key, size), 1))

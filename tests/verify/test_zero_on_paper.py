@@ -193,6 +193,7 @@ def test_a_wrong_gradient_beside_it_is_found(case: str) -> None:
         assert result["gradients"].first_divergence.leaf == leaf
 
 
+@pytest.mark.slow
 def test_outputs_that_cancel_pass_and_wrong_ones_do_not() -> None:
     """Rows of equal numbers less their mean, which is not computed exactly."""
     params = {"gain": np.full((4, 7), 0.1)}
@@ -222,6 +223,7 @@ def test_the_noise_of_a_sum_is_that_of_its_terms() -> None:
     np.testing.assert_array_equal(singles, [terms.astype(np.float32)] * 5)
 
 
+@pytest.mark.slow
 def test_a_recurrence_is_perturbed_at_every_step() -> None:
     def run(x):
         return jax.lax.scan(lambda h, y: (jnp.tanh(h + y), h * y), x[0], x)

@@ -39,6 +39,7 @@ EQUINOX = {
 }
 
 
+@pytest.mark.slow_except("linear-square", "linear", "prelu", "rms-norm")
 @pytest.mark.parametrize("name", EQUINOX)
 def test_equinox_layer(name, random_weights, inputs, there_and_back, close):
     module, layer, shape = EQUINOX[name]
@@ -62,6 +63,7 @@ def test_equinox_batch_norm_with_its_state(mode, random_weights, inputs, there_a
     close(run(eqx.nn.inference_mode(norm), state)[0], module(torch.from_numpy(x)))
 
 
+@pytest.mark.slow
 def test_equinox_attention(random_weights, inputs, there_and_back, close):
     layer = E.MultiheadAttention(
         2, 6, use_query_bias=True, use_key_bias=True, use_value_bias=True, use_output_bias=True,
@@ -74,6 +76,7 @@ def test_equinox_attention(random_weights, inputs, there_and_back, close):
     close(jax.vmap(layer)(x, x, x), module(y, y, y)[0])
 
 
+@pytest.mark.slow
 def test_equinox_mlp(random_weights, inputs, there_and_back, close):
     layer = E.MLP(3, 2, 4, 3, key=KEY)
     module = random_weights(
@@ -129,6 +132,7 @@ def attend(query, key, value, **_):
     return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), value)
 
 
+@pytest.mark.slow
 def test_nnx_attention(random_weights, inputs, there_and_back, close):
     layer = nnx.MultiHeadAttention(2, 6, 6, decode=False, attention_fn=attend, rngs=RNGS)
     module = random_weights(tnn.MultiheadAttention(6, 2, batch_first=True))
@@ -166,6 +170,7 @@ class Torch(tnn.Module):
         return x
 
 
+@pytest.mark.slow_except("state")
 @pytest.mark.parametrize("given", ["module", "state", "pure dict"])
 def test_nnx_model(given, random_weights, inputs, there_and_back, close):
     model = Model(nnx.Rngs(1))
@@ -184,6 +189,7 @@ def test_nnx_model(given, random_weights, inputs, there_and_back, close):
     assert {name for name in found.ignored if name.startswith("drop")}
 
 
+@pytest.mark.slow
 def test_layers_of_an_nnx_module_are_in_the_order_of_definition(random_weights, there_and_back):
     class Named(nnx.Module):
         def __init__(self, rngs):

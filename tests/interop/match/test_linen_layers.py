@@ -69,6 +69,7 @@ def test_layer_with_features_last(name, random_weights, inputs, shapes, there_an
     close(ours.reshape(*x.shape[:1], -1), module(torch.from_numpy(x)))
 
 
+@pytest.mark.slow_except("instance-norm", "conv1d", "conv-transpose-square")
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_layer_with_channels(name, random_weights, inputs, shapes, there_and_back, close):
     module, layer, shape = CONVOLUTIONS[name]
@@ -114,6 +115,7 @@ def test_attention_fused_there_and_split_here(
     assert {entry.torch_module for entry in found.entries} == {"", "out_proj"}
 
 
+@pytest.mark.slow
 def test_attention_with_other_keys_and_values(
     random_weights, inputs, shapes, there_and_back, close
 ):

@@ -75,6 +75,7 @@ def test_equinox_cell(kind, random_weights, inputs, there_and_back, close):
         close(jax.vmap(layer)(x, states[0]), module(there, states[1]))
 
 
+@pytest.mark.slow_except("rnn-SimpleCell")
 @pytest.mark.parametrize(
     ("kind", "cell"),
     [
@@ -119,6 +120,7 @@ def test_sum_of_biases_comes_back_as_the_first(random_weights, shapes, inputs):
     np.testing.assert_array_equal(back["weight_hh_l0"], state["weight_hh_l0"])
 
 
+@pytest.mark.slow_except("lstm")
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_gradients_are_those_of_torch(kind, random_weights, inputs, shapes, there_and_back):
     layer, module = nn.RNN(LINEN[kind][-1](4, param_dtype=F64)), random_weights(both(kind))

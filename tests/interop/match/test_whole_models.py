@@ -34,6 +34,7 @@ class Stack(nn.Module):
         return nn.LayerNorm(1e-5, use_fast_variance=False)(x)
 
 
+@pytest.mark.slow
 def test_transformer_encoder(random_weights, inputs, shapes, there_and_back, close):
     layer = tnn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
     module = random_weights(
@@ -64,6 +65,7 @@ class Decoder(nn.Module):
         return norm(x + nn.Dense(8)(nn.relu(nn.Dense(12)(x))))
 
 
+@pytest.mark.slow
 def test_transformer_decoder_with_two_attentions_of_one_name(
     random_weights, inputs, shapes, there_and_back, close
 ):
@@ -127,6 +129,7 @@ class TorchResNet(tnn.Module):
         return self.fc(self.layer2(self.layer1(x)).mean((2, 3)))
 
 
+@pytest.mark.slow
 def test_residual_network_with_running_statistics(
     random_weights, inputs, shapes, there_and_back, close
 ):
@@ -228,7 +231,7 @@ class Block(nn.Module):
         return x + nn.Dense(8)(nn.gelu(nn.Dense(32)(y)))
 
 
-@pytest.mark.slow_except("tied-split", "two-tables-split")
+@pytest.mark.slow_except("two-tables-split")
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "split"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "two-tables"])
 def test_gpt2(fused, tied, random_weights, shapes, there_and_back, close):

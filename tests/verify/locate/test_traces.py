@@ -116,6 +116,7 @@ def test_a_jax_trace_has_every_value_and_the_steps_of_loops() -> None:
     assert product.data
 
 
+@pytest.mark.slow
 def test_gradients_in_intermediate_values_have_the_traces_numbers() -> None:
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         found = jax_trace.record(function, PARAMS, [X], (["w"], ["x"]))
