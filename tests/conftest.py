@@ -82,13 +82,32 @@ class _WithoutTorch:
             raise
 
 
+_SLOW_EXAMPLES = {
+    "hypergradients.hypergradient",
+    "landscapes.training_trajectory.make_course",
+    "training.host_loop.fit",
+    "training.run.make_train",
+    "verify.whole_run.entry.training",
+}
+"""Examples that train on the whole of MNIST."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what `slow_except` does not name."""
+    """Mark as slow what `slow_except` does not name, and the longest examples."""
     for item in items:
+        if item.name.removeprefix("jaxmnist.") in _SLOW_EXAMPLES:
+            item.add_marker(pytest.mark.slow)
         marker = item.get_closest_marker("slow_except")
         if marker and isinstance(item, pytest.Function) and item.callspec.id not in marker.args:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Let Python's collector pass over what the imports made, and come less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 _MOST_RESIDENT = 1300 << 20

@@ -79,6 +79,7 @@ def test_hessian_of_cross_entropy_of_softmax_is_that_of_log_sum_exp(mode, dtype)
     np.testing.assert_allclose(found, expected, 0, 8 * np.finfo(dtype).eps)
 
 
+@pytest.mark.slow
 def test_entropy_of_a_softmax_has_its_gradient():
     # dH/dz_i = -q_i (log q_i + H), 0 where q_i is.
     z = np.array([[100.0, 0.0, 1.0], [10.0, 1.0, 1.0], [1e4, 0.0, 1.0], [0.0, 0.0, 200.0]])
@@ -112,6 +113,7 @@ def test_cross_entropy_of_a_q_that_is_zero_keeps_its_value_and_has_finite_deriva
     assert by_q[0] == 0 if p[0] == 0 else by_q[0] < -1e30
 
 
+@pytest.mark.slow_except("bfloat16")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_binary_cross_entropy_is_clamped_in_every_precision(dtype):
     # Certain and right, certain and wrong, and neither.

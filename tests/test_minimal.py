@@ -68,6 +68,7 @@ def test_its_own_weights_are_drawn_as_ours():
         assert abs(sizes.mean() / bound - 0.5) < 5 / np.sqrt(12 * sizes.size)  # 5 deviations
 
 
+@pytest.mark.slow
 def test_an_epoch_has_the_metrics_of_fit(first_digits):
     """Within what 32 units in the last place of every initial weight change.
 

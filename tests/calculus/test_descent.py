@@ -211,6 +211,7 @@ def test_largest_eigenvalue_of_a_flat_loss_is_zero():
     np.testing.assert_allclose(jnp.linalg.norm(pair.vector), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_largest_eigenvalue_says_what_it_did_not_reach():
     matrix = symmetric(3, 2.99, 1, 0, 0, -1)
     with jax.enable_x64(True):
@@ -245,6 +246,7 @@ def test_change_by_angle_matches_the_rotated_step():
     np.testing.assert_allclose(measured, steps @ g + bend, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_short_steps_fall_most_at_180_degrees():
     angles = np.arange(0, 360, 0.5)
     with jax.enable_x64(True):

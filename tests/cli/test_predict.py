@@ -87,6 +87,7 @@ def test_predict_refuses_pictures_that_cannot_be_read(run, digit, tmp_path, refu
         assert refused(["predict", run, "--images", digit, path], str(path), word) == ""
 
 
+@pytest.mark.slow
 def test_predict_works_with_a_single_class(
     tmp_path, run_command, write_npz, rows_of, untrained_run
 ):

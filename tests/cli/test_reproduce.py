@@ -111,6 +111,7 @@ def test_other_metric_is_named_with_its_epoch_and_what_has_changed(copy, differs
         assert words in printed
 
 
+@pytest.mark.slow
 def test_other_weights_alone_differ(copy, differs):
     model = bytearray((copy / "model.safetensors").read_bytes())
     model[-1] ^= 1

@@ -172,6 +172,7 @@ def test_folder_records_the_file_and_its_options(swept):
     assert (out / "task.py").read_text() == SIGNS
 
 
+@pytest.mark.slow
 def test_stopped_sweep_is_resumed_and_another_text_is_refused(
     swept, signs, tmp_path, run_command, refused
 ):

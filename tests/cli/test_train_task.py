@@ -183,6 +183,7 @@ def jm_main(words: list) -> None:
     cli.main([str(word) for word in words])
 
 
+@pytest.mark.slow
 def test_task_is_given_the_options(line, tmp_path, run_command):
     words = [*SIZES, "--epochs", "1", "--learning-rate", "0.5", "--sizes", "7", "--seed", "3"]
     run_command("train", line, *words, "--out", tmp_path / "run")

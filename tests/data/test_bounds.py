@@ -109,6 +109,7 @@ def test_what_is_streamed_is_bounded_by_what_is_read_at_once(tmp_path, monkeypat
         read_rows(images, "train", [0, 1, 2, 3])
 
 
+@pytest.mark.slow
 def test_prepared_set_is_bounded_in_memory_and_by_its_image(prepared_colours, monkeypatch, refused):
     """430 images of 360 bytes, twice."""
     monkeypatch.setenv("JAXMNIST_MAX_BYTES", "300000")

@@ -164,6 +164,7 @@ def test_steps_under_a_constant_gradient_follow_their_formulas(data):
     assert np.all(np.diff(found["adadelta"]) > 0)
 
 
+@pytest.mark.slow
 def test_when_the_gradient_falls_rmsprop_recovers_and_adagrad_does_not(data):
     given = data("step_sizes")
     after = np.array(given["falling_updates"]) > given["drop"] + 150
@@ -192,6 +193,7 @@ def test_bias_correction_makes_every_step_the_rate(data):
     assert t[uncorrected.argmax()] == 12
 
 
+@pytest.mark.slow
 def test_network_caption_counts_steps():
     title = PICTURES["descent_network"].draw(network_data()).get_suptitle()
     rising = np.mean(np.array(network_data()["measured"]) >= 0)

@@ -201,6 +201,7 @@ def test_file_that_is_not_whole_is_refused(tmp_path):
 HALVES = [(jnp.bfloat16, torch.bfloat16), (jnp.float16, torch.float16)]
 
 
+@pytest.mark.slow_except("float16-torch_dtype1")
 @pytest.mark.parametrize(("dtype", "torch_dtype"), HALVES)
 def test_half_precision_is_kept_both_ways(dtype, torch_dtype, tmp_path):
     _, params = network(HIDDEN)

@@ -316,6 +316,7 @@ def test_momentum_is_faster_along_the_valley_and_damped_across(float64):
 # ------------------------------------------------------------------------------- arrival
 
 
+@pytest.mark.slow
 def test_arrival_is_when_the_path_stays():
     path = jnp.array([[9.0, 0], [0.5, 0], [5.0, 0], [0.3, 0], [0.2, 0.1]])
     targets = jnp.array([[0.0, 0.0], [7.0, 7.0]])

@@ -192,6 +192,7 @@ def gradient_descent(steps: int, noise=None, rate: float = 0.3) -> np.ndarray:
     return np.array(path)
 
 
+@pytest.mark.slow
 def test_whole_batch_is_the_full_gradient_whatever_the_key(tilts):
     expected = gradient_descent(20)
     for key in (0, 1):

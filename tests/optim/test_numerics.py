@@ -243,6 +243,7 @@ def test_float32_averages_are_not_biased_by_a_rounded_decay(traced: bool) -> Non
     assert np.sqrt(np.mean(error**2)) < 2e-6
 
 
+@pytest.mark.slow_except("adadelta-decays2-static", "rmsprop-decays1-static", "adam-decays0-static")
 @pytest.mark.parametrize("traced", [False, True], ids=["static", "traced"])
 @pytest.mark.parametrize(
     ("name", "decays"), [("adam", ["b1", "b2"]), ("rmsprop", ["decay"]), ("adadelta", ["rho"])]

@@ -226,6 +226,7 @@ def test_the_seventh_races(home):
     assert (home / "race.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_neither_library_has_is_left_out_and_refused(monkeypatch):
     alone = {**optim.ENTRIES, "adam": optim.ENTRIES["adam"]._replace(torch=None, optax=None)}
     monkeypatch.setattr(optim, "ENTRIES", alone)

@@ -330,6 +330,7 @@ OPTAX: dict[str, tuple[optax.GradientTransformation, dict[str, str]]] = {
 }
 
 
+@pytest.mark.slow_except("sgd", "adadelta")
 @pytest.mark.parametrize("name", OPTAX)
 def test_optax_convention_matches_optax_trajectory(name: str) -> None:
     reference, their_names = OPTAX[name]

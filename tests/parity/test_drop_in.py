@@ -83,6 +83,7 @@ def test_schedules_are_called_with_the_updates_made_before():
         np.testing.assert_allclose(steps, [1, 2 / 3, 1 / 3], rtol=1e-15)
 
 
+@pytest.mark.slow
 def test_momentum_and_betas_may_be_schedules():
     """As PyTorch's one-cycle scheduler has it: every step with the value of that step."""
     values = [0.5, 0.9, 0.1]
@@ -170,6 +171,7 @@ def test_clip_grad_norm_of_nothing_and_of_nan():
     assert np.isnan(clipped).all()
 
 
+@pytest.mark.slow
 def test_clip_grad_value_matches_torch():
     weight: Any = torch.zeros(4)
     weight.grad = torch.tensor([-3.0, -0.5, 0.5, 3.0])

@@ -151,6 +151,7 @@ def test_drawing_twice_gives_the_same_bytes():
     assert png() == png()
 
 
+@pytest.mark.slow
 def test_pictures_say_the_chain_rule_too(data):
     table = PICTURES["chain_rule"].table
     assert table is not None

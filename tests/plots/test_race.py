@@ -80,6 +80,7 @@ def test_race_draws_its_numbers(data):
         )
 
 
+@pytest.mark.slow
 def test_labels_and_marks_do_not_cover_each_other(data):
     with style.theme("light"):
         figure = race.draw_race(data)

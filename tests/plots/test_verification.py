@@ -172,6 +172,7 @@ def every_result() -> dict:
     }
 
 
+@pytest.mark.slow_except("model", "function", "optimizer")
 @pytest.mark.parametrize("kind", every_result())
 def test_every_result_is_drawn_and_is_json(kind):
     result = every_result()[kind]

@@ -90,7 +90,7 @@ def spread_by_rounding(name: str, race, variants: int = 24) -> np.ndarray:
     return np.array(spread).T
 
 
-@pytest.mark.slow_except("himmelblau", "rosenbrock")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SURFACES)
 def test_race_is_jaxs_to_1e_12(name, race_page, races, open_page):
     """As far as rounding allows: RMSProp and Adadelta leap about a minimum, and forget it.
@@ -116,7 +116,7 @@ def test_race_is_jaxs_to_1e_12(name, race_page, races, open_page):
     assert whole >= 4
 
 
-@pytest.mark.slow_except("himmelblau", "saddle")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SURFACES)
 def test_every_step_of_every_race_is_jaxs(name, race_page, races, open_page):
     """Each step from JAX's own point: nothing can grow, so all 200 are held to 1e-12."""
@@ -143,6 +143,7 @@ def test_every_step_of_every_race_is_jaxs(name, race_page, races, open_page):
         assert np.abs(stepped - race.path[index, 1:]).max() <= 1e-12, optimizer
 
 
+@pytest.mark.slow_except("optax")
 @pytest.mark.parametrize("convention", ["pytorch", "optax"])
 def test_other_conventions_are_jaxs(convention, race_page, open_page):
     page = open_page(race_page)
@@ -159,6 +160,7 @@ def test_other_conventions_are_jaxs(convention, race_page, open_page):
         assert np.abs(np.array(found["path"]) - path).max() <= 1e-12, optimizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SURFACES)
 def test_best_rates_are_those_of_the_race(name, race_page, races, open_page):
     page = open_page(race_page, fragment=f"#surface={name}&steps={STEPS}")

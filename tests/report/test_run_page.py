@@ -228,6 +228,7 @@ def test_many_wrong_images_leave_room(monkeypatch):
 # ------------------------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_command_writes_the_page_into_the_runs_folder(run, run_page, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "small")
     cli.main(["report", str(copy)])

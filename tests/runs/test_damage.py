@@ -211,6 +211,7 @@ def test_flipped_bit_in_the_model_is_noticed_and_resuming_writes_it_anew(
     assert results(copy) == results(whole)
 
 
+@pytest.mark.slow
 def test_model_of_the_epoch_before_is_the_runs_too(copy):
     """The process may have died after the new one was recorded and before it was written."""
     about = json.loads((copy / "config.json").read_text())

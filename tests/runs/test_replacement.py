@@ -82,6 +82,7 @@ def test_file_that_cannot_be_replaced_leaves_the_old_run(name, copy, npz, monkey
     assert contents(copy) == before
 
 
+@pytest.mark.slow
 def test_old_run_that_cannot_be_removed_does_not_keep_from_the_new_one(
     copy, npz, monkeypatch, contents
 ):

@@ -150,6 +150,7 @@ def test_values_that_no_run_can_have_are_refused(option, words, npz, tmp_path, r
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_full_disk_while_saving_is_said_in_one_line(
     npz, tmp_path, refused, monkeypatch, capsys, options
 ):

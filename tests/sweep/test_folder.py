@@ -102,6 +102,7 @@ def test_finished_sweep_trains_nothing_again(dataset, swept, monkeypatch):
     assert again.history.eval_loss.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_diverged_runs_survive_the_disk(dataset, tmp_path):
     wild = {"learning_rate": [1e30, 0.1]}
     first = sweep.run(CONFIG, wild, dataset, out=tmp_path)

@@ -102,6 +102,7 @@ def test_interval_stays_within_what_is_possible_and_is_scipys(seeds):
     assert results.interval(accuracies) == (low, high)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_center_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = []

@@ -52,6 +52,7 @@ def test_next_start_takes_over_what_processes_left(dataset, swept, tmp_path, mon
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_folder_with_a_process_that_lives_is_refused(dataset, swept, tmp_path, monkeypatch):
     _, whole = swept
     left_behind(whole, tmp_path, 5)

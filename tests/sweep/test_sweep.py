@@ -146,6 +146,7 @@ def test_models_in_step_are_the_models_one_by_one_to_rounding(dataset, swept):
     )
 
 
+@pytest.mark.slow
 def test_diverged_run_is_recorded_and_spoils_no_other(dataset, swept):
     found, _ = swept
     wild = sweep.run(CONFIG, {"learning_rate": [0.3, 1e30], "seed": [5, 0]}, dataset, chunk=4)
@@ -174,6 +175,7 @@ def accelerators(count: int, memory: float) -> list[SimpleNamespace]:
     return [SimpleNamespace(platform="gpu", memory_stats=lambda: statistics) for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_plan_gives_a_cpu_device_one_model_and_an_accelerator_what_it_holds():
     images = np.broadcast_to(np.uint8(0), (60_000, 28, 28))
     part = images, np.broadcast_to(np.int32(0), 60_000)

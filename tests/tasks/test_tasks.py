@@ -218,6 +218,7 @@ def test_batches_of_dicts_and_data_without_labels(line):
     np.testing.assert_allclose(task.predict(model, jnp.array(both[1])), wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_transform_is_given_each_step_a_key_of_its_own():
     """By the documented rule: fold_in(step key, 0); and an evaluation has always the same."""
 

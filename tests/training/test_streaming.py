@@ -176,6 +176,7 @@ def test_second_fit_from_disk_traces_nothing(stream, monkeypatch):
     jm.fit(dataclasses.replace(CONFIG, seed=4, learning_rate=0.01, epochs=1), stream)
 
 
+@pytest.mark.slow
 def test_fit_ends_its_threads(stream, monkeypatch):
     kept = []  # So that they do not end by being forgotten.
     monkeypatch.setattr(streaming, "pieces", lambda *a: kept.append(pieces(*a)) or kept[-1])

@@ -44,6 +44,7 @@ IN_SINGLE: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.slow_except("linear")
 @pytest.mark.parametrize("schedule", IN_SINGLE)
 def test_a_schedule_in_float32_is_named(schedule: str) -> None:
     explanation = verify.explain(*IN_SINGLE[schedule], steps=10)

@@ -148,6 +148,7 @@ def test_calculus_catches_a_wrong_node(monkeypatch):
     assert (by_hand.passed, differences.passed, printed.passed) == (False, True, False)
 
 
+@pytest.mark.slow
 def test_calculus_has_every_number_of_the_tutorial():
     """D12 has 6, D13 has 8 nodes, the backward pass from the output to z, and 5 inputs."""
     assert [len(example.printed) for example in _EXAMPLES] == [6, 18]

@@ -140,6 +140,7 @@ def test_arithmetic_in_float32_on_our_side_fails_in_float64(mlp, params, images)
     assert 1e-9 < result["logits"].max_error < 1e-5
 
 
+@pytest.mark.slow
 def test_any_tree_with_the_modules_names_and_any_inputs():
     """A convolution, in PyTorch's layout, on inputs that are not flat."""
 

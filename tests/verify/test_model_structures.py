@@ -76,6 +76,7 @@ BOTH = {
 }
 
 
+@pytest.mark.slow_except("a dataclass", "a named tuple")
 @pytest.mark.parametrize("kind", BOTH)
 def test_both_may_return(kind) -> None:
     result = compared(BOTH[kind], BOTH[kind])

@@ -91,6 +91,7 @@ def rising(step: Any, params: Any) -> Any:
     return sum(leaf.sum() for leaf in jax.tree.leaves(params)) * 1e-3 + step
 
 
+@pytest.mark.slow
 def test_a_plateau_is_found_in_the_loss() -> None:
     def reference(params: Any) -> Any:
         optimizer = torch.optim.SGD(params, lr=0.1)
@@ -230,6 +231,7 @@ def test_states_of_other_meaning_are_not_compared_under_one_name() -> None:
     assert names == ["displacement", "average gradient", "average square"]
 
 
+@pytest.mark.slow
 def test_the_parts_of_complex_numbers_are_named() -> None:
     start = {"w": np.array([1 + 1j, 2 - 3j, 0.5j])}
     adam = lambda params: torch.optim.Adam(params, lr=0.1)  # noqa: E731

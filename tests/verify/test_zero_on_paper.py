@@ -208,6 +208,7 @@ def test_outputs_that_cancel_pass_and_wrong_ones_do_not() -> None:
     assert not verify.model(lambda p, x: centred(p, x) + 1e-14, params, module, x).passed
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_sum_is_that_of_its_terms() -> None:
     terms = np.array([1e8, 3.0, -1e8, -3.0])
 

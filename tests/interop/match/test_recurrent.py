@@ -29,6 +29,7 @@ def both(kind, **options):
     return KINDS[kind](3, 4, batch_first=True, **options)
 
 
+@pytest.mark.slow_except("rnn-SimpleCell", "gru-GRUCell")
 @pytest.mark.parametrize(
     ("kind", "cell"), [(kind, cell) for kind, cells in LINEN.items() for cell in cells]
 )
@@ -94,6 +95,7 @@ def test_nnx_cell(kind, cell, random_weights, inputs, there_and_back, close):
     close(layer(x), module(torch.from_numpy(x))[0])
 
 
+@pytest.mark.slow
 def test_nnx_gru_has_no_bias_inside_the_product(
     random_weights, inputs, there_and_back, close, refused
 ):
