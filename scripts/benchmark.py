@@ -68,6 +68,7 @@ def main(
         images: The first so many training images, and at most as many test images, to try it out.
         draw_only: Make the table and the picture of the JSON that is there.
     """
+    out.mkdir(parents=True, exist_ok=True)
     path = out / "benchmark.json"
     about: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     about = {"parts": about.get("parts", {})}

@@ -1,6 +1,7 @@
 """The compiled programs that every run from Python has, and compiling several at the same time."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +21,8 @@ def compiling() -> Iterator[Callable[[Any], Any]]:
         What begins to compile a lowered program, ``jit(f).lower(…)``, and returns it. After the
         block every such ``f`` is ready to be called.
     """
-    with ThreadPoolExecutor() as threads:
+    # Beside the core that traces; on more at once XLA's own threads get in each other's way.
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1)) as threads:
         begun = []
 
         def begin(lowered: Any) -> Any:
