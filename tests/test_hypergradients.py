@@ -45,7 +45,7 @@ def vector(values) -> np.ndarray:
     return np.array([float(value) for value in jax.tree.leaves(values)])
 
 
-@pytest.mark.slow_except("momentum")
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", jm.optim.NAMES)
 def test_both_modes_match_differences_in_every_hyperparameter(optimizer, dataset):
     config = dataclasses.replace(CONFIG, optimizer=optimizer)

@@ -46,7 +46,7 @@ def test_one_learning_rate_holds_for_all_and_a_diverged_run_says_so():
     assert float(printed["Adam"][1]) < 1
 
 
-@pytest.mark.slow_except("gif")
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "gif"])
 def test_race_writes_what_was_asked_for(suffix, tmp_path):
     path = tmp_path / f"race.{suffix}"

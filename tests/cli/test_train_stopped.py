@@ -60,6 +60,7 @@ def test_train_diverging_at_once_keeps_no_epoch(npz, tmp_path, refused):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
+@pytest.mark.slow
 def test_train_interrupted_keeps_whole_epochs(npz, dataset, tmp_path, assert_reached):
     command = [sys.executable, "-m", "jaxmnist", "train", "--dataset", npz, "--epochs", "100000"]
     options = ["--out", tmp_path / "run", "--hidden", "4", "--eval-batch-size", "48"]

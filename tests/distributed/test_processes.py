@@ -208,7 +208,7 @@ def test_what_the_first_process_refuses_all_refuse(npz, tmp_path, running, by_op
     assert list(tmp_path.iterdir()) == [tmp_path / "curves.png"]
 
 
-@pytest.mark.slow_except("options")
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["options", "data"])
 def test_process_with_other_options_or_data_stops_all_with_what_differs(
     what, npz, tmp_path, running, by_options, ended

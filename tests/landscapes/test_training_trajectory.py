@@ -106,7 +106,7 @@ def test_optimizers_start_alike_and_take_the_same_batches(dataset):
     assert len(np.unique(every["sgd"].batches.loss)) == 22
 
 
-@pytest.mark.slow_except("650-20-steps0")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("samples", "every", "steps"),
     [

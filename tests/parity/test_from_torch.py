@@ -284,7 +284,7 @@ def named(shapes):
     return [*start(shapes).items()]
 
 
-@pytest.mark.slow_except("3", "1")
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [0, 1, 3])
 def test_lbfgs_continues_with_its_memory(before):
     """The vectors there have another order than the leaves here, and the kernel is transposed."""

@@ -63,7 +63,7 @@ def test_of_two_strokes_far_apart_the_larger_is_shown(run_page, open_page, pictu
     assert np.abs(np.array(image) - expected).max() <= 1
 
 
-@pytest.mark.slow_except("float32-(16, 8)")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "hidden"),
     [("float32", ()), ("float32", (16, 8)), ("float64", (16, 8)), ("bfloat16", (16, 8))],

@@ -22,7 +22,7 @@ def _promotion():
         yield
 
 
-@pytest.mark.slow_except("pendulum")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_jit_has_the_bits_of_fit(name, example, fitted, assert_same_arrays):
     one = example(name)

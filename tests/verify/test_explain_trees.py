@@ -58,6 +58,7 @@ def test_a_schedule_in_float32_is_named(schedule: str) -> None:
     ]
 
 
+@pytest.mark.slow_except("the learning rate-tx0-<lambda>")
 @pytest.mark.parametrize(
     ("what", "tx", "reference"),
     [

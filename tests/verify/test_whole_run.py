@@ -186,6 +186,7 @@ def test_another_order_is_told_apart(dataset, monkeypatch):
     assert not result["weights"].passed
 
 
+@pytest.mark.slow
 def test_an_average_over_samples_is_told_apart(dataset, monkeypatch):
     monkeypatch.setattr(
         torch_run.Batches,
