@@ -7,7 +7,8 @@ from orbax.checkpoint import v1
 context, is_ = v1.Context(), "open"
 context.multiprocessing.active_processes = {0}
 try:
-    v1.training.Checkpointer(tempfile.mkdtemp(), context=context).close()
+    with tempfile.TemporaryDirectory() as folder:
+        v1.training.Checkpointer(folder, context=context).close()
 except NotImplementedError as error:  # v1.save_checkpointables waits for the others.
     is_ = f"refused ({error})"
 print(f"Checkpointer for process 0 alone: is {is_}; should be open")
