@@ -55,6 +55,8 @@ def main(
         seed: Of the damage: the same seed begins with the same inputs.
         only: Which attacks; by default all.
     """
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     if unknown := [name for name in only if name not in ATTACKS]:
         sys.exit(f"there is no attack {unknown[0]}; choose from {', '.join(ATTACKS)}")
     chosen = {name: ATTACKS[name] for name in only} or ATTACKS

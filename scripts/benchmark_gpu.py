@@ -76,6 +76,8 @@ def main(
         images: The first so many training images; by default all, on a CPU 640.
         minutes: Nothing new is begun when three quarters of them are over.
     """
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + 0.75 * 60 * minutes
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")

@@ -47,6 +47,7 @@ def main(seeds: int = 5, epochs: int = 20, out: Path = Path("figures")) -> None:
         epochs: Of every run.
         out: The folder for `distributions.json` and `distributions.png`.
     """
+    out.mkdir(parents=True, exist_ok=True)
     # The products are small: a second thread would mostly wait for the first.
     torch.set_num_threads(1)
     path = out / "distributions.json"

@@ -33,6 +33,7 @@ def compare_all(
     Returns:
         The file's rows.
     """
+    out.parent.mkdir(parents=True, exist_ok=True)
     found: Any = json.loads(out.read_text()) if out.exists() else None
     rows: Rows = found["rows"] if found is not None and found["about"] == about else {}
     for name, compare in wanted:

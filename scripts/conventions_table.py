@@ -42,6 +42,7 @@ def main(out: Path = Path("figures")) -> None:
     Args:
         out: The folder for `conventions.md` and `conventions.json`.
     """
+    out.mkdir(parents=True, exist_ok=True)
     with jax.enable_x64(True):
         stream = source("stream", steps=max(AFTER))
         gradients = jnp.asarray(

@@ -144,6 +144,8 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, default=1e-5, help="of the port; another differs")
     parser.add_argument("--out", type=Path, help="where to write the result as JSON")
     given = parser.parse_args()
+    if given.out is not None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     result = compared(SIZES, given.length, given.epsilon)
     print(result)

@@ -69,6 +69,8 @@ def run(
     parser.add_argument("--out", type=Path, help="where to write the table as JSON")
     parser.add_argument("--check", action="store_true", help="only print what fails, as JSON")
     arguments = parser.parse_args()
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if arguments.check and failures is not None:
         print(json.dumps(failures(arguments.optimizers)))
         return 0

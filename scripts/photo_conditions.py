@@ -313,6 +313,7 @@ def main(run: tyro.conf.Positional[Path], out: Path = Path("figures"), each: int
     from jaxmnist.data.pictures import read_digit
 
     trained, params = runs.load(run)
+    out.mkdir(parents=True, exist_ok=True)
     dataset = jm.load_dataset("mnist")
     picked = chosen(dataset, each)
     labels = dataset.test_labels[picked]
@@ -335,9 +336,10 @@ def main(run: tyro.conf.Positional[Path], out: Path = Path("figures"), each: int
                     refused[f"{name}, test image {index}"] = str(error).removeprefix(str(path))
             results[name] = right(images)
             print(f"{name}: {results[name]} of {len(picked)}", flush=True)
-    command = f"python scripts/photo_conditions.py RUN --each {each}"
     about = {
-        **provenance.record(command, "pillow", "scipy"),
+        **provenance.record(
+            f"python scripts/photo_conditions.py RUN --each {each}", "pillow", "scipy"
+        ),
         "run": runs.about(trained),
         "pictures of each condition": len(picked),
         "right": results,

@@ -39,6 +39,7 @@ def main(
         dtype: In which dtypes.
         out: The JSON file; the page lies next to it.
     """
+    out.parent.mkdir(parents=True, exist_ok=True)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     if cases and out.exists():
         rows = {(row["case"], row["dtype"]): row for row in json.loads(out.read_text())["cases"]}

@@ -37,6 +37,7 @@ def main(out: Path = Path("figures"), seeds: int = 10, epochs: int = 5, rounds: 
         epochs: Epochs of each run.
         rounds: Timed epochs of each precision.
     """
+    out.mkdir(parents=True, exist_ok=True)
     dataset = jm.load_dataset("mnist")
     final: dict[str, list[dict[str, float]]] = {dtype: [] for dtype in DTYPES}
     for seed in range(seeds):

@@ -63,6 +63,8 @@ def main(
         folder: Where to make the temporary folder.
         out: The JSON file.
     """
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {
         **provenance.record(
             " ".join(["python", "scripts/stream_memory.py", *sys.argv[1:]]),

@@ -61,6 +61,8 @@ def main(
         rounds: How often each is timed after its warm-up.
         out: The JSON file.
     """
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         if dataset == "tfds:mnist" and data_dir is None:
             data_dir = Path(temporary)
