@@ -316,11 +316,10 @@ def main(run: tyro.conf.Positional[Path], out: Path = Path("figures"), each: int
     out.mkdir(parents=True, exist_ok=True)
     dataset = jm.load_dataset("mnist")
     picked = chosen(dataset, each)
-    labels = dataset.test_labels[picked]
 
     def right(images: np.ndarray) -> int:
         shares = training.predict(params, jnp.asarray(images), apply_fn=trained.model.apply)
-        return int(np.sum(np.asarray(shares).argmax(axis=1) == labels))
+        return int(np.sum(np.asarray(shares).argmax(axis=1) == dataset.test_labels[picked]))
 
     results: dict[str, int] = {"plain": right(dataset.test_images[picked])}
     refused: dict[str, str] = {}
@@ -336,10 +335,9 @@ def main(run: tyro.conf.Positional[Path], out: Path = Path("figures"), each: int
                     refused[f"{name}, test image {index}"] = str(error).removeprefix(str(path))
             results[name] = right(images)
             print(f"{name}: {results[name]} of {len(picked)}", flush=True)
+    command = f"python scripts/photo_conditions.py RUN --each {each}"
     about = {
-        **provenance.record(
-            f"python scripts/photo_conditions.py RUN --each {each}", "pillow", "scipy"
-        ),
+        **provenance.record(command, "pillow", "scipy"),
         "run": runs.about(trained),
         "pictures of each condition": len(picked),
         "right": results,
