@@ -84,10 +84,9 @@ def machine() -> dict[str, str | int | bool]:
     """
     import jax
 
-    affinity = getattr(os, "sched_getaffinity", None)
     flags = {name: getattr(jax.config, f"jax_{name}", None) for name in _FLAGS}
     return {
-        "cores": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "cores": cores(),
         "device": jax.devices()[0].device_kind,
         "processor": _processor(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -95,6 +94,12 @@ def machine() -> dict[str, str | int | bool]:
         **versions(*COMPUTING),
         **commit(),
     }
+
+
+def cores() -> int:
+    """Return how many of the machine's cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def commit() -> dict[str, str | bool]:

@@ -55,10 +55,10 @@ def main(
         seed: Of the damage: the same seed begins with the same inputs.
         only: Which attacks; by default all.
     """
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
     if unknown := [name for name in only if name not in ATTACKS]:
         sys.exit(f"there is no attack {unknown[0]}; choose from {', '.join(ATTACKS)}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     chosen = {name: ATTACKS[name] for name in only} or ATTACKS
     share = 60 * minutes / len(chosen)
     # As the program sets it: the attacks' own processes import JAX before it could.

@@ -14,7 +14,6 @@ must run. Linux and macOS only.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -99,7 +98,7 @@ def made_by(part: Part, rounds: int, images: int) -> dict[str, Any]:
         **provenance.record(typed, *packages),
         "processor": provenance.machine()["processor"],
         "threads": {
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+            "cores": provenance.cores(),
             "torch": torch.get_num_threads() if torch else "not loaded by this part",
             **shell.environment(),
         },

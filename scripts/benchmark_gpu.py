@@ -76,13 +76,13 @@ def main(
         images: The first so many training images; by default all, on a CPU 640.
         minutes: Nothing new is begun when three quarters of them are over.
     """
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + 0.75 * 60 * minutes
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     elif reason := no_gpu():
         sys.exit(f"{reason}, or pass --device cpu to try the script out")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_default_matmul_precision", "highest")
     on = torch.device("cuda" if device == "gpu" else "cpu")
     problem = load(images or (60_000 if device == "gpu" else 640))

@@ -52,7 +52,8 @@ def main(out: Path = Path("figures/explain_parity.json"), only: str = "") -> Non
         out: The JSON; the page is next to it.
         only: A word that the calls must have; then nothing is written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not only:
+        out.parent.mkdir(parents=True, exist_ok=True)
     answers = []
     with quick(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

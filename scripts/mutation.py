@@ -69,11 +69,11 @@ def run(
     parser.add_argument("--out", type=Path, help="where to write the table as JSON")
     parser.add_argument("--check", action="store_true", help="only print what fails, as JSON")
     arguments = parser.parse_args()
-    if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if arguments.check and failures is not None:
         print(json.dumps(failures(arguments.optimizers)))
         return 0
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
     chosen = [mutation for mutation in mutations if mutation.optimizer in arguments.optimizers]
     outcomes = try_all([*grouped(chosen)], check)
     outcomes.sort(key=lambda outcome: known.index(outcome[0].optimizer))

@@ -59,9 +59,9 @@ def main(
         images: Training images of the runs that are tested.
         draw_only: Draw from the JSON that is there.
     """
-    out.mkdir(parents=True, exist_ok=True)
     path = out / "tune_learning_rates.json"
     if not draw_only:
+        out.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
         data = jm.load_dataset("mnist").arrays()
         optimizers = {

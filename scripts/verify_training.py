@@ -37,11 +37,11 @@ def main(out: Path = Path("figures"), draw_only: bool = False) -> int:
         out: The folder for the JSON and the pictures.
         draw_only: Draw from the JSON that is there.
     """
-    out.mkdir(parents=True, exist_ok=True)
     # The products are small: a second thread would mostly wait for the first.
     torch.set_num_threads(1)
     path = out / "verify_training.json"
     if not draw_only:
+        out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(measure()) + "\n")
     about = json.loads(path.read_text())
     draw(about, out)

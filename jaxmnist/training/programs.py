@@ -1,7 +1,6 @@
 """The compiled programs that every run from Python has, and compiling several at the same time."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Int, Key
 
+from jaxmnist.provenance import cores
 from jaxmnist.training.epoch import epoch_key, epoch_order
 from jaxmnist.training.setup import start
 
@@ -22,7 +22,7 @@ def compiling() -> Iterator[Callable[[Any], Any]]:
         block every such ``f`` is ready to be called.
     """
     # Beside the core that traces; on more at once XLA's own threads get in each other's way.
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1)) as threads:
+    with ThreadPoolExecutor(max(1, cores() - 1)) as threads:
         begun = []
 
         def begin(lowered: Any) -> Any:

@@ -25,6 +25,7 @@ if __name__ == "__main__":
 from benchmarks import peers, problem
 from benchmarks.problem import Problem, share
 from benchmarks.rounds import Program, in_turns, ratios, summary
+from jaxmnist import provenance
 
 COUNTS = (1, 4, 16, 64)
 SHARE = 1 / 8
@@ -79,7 +80,7 @@ def measure(problem: Problem, rounds: int, counts: tuple[int, ...] = COUNTS) -> 
 
 def settings(name: str) -> dict[str, str]:
     """The variables of a program's process: a sweep has a device of one thread for every core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = provenance.cores()
     if name == "sweep":
         flags = f"--xla_force_host_platform_device_count={cores} --xla_cpu_multi_thread_eigen=false"
         return {"XLA_FLAGS": flags}
