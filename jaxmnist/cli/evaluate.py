@@ -69,16 +69,16 @@ def _evaluate_tutorial(run: Path, dataset: str | None, data_dir: str | None) -> 
 
 
 def _evaluate_task(trained: "Run", dataset: str | None, data_dir: str | None) -> None:
-    import jax
     import jax.numpy as jnp
 
     from jaxmnist import runs, training
     from jaxmnist.data import load_arrays
+    from jaxmnist.data.device import on_device
 
     own = trained.data(load_arrays)
     model = runs.load_model(trained, own)
     data = own if dataset is None else load_arrays(dataset, data_dir or trained.data_dir)
-    test = jax.tree.map(jnp.array, training.split_pair(data)[1])
+    test = on_device(training.split_pair(data)[1])
     samples = training.samples_in(test, "test")
     batch_size = min(trained.config.eval_batch_size, samples)
     means = training.measure_epoch(model, test, measure=trained.task.measure, batch_size=batch_size)

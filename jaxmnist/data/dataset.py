@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
+from jaxmnist.data.device import on_device
 from jaxmnist.errors import InputError
 
 MAX_CLASSES: Final = 2**20
@@ -86,13 +86,8 @@ class Dataset:
         Arrays(train_images=(60000, 28, 28), train_labels=(60000,),
                test_images=(10000, 28, 28), test_labels=(10000,))
         """
-        # jnp.array copies; on a CPU jax.device_put may share memory with these writable arrays.
-        return Arrays(
-            train_images=jnp.array(self.train_images),
-            train_labels=jnp.array(self.train_labels),
-            test_images=jnp.array(self.test_images),
-            test_labels=jnp.array(self.test_labels),
-        )
+        of_training = self.train_images, self.train_labels
+        return Arrays(*on_device((*of_training, self.test_images, self.test_labels)))
 
 
 def classes_in(*labels: np.ndarray) -> int:

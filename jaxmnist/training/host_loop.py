@@ -10,6 +10,7 @@ from jaxtyping import Array, Key
 
 from jaxmnist.config import Config, Hyper
 from jaxmnist.data.dataset import Dataset
+from jaxmnist.data.device import on_device
 from jaxmnist.data.stream import Stream, sample
 from jaxmnist.errors import InputError
 from jaxmnist.tasks.value import Batch, Task
@@ -65,7 +66,8 @@ def fit(
         hyper: Hyperparameters in place of the task's own.
         state: The state to start from, such as an earlier run's last; None for a new one.
         epoch: The first epoch to run, from 0: how many were trained before ``state``.
-        on_compiled: Called once, when the program is ready and the first epoch begins.
+        on_compiled: Called once, when the steps' program is ready and the first epoch begins; that
+            of the evaluation may still be compiled beside them.
         on_progress: Called within the epochs on data on disk with the number of epochs so far,
             such as 2.5.
         on_epoch: The callback: called after each epoch with its index from 0, the state, and its
@@ -93,7 +95,7 @@ def fit(
         begun = state or started(run.key, run.hyper, constants[0], sample(data))
         run_epoch, shapes = streaming.compile_pieces(*constants, data, begun, on_progress)
     else:
-        parts = jax.tree.map(jnp.array, split_pair(data))
+        parts = on_device(split_pair(data))
         begun, run_epoch, shapes = in_memory.compile_epoch(*constants, parts, state)
     on_compiled()
     return run_epochs(run_epoch, begun, range(epoch, run.epochs), on_epoch, shapes)

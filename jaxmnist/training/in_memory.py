@@ -10,7 +10,7 @@ from jaxmnist.config import Hyper
 from jaxmnist.tasks.value import Batch, Model, Task
 from jaxmnist.training.epoch import in_loop, measure_epoch, update_epoch
 from jaxmnist.training.means import Means, epoch_metrics
-from jaxmnist.training.programs import compiling, shuffled, started
+from jaxmnist.training.programs import compiler, shuffled, started
 from jaxmnist.training.state import BatchSizes, Metered, RunEpoch, TrainState, samples_in
 
 
@@ -33,7 +33,8 @@ def compile_epoch(
         state: The state to start from; None for a new one.
 
     Returns:
-        The state to start from, the epoch, and the shapes of its metrics.
+        The state to start from, the epoch, and the shapes of its metrics. The evaluation may still
+        be compiled while the first epoch's steps are taken.
 
     Raises:
         InputError: What the task returns cannot be trained.
@@ -41,20 +42,24 @@ def compile_epoch(
     train = parts[0]
     samples = samples_in(train)
     first = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape[1:]), leaf.dtype), train)
-    with compiling() as begin:
-        shapes = state or begin(started.lower(key, hyper, task, first)).out_info
-        shuffling = begin(shuffled.lower(key, 0, samples)).out_info
-        trained = begin(_train.lower(task, batches, hyper, train, *shuffling, shapes))
-        after, means = trained.out_info
-        evaluated = begin(_evaluate.lower(task, batches, parts, means, after.model))
+    compiled = compiler()
+    starting = None if state else compiled(started.lower(key, hyper, task, first))
+    shuffling = compiled(shuffled.lower(key, 0, samples))
+    before = starting.out_info if starting else state
+    training = compiled(_train.lower(task, batches, hyper, train, *shuffling.out_info, before))
+    after, means = training.out_info
+    evaluating = compiled(_evaluate.lower(task, batches, parts, means, after.model))
 
     def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Metered, Any]:
         state, means = _train(task, batches, hyper, train, *shuffled(key, index, samples), state)
+        evaluating.wait()
         metrics = _evaluate(task, batches, parts, means, state.model)
         return jax.block_until_ready((state, metrics, means.loss))
 
+    for program in filter(None, (starting, shuffling, training)):
+        program.wait()
     begun = state or started(key, hyper, task, first)
-    return begun, run_epoch, evaluated.out_info
+    return begun, run_epoch, evaluating.out_info
 
 
 @jax.jit(static_argnums=(0, 1))

@@ -1,9 +1,8 @@
 """The compiled programs that every run from Python has, and compiling several at the same time."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Int, Key
@@ -13,25 +12,24 @@ from jaxmnist.training.epoch import epoch_key, epoch_order
 from jaxmnist.training.setup import start
 
 
-@contextlib.contextmanager
-def compiling() -> Iterator[Callable[[Any], Any]]:
-    """Compile programs while others are still traced: XLA needs no Python, and tracing one core.
+class Compiled(NamedTuple):
+    """A program ``jit(f).lower(…)`` that is being compiled beside what Python does meanwhile."""
 
-    Yields:
-        What begins to compile a lowered program, ``jit(f).lower(…)``, and returns it. After the
-        block every such ``f`` is ready to be called.
+    out_info: Any
+    """The shapes of what it returns."""
+    wait: Callable[[], object]
+    """Returns when ``f`` is ready to be called, and raises what compiling it raised."""
+
+
+def compiler() -> Callable[[Any], Compiled]:
+    """Compile programs while others are traced or run: XLA needs no Python, and tracing one core.
+
+    Returns:
+        What begins to compile a lowered program.
     """
     # Beside the core that traces; on more at once XLA's own threads get in each other's way.
-    with ThreadPoolExecutor(max(1, cores() - 1)) as threads:
-        begun = []
-
-        def begin(lowered: Any) -> Any:
-            begun.append(threads.submit(lowered.compile))
-            return lowered
-
-        yield begin
-        for program in begun:
-            program.result()
+    threads = ThreadPoolExecutor(max(1, cores() - 1))
+    return lambda lowered: Compiled(lowered.out_info, threads.submit(lowered.compile).result)
 
 
 @jax.jit(static_argnums=2)

@@ -15,7 +15,7 @@ from jaxmnist.data.stream import Stream, pieces, sample
 from jaxmnist.tasks.value import Batch, Model, Task
 from jaxmnist.training.epoch import in_loop, measure_epoch, update_epoch
 from jaxmnist.training.means import Means, epoch_metrics
-from jaxmnist.training.programs import compiling, shuffled
+from jaxmnist.training.programs import compiler, shuffled
 from jaxmnist.training.state import BatchSizes, Metered, RunEpoch, TrainState, samples_in, sizes
 
 # Samples in a piece of a stream, unless a single batch has more: enough to hide what a dispatch
@@ -46,7 +46,8 @@ def compile_pieces(
         on_progress: Called after each training piece with the number of epochs so far.
 
     Returns:
-        The epoch, and the shapes of its metrics. It raises InputError where a record cannot be
+        The epoch, and the shapes of its metrics; the evaluation may still be compiled while the
+        first pieces are trained on. The epoch raises InputError where a record cannot be
         read, and ends early where a loss is not finite.
     """
     samples, test_samples = sizes(data)
@@ -57,20 +58,23 @@ def compile_pieces(
     train_piece = functools.partial(_jitted_train_piece, task, batches, hyper)
     eval_piece = functools.partial(_jitted_eval_piece, task, batches)
     first = key, 0, state
-    with compiling() as begin:
-        begin(shuffled.lower(key, 0, samples))
-        trains = [
-            begin(_jitted_train_piece.lower(task, batches, hyper, first, _rows(one, count)))
-            for count in _piece_sizes(samples, size)
-        ]
-        evals = [
-            begin(_jitted_eval_piece.lower(task, batches, state.model, _rows(one, count)))
-            for count in _piece_sizes(test_samples, test_size)
-        ]
+    compiled = compiler()
+    shuffling = compiled(shuffled.lower(key, 0, samples))
+    trains = [
+        compiled(_jitted_train_piece.lower(task, batches, hyper, first, _rows(one, count)))
+        for count in _piece_sizes(samples, size)
+    ]
+    evals = [
+        compiled(_jitted_eval_piece.lower(task, batches, state.model, _rows(one, count)))
+        for count in _piece_sizes(test_samples, test_size)
+    ]
     counts = samples, test_samples
     shapes = jax.eval_shape(
         functools.partial(_metrics, batches, *counts), trains[0].out_info[1], evals[0].out_info[1]
     )
+
+    for program in (shuffling, *trains):
+        program.wait()
 
     def run_epoch(index: int, state: TrainState) -> tuple[TrainState, Metered, Any]:
         order, epoch_key = shuffled(key, index, samples)
@@ -85,6 +89,8 @@ def compile_pieces(
         if not np.isfinite(train_means.loss).all():
             nothing = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
             return state, nothing, train_means.loss
+        for program in evals:
+            program.wait()
         stored_order = range(test_samples)
         with contextlib.closing(pieces(data, "test", stored_order, test_size)) as iterator:
             _, eval_means = _over_pieces(eval_piece, state.model, iterator)

@@ -1,0 +1,67 @@
+"""Programs that are compiled beside what Python does: what waits for them, and for which."""
+
+import re
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import optax
+import pytest
+
+import jaxmnist as jm
+from jaxmnist.training import in_memory, streaming
+from jaxmnist.training.programs import compiler
+
+
+def test_shapes_are_there_before_the_program_is():
+    go = threading.Event()
+    program = compiler()(SimpleNamespace(out_info="shapes", compile=lambda: go.wait(60)))
+    assert program.out_info == "shapes"
+    go.set()
+    assert program.wait() is True
+
+
+def test_what_compiling_raises_is_raised_where_it_is_waited_for():
+    def compile():
+        raise RuntimeError("no memory")
+
+    program = compiler()(SimpleNamespace(out_info=None, compile=compile))
+    with pytest.raises(RuntimeError, match="no memory"):
+        program.wait()
+
+
+@pytest.mark.parametrize(
+    ("where", "stored", "before"),
+    [
+        (in_memory, False, (("start", "shuffled", "train"), "evaluate")),
+        (streaming, True, (("shuffled", "train_piece"), "eval_piece")),
+    ],
+)
+def test_the_first_steps_do_not_wait_for_the_evaluation(where, stored, before, monkeypatch):
+    happened = []
+
+    def recording():
+        compiled = compiler()
+
+        def begin(lowered):
+            program = compiled(lowered)
+            (name,) = re.findall(r"module @jit_+(\w+)", lowered.as_text())
+            return program._replace(wait=lambda: (happened.append(name), program.wait()))
+
+        return begin
+
+    monkeypatch.setattr(where, "compiler", recording)
+    x = np.linspace(-1, 1, 10, dtype=np.float32)[:, None]
+    data = ((x, 2 * x[:, 0]), (x, 2 * x[:, 0]))
+    model = (lambda key: np.zeros(1, np.float32), lambda w, x: x @ w)
+    task = jm.task(model, optax.sgd(0.1), lambda outputs, y: (outputs - y) ** 2)
+    jm.fit(
+        task,
+        jm.data.stored_arrays(*data) if stored else data,
+        epochs=2,
+        batch_size=4,
+        on_compiled=lambda: happened.append("on_compiled"),
+        on_epoch=lambda *_: happened.append("on_epoch"),
+    )
+    steps, evaluation = before
+    assert happened == [*steps, "on_compiled", *[evaluation, "on_epoch"] * 2]
