@@ -129,7 +129,9 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 def _variables(cache: Path | None) -> dict[str, str]:
     own = {} if cache is None else {"XDG_CACHE_HOME": str(cache)}
-    inherited = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    # As in most shells, Python keeps the bytecode of what it imports.
+    left_out = ("XLA_FLAGS", "PYTHONDONTWRITEBYTECODE")
+    inherited = {key: value for key, value in os.environ.items() if key not in left_out}
     return {**inherited, **own, "PYTHONUNBUFFERED": "1"}
 
 
