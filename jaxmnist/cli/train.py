@@ -175,6 +175,8 @@ def train_run(
         check_alone(joining, new, out, overwrite, reopen, load)
         processes.join(joining, on_abort)
     fit = _fit_on(None if distributed else devices)
+    if devices == 1 and not distributed:
+        load = _compiling_order(load)
     how = {"devices": devices, "stream": stream}
     if distributed:
         how |= {"devices": jax.device_count(), "processes": jax.process_count()}
@@ -282,6 +284,21 @@ def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, Any]]":
             "XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU"
         )
     return functools.partial(data_parallel.fit, mesh=data_parallel.data_mesh(found[:devices]))
+
+
+def _compiling_order(load: "Callable[..., Data]") -> "Callable[..., Data]":
+    """Begin to compile the order of the epochs once there are data; the run is prepared beside."""
+    import jax
+
+    from jaxmnist.training import sizes
+    from jaxmnist.training.programs import compiled_order
+
+    def load_and_compile(*place: Any) -> "Data":
+        data = load(*place)
+        compiled_order(jax.random.key(0), sizes(data)[0])
+        return data
+
+    return load_and_compile
 
 
 def _resuming(run: "Run", stream: bool, devices: int, distributed: bool) -> str:

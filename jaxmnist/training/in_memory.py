@@ -10,7 +10,7 @@ from jaxmnist.config import Hyper
 from jaxmnist.tasks.value import Batch, Model, Task
 from jaxmnist.training.epoch import in_loop, measure_epoch, update_epoch
 from jaxmnist.training.means import Means, epoch_metrics
-from jaxmnist.training.programs import compiler, shuffled, started
+from jaxmnist.training.programs import compiled_order, compiler, shuffled, started
 from jaxmnist.training.state import BatchSizes, Metered, RunEpoch, TrainState, samples_in
 
 
@@ -44,7 +44,7 @@ def compile_epoch(
     first = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape[1:]), leaf.dtype), train)
     compiled = compiler()
     starting = None if state else compiled(started.lower(key, hyper, task, first))
-    shuffling = compiled(shuffled.lower(key, 0, samples))
+    shuffling = compiled_order(key, samples)
     before = starting.out_info if starting else state
     training = compiled(_train.lower(task, batches, hyper, train, *shuffling.out_info, before))
     after, means = training.out_info

@@ -1,5 +1,6 @@
 """The compiled programs that every run from Python has, and compiling several at the same time."""
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -44,6 +45,24 @@ def shuffled(
         samples: How many samples there are.
     """
     return epoch_order(key, index, samples), epoch_key(key, index)
+
+
+def compiled_order(key: Key[Array, ""], samples: int) -> Compiled:
+    """Begin to compile `shuffled`, unless that was begun before.
+
+    It needs nothing else of a run, and can be compiled while the rest is still prepared.
+
+    Args:
+        key: The run's key, or any other.
+        samples: How many samples there are.
+    """
+    return _compiled_order(key.dtype, samples, jax.config.jax_enable_x64)
+
+
+@functools.cache
+def _compiled_order(dtype: Any, samples: int, x64: bool) -> Compiled:
+    del x64  # Of this thread's setting, under which it is traced.
+    return compiler()(shuffled.lower(jax.ShapeDtypeStruct((), dtype), 0, samples))
 
 
 started = jax.jit(start, static_argnums=2)

@@ -15,7 +15,7 @@ from jaxmnist.data.stream import Stream, pieces, sample
 from jaxmnist.tasks.value import Batch, Model, Task
 from jaxmnist.training.epoch import in_loop, measure_epoch, update_epoch
 from jaxmnist.training.means import Means, epoch_metrics
-from jaxmnist.training.programs import compiler, shuffled
+from jaxmnist.training.programs import compiled_order, compiler, shuffled
 from jaxmnist.training.state import BatchSizes, Metered, RunEpoch, TrainState, samples_in, sizes
 
 # Samples in a piece of a stream, unless a single batch has more: enough to hide what a dispatch
@@ -59,7 +59,7 @@ def compile_pieces(
     eval_piece = functools.partial(_jitted_eval_piece, task, batches)
     first = key, 0, state
     compiled = compiler()
-    shuffling = compiled(shuffled.lower(key, 0, samples))
+    shuffling = compiled_order(key, samples)
     trains = [
         compiled(_jitted_train_piece.lower(task, batches, hyper, first, _rows(one, count)))
         for count in _piece_sizes(samples, size)
