@@ -1,4 +1,4 @@
-"""Load data in a thread of its own, beside the imports that a command waits for meanwhile."""
+"""Load data beside the imports, and compile beside what a command does with the data first."""
 
 import threading
 from collections.abc import Callable
@@ -33,3 +33,25 @@ def begun(load: Callable[..., Any], *place: Any) -> Callable[..., Any]:
 
     threading.Thread(target=work, daemon=True).start()
     return lambda *asked: loading.result() if asked == place else load(*asked)
+
+
+def then_compile(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Begin to compile the order of the epochs as soon as data are loaded, and go on.
+
+    Args:
+        load: What loads them.
+
+    Returns:
+        What loads them and begins to compile.
+    """
+    import jax
+
+    from jaxmnist.training import sizes
+    from jaxmnist.training.programs import compiled_order
+
+    def load_and_compile(*place: Any) -> Any:
+        data = load(*place)
+        compiled_order(jax.random.key(0), sizes(data)[0])
+        return data
+
+    return load_and_compile

@@ -13,7 +13,7 @@ from jaxmnist import locks, signals
 from jaxmnist.cli.console import fail, make_console, say, say_more
 from jaxmnist.cli.epochs import standing, train_epochs
 from jaxmnist.cli.joining import check_alone, check_given
-from jaxmnist.cli.loading import begun
+from jaxmnist.cli.loading import begun, then_compile
 from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.cli.recording import LogKind, check_installed, kinds_of, starting
 from jaxmnist.config import Config
@@ -176,7 +176,7 @@ def train_run(
         processes.join(joining, on_abort)
     fit = _fit_on(None if distributed else devices)
     if devices == 1 and not distributed:
-        load = _compiling_order(load)
+        load = then_compile(load)
     how = {"devices": devices, "stream": stream}
     if distributed:
         how |= {"devices": jax.device_count(), "processes": jax.process_count()}
@@ -284,21 +284,6 @@ def _fit_on(devices: int | None) -> "Callable[..., tuple[TrainState, Any]]":
             "XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU"
         )
     return functools.partial(data_parallel.fit, mesh=data_parallel.data_mesh(found[:devices]))
-
-
-def _compiling_order(load: "Callable[..., Data]") -> "Callable[..., Data]":
-    """Begin to compile the order of the epochs once there are data; the run is prepared beside."""
-    import jax
-
-    from jaxmnist.training import sizes
-    from jaxmnist.training.programs import compiled_order
-
-    def load_and_compile(*place: Any) -> "Data":
-        data = load(*place)
-        compiled_order(jax.random.key(0), sizes(data)[0])
-        return data
-
-    return load_and_compile
 
 
 def _resuming(run: "Run", stream: bool, devices: int, distributed: bool) -> str:

@@ -4,12 +4,13 @@ import re
 import threading
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import optax
 import pytest
 
 import jaxmnist as jm
-from jaxmnist.training import in_memory, streaming
+from jaxmnist.training import epoch_order, in_memory, programs, streaming
 from jaxmnist.training.programs import compiler
 
 
@@ -30,11 +31,34 @@ def test_what_compiling_raises_is_raised_where_it_is_waited_for():
         program.wait()
 
 
+@pytest.mark.parametrize("x64", [False, True])
+def test_an_order_is_compiled_once_whoever_asks_first(x64, monkeypatch, caplog):
+    begun = []
+
+    def counting():
+        compiled = compiler()
+        return lambda lowered: begun.append(lowered) or compiled(lowered)
+
+    monkeypatch.setattr(programs, "compiler", counting)
+    with jax.enable_x64(x64):
+        early = programs.compiled_order(jax.random.key(0), 13)
+        key = jax.random.key(5)
+        assert programs.compiled_order(key, 13) is early
+        early.wait()
+        with jax.log_compiles():
+            order, _ = programs.shuffled(key, 2, 13)
+            assert "shuffled" not in caplog.text
+            programs.shuffled(key, 2, 14)
+            assert "shuffled" in caplog.text
+    assert len(begun) == 1
+    np.testing.assert_array_equal(order, epoch_order(key, 2, 13))
+
+
 @pytest.mark.parametrize(
     ("where", "stored", "before"),
     [
-        (in_memory, False, (("start", "shuffled", "train"), "evaluate")),
-        (streaming, True, (("shuffled", "train_piece"), "eval_piece")),
+        (in_memory, False, (("start", "train"), "evaluate")),
+        (streaming, True, (("train_piece",), "eval_piece")),
     ],
 )
 def test_the_first_steps_do_not_wait_for_the_evaluation(where, stored, before, monkeypatch):
