@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
 from jaxmnist.provenance import cores
@@ -56,12 +57,12 @@ def compiled_order(key: Key[Array, ""], samples: int) -> Compiled:
         key: The run's key, or any other.
         samples: How many samples there are.
     """
-    return _compiled_order(key.dtype, samples, jax.config.jax_enable_x64)
+    return _compiled_order(key.dtype, samples, jnp.result_type(float))
 
 
 @functools.cache
-def _compiled_order(dtype: Any, samples: int, x64: bool) -> Compiled:
-    del x64  # Of this thread's setting, under which it is traced.
+def _compiled_order(dtype: Any, samples: int, width: Any) -> Compiled:
+    del width  # With 64-bit numbers or without: another program.
     return compiler()(shuffled.lower(jax.ShapeDtypeStruct((), dtype), 0, samples))
 
 
