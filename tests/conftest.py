@@ -88,8 +88,11 @@ _SLOW_EXAMPLES = {
     "training.host_loop.fit",
     "training.run.make_train",
     "verify.whole_run.entry.training",
+    "verify.losses.losses",
+    "verify.model.model",
+    "verify.optimizer.optimizer",
 }
-"""Examples that train on the whole of MNIST."""
+"""Examples that train on the whole of MNIST, or compare a whole of two frameworks."""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -34,9 +34,17 @@ def key(claims: dict) -> tuple[str, ...]:
     return tuple(claims[name] for name in ("kind", "torch", "jax", "verdict", "difference"))
 
 
-@pytest.mark.parametrize(
-    ("kind", "row"), THERE, ids=[f"{kind.title}: {row.texts[0]}" for kind, row in THERE]
-)
+def first_of_each(rows):
+    """Mark as slow what repeats an earlier row's function with other arguments."""
+    seen = set()
+    for kind, row in rows:
+        function = kind.title, row.texts[0].partition("(")[0]
+        marks = [pytest.mark.slow] if function in seen else []
+        seen.add(function)
+        yield pytest.param(kind, row, marks=marks, id=f"{kind.title}: {row.texts[0]}")
+
+
+@pytest.mark.parametrize(("kind", "row"), first_of_each(THERE))
 def test_row_is_proved_and_the_page_has_its_errors(kind, row, stored):
     proof = prove(kind, row)
     assert not proof.failures, proof.failures[0]

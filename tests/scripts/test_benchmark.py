@@ -135,13 +135,7 @@ def test_a_right_peer_passes(small, curve, name):
     assert 0 < share < 0.5
 
 
-@pytest.mark.slow_except(
-    "unnormalized-the loss of step 0",
-    "other_start-the loss of step 0",
-    "not_a_number-the loss of step 0 is nan",
-    "another_test_set-the test loss",
-    "in_pairs-the loss of step 0",
-)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

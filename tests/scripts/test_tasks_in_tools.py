@@ -31,7 +31,7 @@ def test_jit_has_the_bits_of_fit(name, example, fitted, assert_same_arrays):
         assert_same_arrays(train(KEY, one.task.hyper, one.data), fitted(name))
 
 
-@pytest.mark.slow_except("pendulum")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_row_of_a_sweep_is_the_single_run(name, example, fitted):
     """To rounding: in a sweep's program the compiler fuses a step otherwise."""
@@ -47,7 +47,7 @@ def test_row_of_a_sweep_is_the_single_run(name, example, fitted):
     assert len({*found.history["eval_loss"][:, 0].tolist()}) == 4
 
 
-@pytest.mark.slow_except("pendulum")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_checkpoint_is_restored_bit_by_bit(name, example, fitted, tmp_path, assert_same_arrays):
     """With `test_jit_has_the_bits_of_fit`: a stopped run is resumed to the same bytes."""

@@ -68,6 +68,7 @@ def test_folder_with_a_process_that_lives_is_refused(dataset, swept, tmp_path, m
     assert len([*tmp_path.glob("processes/*/cells.jsonl")]) == 3
 
 
+@pytest.mark.slow
 def test_damaged_line_of_a_process_is_named(dataset, swept, tmp_path):
     _, whole = swept
     left_behind(whole, tmp_path, 12)

@@ -31,6 +31,7 @@ def test_what_compiling_raises_is_raised_where_it_is_waited_for():
         program.wait()
 
 
+@pytest.mark.slow_except("False")
 @pytest.mark.parametrize("x64", [False, True])
 def test_an_order_is_compiled_once_whoever_asks_first(x64, monkeypatch, caplog):
     begun = []

@@ -123,6 +123,7 @@ MASKS = [
 ]
 
 
+@pytest.mark.slow_except("a tree")
 @pytest.mark.parametrize("mask", MASKS, ids=["a function", "a tree"])
 def test_masks_and_parameter_groups_are_compared_leaf_by_leaf(mask: Any) -> None:
     same = verify.explain(decayed(mask), torch_groups, params=PARAMS, steps=5)

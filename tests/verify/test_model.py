@@ -228,7 +228,7 @@ def broken(layer):
             r"module has no 'params/dense_0/weight', which is \(16, 784\) in the params; and",
         ),
         (
-            {"params": jm.MLP(()).init(jax.random.key(0), jnp.zeros((1, 784)))},
+            {"params": lambda _: jm.MLP(()).init(jax.random.key(0), jnp.zeros((1, 784)))},
             r"'0\.weight', which is \(16, 784\) .*'params/dense_0/weight', which is \(10, 784\)",
         ),
         ({"params": with_nan}, r"params/dense_1/bias\[3\] is nan; every number must be finite"),
@@ -259,8 +259,8 @@ def test_unusable_input_is_named_with_both_shapes(mlp, params, images, labels, c
         "inputs": images,
         "labels": labels,
     } | change
-    if arguments["params"] is with_nan:
-        arguments["params"] = with_nan(params)
+    if callable(arguments["params"]):
+        arguments["params"] = arguments["params"](params)
     with pytest.raises(jm.InputError, match=message):
         verify.model(**arguments)
 

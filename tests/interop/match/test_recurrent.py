@@ -40,6 +40,7 @@ def test_linen_cell(kind, cell, random_weights, inputs, shapes, there_and_back, 
     close(layer.apply(params, x), module(torch.from_numpy(x))[0])
 
 
+@pytest.mark.slow_except("gru")
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_linen_two_layers_in_both_directions(
     kind, random_weights, inputs, shapes, there_and_back, close
@@ -62,6 +63,7 @@ def test_linen_two_layers_in_both_directions(
     assert {entry.why for entry in found.entries} == {"order"}
 
 
+@pytest.mark.slow_except("lstm")
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_equinox_cell(kind, random_weights, inputs, there_and_back, close):
     layer = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}[kind](3, 4, key=KEY)
