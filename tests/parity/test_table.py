@@ -44,7 +44,7 @@ def first_of_each(rows):
         yield pytest.param(kind, row, marks=marks, id=f"{kind.title}: {row.texts[0]}")
 
 
-@pytest.mark.parametrize(("kind", "row"), first_of_each(THERE))
+@pytest.mark.parametrize(("kind", "row"), list(first_of_each(THERE)))
 def test_row_is_proved_and_the_page_has_its_errors(kind, row, stored):
     proof = prove(kind, row)
     assert not proof.failures, proof.failures[0]
