@@ -99,6 +99,7 @@ def growth(axes: Axes, found: Mapping[str, Any]) -> None:
             fontsize="small",
         )
     logarithmic(axes)
+    axes.set_xlim(right=150)  # Room for the lines' names.
     axes.set_xlabel("Size, in the smallest one's")
     axes.set_title("An epoch takes, in the smallest one's")
 
