@@ -167,6 +167,7 @@ def test_sweep_runs_in_the_precision_asked_for(digits, tmp_path):
 
 
 def test_cores_become_devices_only_before_jax_starts(monkeypatch):
+    jax.devices()  # Started here, as it may be this process's first test: it reads the flags then.
     flags_seen: list[str] = []
     command = with_one_device_per_core(lambda: flags_seen.append(os.environ["XLA_FLAGS"]))
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
