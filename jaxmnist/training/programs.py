@@ -63,7 +63,16 @@ def compiled_order(key: Key[Array, ""], samples: int) -> Compiled:
 @functools.cache
 def _compiled_order(dtype: Any, samples: int, width: Any) -> Compiled:
     del width  # With 64-bit numbers or without: another program.
-    return compiler()(shuffled.lower(jax.ShapeDtypeStruct((), dtype), 0, samples))
+    compiled = compiler()(shuffled.lower(jax.ShapeDtypeStruct((), dtype), 0, samples))
+
+    def wait() -> object:
+        try:
+            return compiled.wait()
+        except Exception:  # Of this moment, such as too little memory: the next run tries again.
+            _compiled_order.cache_clear()
+            raise
+
+    return compiled._replace(wait=wait)
 
 
 started = jax.jit(start, static_argnums=2)

@@ -55,6 +55,20 @@ def test_an_order_is_compiled_once_whoever_asks_first(x64, monkeypatch, caplog):
     np.testing.assert_array_equal(order, epoch_order(key, 2, 13))
 
 
+def test_an_order_that_could_not_be_compiled_is_tried_again(monkeypatch):
+    def failing():
+        raise MemoryError
+
+    def failing_compiler():
+        return lambda lowered: programs.Compiled(lowered.out_info, failing)
+
+    monkeypatch.setattr(programs, "compiler", failing_compiler)
+    with pytest.raises(MemoryError):
+        programs.compiled_order(jax.random.key(0), 17).wait()
+    monkeypatch.undo()
+    programs.compiled_order(jax.random.key(0), 17).wait()
+
+
 @pytest.mark.parametrize(
     ("where", "stored", "before"),
     [
