@@ -124,18 +124,25 @@ def _params(state_dict: Mapping[str, Any], stacklevel: int) -> dict[str, Any]:
                 raise InputError(
                     f"{2 * index}.{name} has dtype {array.dtype}; a floating-point one is needed"
                 )
-        inputs = arrays[f"{2 * index - 2}.weight"].shape[:1] if index else weight.shape[1:2]
-        if weight.ndim != 2 or weight.shape[1:] != inputs or bias.shape != weight.shape[:1]:
-            raise InputError(
-                f"{2 * index}.weight has shape {weight.shape} and {2 * index}.bias {bias.shape}; "
-                f"a layer here is (out, {inputs[0] if index else 'in'}) and (out,)"
-            )
+    _check_shapes({name: np.shape(array) for name, array in arrays.items()})
     return {
         "params": {
             f"dense_{index}": {name: arrays[f"{2 * index}.{name}"] for name in ("weight", "bias")}
             for index in range(count)
         }
     }
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse layers that are not (out, in) and (out,), or do not follow one another."""
+    for index in range(len(shapes) // 2):
+        weight, bias = shapes[f"{2 * index}.weight"], shapes[f"{2 * index}.bias"]
+        inputs = shapes[f"{2 * index - 2}.weight"][:1] if index else weight[1:2]
+        if len(weight) != 2 or weight[1:] != inputs or bias != weight[:1]:
+            raise InputError(
+                f"{2 * index}.weight has shape {weight} and {2 * index}.bias {bias}; "
+                f"a layer here is (out, {inputs[0] if index else 'in'}) and (out,)"
+            )
 
 
 def _follow_one_another(shapes: Mapping[str, tuple[int, ...]]) -> bool:
@@ -156,7 +163,7 @@ def params_to_module(params: Mapping[str, Any]) -> Any:
         A ``torch.nn.Sequential`` of Linear and ReLU in turn, on the CPU.
 
     Raises:
-        InputError: PyTorch is not installed.
+        InputError: PyTorch is not installed, or the layers' shapes do not follow one another.
 
     Source: tutorial row D7.
 
@@ -170,6 +177,7 @@ def params_to_module(params: Mapping[str, Any]) -> Any:
     """
     torch = require_torch()
     tensors = {name: to_tensor(a) for name, a in params_to_state_dict(params).items()}
+    _check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     modules = []
     for weight in (tensor for tensor in tensors.values() if tensor.ndim == 2):
         outputs, inputs = weight.shape

@@ -201,6 +201,15 @@ def test_file_that_is_not_whole_is_refused(tmp_path):
 HALVES = [(jnp.bfloat16, torch.bfloat16), (jnp.float16, torch.float16)]
 
 
+def test_module_of_layers_that_do_not_follow_one_another_is_refused():
+    _, params = network(HIDDEN)
+    turned = jax.tree.map(lambda leaf: leaf.T, params)
+    with pytest.raises(
+        jm.InputError, match=r"^0\.weight has shape \(784, \d+\) and 0\.bias \(\d+,\)"
+    ):
+        interop.params_to_module(turned)
+
+
 @pytest.mark.slow_except("float16-torch_dtype1")
 @pytest.mark.parametrize(("dtype", "torch_dtype"), HALVES)
 def test_half_precision_is_kept_both_ways(dtype, torch_dtype, tmp_path):
