@@ -20,7 +20,6 @@ from jaxmnist.cli.precision import in_its_precision
 from jaxmnist.config import Config
 from jaxmnist.conventions import HYPERPARAMETERS, NAMES, describe
 from jaxmnist.distributed.processes import Processes
-from jaxmnist.provenance import cores
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -78,6 +77,8 @@ def make_cores_devices() -> None:
     """Make every core a device with one thread, unless JAX has started or is told otherwise."""
     flags = os.environ.get("XLA_FLAGS", "")
     if "jax" not in sys.modules and "device_count" not in flags:
+        from jaxmnist.provenance import cores
+
         own = f"--xla_force_host_platform_device_count={cores()}"
         os.environ["XLA_FLAGS"] = f"{flags} {own} --xla_cpu_multi_thread_eigen=false".strip()
 

@@ -127,12 +127,16 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
+def inherited() -> dict[str, str]:
+    """Return this process's variables without what most shells have not: a program sets its own."""
+    # As there, Python keeps the bytecode of what it imports.
+    left_out = ("XLA_FLAGS", "PYTHONDONTWRITEBYTECODE")
+    return {key: value for key, value in os.environ.items() if key not in left_out}
+
+
 def _variables(cache: Path | None) -> dict[str, str]:
     own = {} if cache is None else {"XDG_CACHE_HOME": str(cache)}
-    # As in most shells, Python keeps the bytecode of what it imports.
-    left_out = ("XLA_FLAGS", "PYTHONDONTWRITEBYTECODE")
-    inherited = {key: value for key, value in os.environ.items() if key not in left_out}
-    return {**inherited, **own, "PYTHONUNBUFFERED": "1"}
+    return {**inherited(), **own, "PYTHONUNBUFFERED": "1"}
 
 
 def environment() -> Mapping[str, str]:

@@ -95,6 +95,20 @@ def _pairs(dataset: Dataset) -> dict[str, list[tuple[bytes, int]]]:
     }
 
 
+def _in_aligned_memory(array: np.ndarray) -> np.ndarray:
+    """`jax.device_put` shares memory that is aligned to 64 bytes."""
+    memory = np.zeros(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    aligned = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    aligned[:] = array
+    return aligned
+
+
+@pytest.fixture(scope="session")
+def in_aligned_memory() -> Callable:
+    return _in_aligned_memory
+
+
 @pytest.fixture(scope="session")
 def small_arrays() -> Callable:
     return _small_arrays

@@ -28,8 +28,11 @@ def test_dataset_keeps_labels_as_int32(small_arrays, assert_holds):
         assert_holds(Dataset(**arrays, num_classes=10, name="small"), small_arrays())
 
 
-def test_dataset_arrays_are_device_copies(small_arrays):
-    dataset = Dataset(**small_arrays(), num_classes=10, name="small")
+def test_dataset_arrays_are_device_copies(small_arrays, in_aligned_memory):
+    arrays = small_arrays()
+    for field in FIELDS:
+        arrays[field] = in_aligned_memory(arrays[field])
+    dataset = Dataset(**arrays, num_classes=10, name="small")
     arrays = dataset.arrays()
     dataset.train_images[:] = 0
     for field, array in arrays._asdict().items():

@@ -9,16 +9,7 @@ import pytest
 from jaxmnist.data.device import on_device
 
 
-def in_aligned_memory(array: np.ndarray) -> np.ndarray:
-    """`jax.device_put` shares memory that is aligned to 64 bytes."""
-    memory = np.zeros(array.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    aligned = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    aligned[:] = array
-    return aligned
-
-
-def test_what_is_written_into_the_source_later_is_not_seen():
+def test_what_is_written_into_the_source_later_is_not_seen(in_aligned_memory):
     sources = {
         "bytes": in_aligned_memory(np.arange(1000, dtype=np.uint8)),
         "floats": (in_aligned_memory(np.linspace(-1, 1, 1000, dtype=np.float32)),),

@@ -22,7 +22,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import peers, problem
+from benchmarks import peers, problem, shell
 from benchmarks.problem import Problem, share
 from benchmarks.rounds import Program, in_turns, ratios, summary
 from jaxmnist import provenance
@@ -89,10 +89,9 @@ def settings(name: str) -> dict[str, str]:
 
 def start(name: str, images: int) -> subprocess.Popen:
     """Start a process that trains when it is asked to."""
-    inherited = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     return subprocess.Popen(
         [sys.executable, __file__, name, str(images)],
-        env={**inherited, **settings(name)},
+        env={**shell.inherited(), **settings(name)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
